@@ -1,0 +1,354 @@
+package outbox
+
+import (
+	"strings"
+	"time"
+)
+
+// Bounds of what a provider may ask for with Retry-After: a wrong clock at its side must not park a lane for a day.
+const (
+	minRetryAfter = time.Second
+	maxRetryAfter = time.Hour
+	holdProbe     = time.Minute // an intent refused by a hold is the next probe's candidate
+	senderDelay   = time.Minute // Twilio's 21611 concerns one sender; its queue drains at about one message a second
+)
+
+// Event is what happened to a claimed intent.
+type Event int
+
+// The events that a [Verdict] can report.
+const (
+	Delivered    Event = iota + 1 // the provider has it; Receipt is set
+	Failed                        // the attempt ended with Failure
+	Found                         // a look-up found the effect; Receipt is set
+	Absent                        // a look-up that can tell found nothing, so far
+	LookUpFailed                  // a look-up ended with Failure: the provider's final no, or it cannot tell
+	Abandoned                     // the lease before this one ran out, and policy forbids to send now
+	Unsent                        // claimed, but given back before anything was sent
+	Lapsed                        // expires_at passed before it was sent
+	Malformed                     // the document has Problems
+	Spent                         // no attempt is left
+)
+
+// Verdict is what a worker learned about a claimed intent.
+type Verdict struct {
+	Event   Event
+	Receipt Receipt  // of Delivered and Found
+	Failure *Failure // of Failed and LookUpFailed
+}
+
+// Action is what a worker may do with an intent that it has claimed.
+type Action int
+
+// The actions that [Next] can ask for.
+const (
+	Send   Action = iota + 1 // attempt the effect
+	LookUp                   // ask the provider whether an earlier attempt had its effect
+	Settle                   // neither: settle by the verdict given
+)
+
+// Mark says what happens to ambiguous_at.
+type Mark int
+
+// The values of [Mark].
+const (
+	KeepMark  Mark = iota // as it is
+	SetMark               // now, unless it is set already
+	ClearMark             // the outcome is known again
+)
+
+// Decision is the state that settling writes.
+type Decision struct {
+	Status Status        // StatusPending, StatusDone or StatusDead
+	Reason DeadReason    // of a dead letter
+	Delay  time.Duration // of a pending intent: from now to its due_at; never negative
+
+	Attempts  int      // the new value of attempts
+	Counted   bool     // the claim counts as an attempt; otherwise it was given back
+	Abandoned []int    // earlier attempts whose leases ran out unrecorded; they go into history
+	Ambiguous Mark     // what happens to ambiguous_at
+	Outcome   Class    // for history, logs and metrics; empty if nothing was attempted (a look-up without a result, a release)
+	Failure   *Failure // becomes last_error; nil leaves that as it is
+	Receipt   *Receipt // becomes result
+
+	Gate    bool          // the lane waits (rate limited)
+	GateFor time.Duration // for how long; 0: for the lane's own backoff, since the provider did not say
+	Hold    bool          // the lane holds (our credentials or account)
+}
+
+// Next says what a worker may do now with an intent that it has just claimed. The verdict goes to [Decide] where the
+// action is [Settle]. now is the database's time as well as the worker knows it.
+//
+// An intent may be sent only if no earlier attempt of it can still have an effect that a repetition would double, if it
+// is not expired, and if it has an attempt left.
+func Next(in *Intent, p Policy, now time.Time) (Action, Verdict) {
+	if len(in.Problems) > 0 {
+		return Settle, Verdict{Event: Malformed}
+	}
+	spent, expired := in.Attempts > p.maxAttempts(in), in.Expired(now)
+	unknown := in.unknown()
+	switch {
+	case unknown && p.AsksFirst:
+		if spent || expired {
+			return LookUp, Verdict{}
+		}
+	case unknown && p.ambiguity(in) == Retry:
+		if spent || expired {
+			return Settle, Verdict{Event: Abandoned}
+		}
+	case unknown && p.ambiguity(in) == Reconcile && !in.AmbiguousAt.IsZero():
+		return LookUp, Verdict{}
+	case unknown:
+		return Settle, Verdict{Event: Abandoned}
+	case expired:
+		return Settle, Verdict{Event: Lapsed}
+	case spent:
+		return Settle, Verdict{Event: Spent}
+	}
+	return Send, Verdict{}
+}
+
+// Decide says what follows: a pure function of the intent as it was claimed, the verdict, the kind's policy and the
+// database's time. It holds all rules of retry and dead letter.
+func Decide(in *Intent, v Verdict, p Policy, now time.Time) Decision {
+	d := decision{in: in, p: p, now: now, max: p.maxAttempts(in)}
+	d.Abandoned = d.unrecorded()
+	switch v.Event {
+	case Delivered:
+		return d.counted(Done).done(v.Receipt)
+	case Found:
+		return d.givenBack(Done).done(v.Receipt)
+	case Failed:
+		return d.failed(v.Failure)
+	case Absent:
+		return d.absent()
+	case LookUpFailed:
+		return d.lookUpFailed(v.Failure)
+	case Abandoned:
+		return d.abandoned()
+	case Lapsed:
+		return d.givenBack(Expired).fails(expiredFailure()).ends(ReasonExpired)
+	case Malformed:
+		return d.givenBack(Invalid).fails(invalidFailure(in.Problems)).ends(ReasonInvalid)
+	case Spent:
+		return d.givenBack("").fails(spentFailure()).ends(ReasonExhausted)
+	default: // Unsent; also what a defect hands in: giving back is the one answer that does nothing
+		return d.givenBack("").again(0)
+	}
+}
+
+// decision is a Decision in the making.
+type decision struct {
+	Decision
+	in  *Intent
+	p   Policy
+	now time.Time
+	max int
+}
+
+func (d decision) failed(f *Failure) Decision {
+	switch f.Class {
+	case RateLimited:
+		d = d.givenBack(RateLimited).fails(f)
+		if f.LaneOpen {
+			return d.again(max(senderDelay, clamp(f.RetryAfter)))
+		}
+		d.Gate, d.GateFor = true, clamp(f.RetryAfter)
+		return d.again(max(minRetryAfter, d.GateFor))
+	case Hold:
+		d = d.givenBack(Hold).fails(f)
+		d.Hold = true
+		return d.again(holdProbe)
+	case Permanent:
+		if d.p.AsksFirst { // it asked about the earlier attempts before it said so
+			d.Ambiguous = ClearMark
+		}
+		return d.counted(Permanent).fails(f).ends(ReasonPermanent)
+	case Transient:
+		d = d.counted(Transient).fails(f)
+		if d.Attempts < d.max {
+			return d.again(max(d.backoff(), clamp(f.RetryAfter)))
+		}
+		return d.exhausted()
+	default: // Ambiguous; a class that no rule knows is nothing that anybody can know
+		return d.counted(Ambiguous).fails(f).ambiguous()
+	}
+}
+
+// ambiguous: this very attempt may have had its effect.
+func (d decision) ambiguous() Decision {
+	d.Ambiguous = SetMark
+	policy := d.p.ambiguity(d.in)
+	switch {
+	case d.p.AsksFirst && d.Attempts >= d.max, policy == Reconcile:
+		return d.again(d.p.Reconcile.Wait)
+	case d.p.AsksFirst, policy == Retry && d.Attempts < d.max:
+		return d.again(d.backoff())
+	default:
+		return d.ends(ReasonAmbiguous)
+	}
+}
+
+// abandoned: an earlier attempt may have had its effect, and nothing was done under this claim.
+func (d decision) abandoned() Decision {
+	d = d.givenBack(Ambiguous)
+	if d.in.Lease.Reclaimed {
+		d = d.fails(&Failure{Class: Ambiguous, Code: CodeLeaseExpired, Message: "the lease ran out while a worker held the intent; it may have called the provider"})
+	}
+	d.Ambiguous = SetMark
+	if d.p.ambiguity(d.in) == Reconcile && d.in.AmbiguousAt.IsZero() {
+		return d.again(d.p.Reconcile.Wait)
+	}
+	return d.ends(ReasonAmbiguous)
+}
+
+// absent: the provider was asked and shows nothing. Its records may lag, so that counts only after a while.
+func (d decision) absent() Decision {
+	d = d.givenBack("")
+	since := d.since()
+	if left := d.p.Reconcile.AbsentAfter - since; left > 0 {
+		d.Ambiguous = SetMark
+		return d.again(min(d.p.Reconcile.Interval, left))
+	}
+	d.Ambiguous = ClearMark
+	switch {
+	case d.in.Expired(d.now):
+		d.Outcome = Expired
+		return d.fails(expiredFailure()).ends(ReasonExpired)
+	case d.Attempts >= d.max:
+		return d.fails(spentFailure()).ends(ReasonExhausted)
+	default:
+		return d.again(0)
+	}
+}
+
+// lookUpFailed: the provider was asked and gave its final no, or nothing that tells.
+func (d decision) lookUpFailed(f *Failure) Decision {
+	d = d.givenBack("")
+	if f.Class == Permanent {
+		d.Outcome, d.Ambiguous = Permanent, ClearMark
+		return d.fails(f).ends(ReasonPermanent)
+	}
+	d.Ambiguous = SetMark
+	switch f.Class {
+	case RateLimited:
+		d.Gate, d.GateFor = !f.LaneOpen, clamp(f.RetryAfter)
+		return d.again(max(d.p.Reconcile.Interval, d.GateFor))
+	case Hold: // our own trouble is no reason to give up on the provider's answer
+		d.Hold = true
+		return d.again(max(d.p.Reconcile.Interval, holdProbe))
+	}
+	if d.since() >= d.p.Reconcile.GiveUp {
+		d.Outcome = Ambiguous
+		return d.fails(f).ends(ReasonAmbiguous)
+	}
+	return d.again(d.p.Reconcile.Interval)
+}
+
+// since returns how long the outcome has been ambiguous.
+func (d decision) since() time.Duration {
+	if d.in.AmbiguousAt.IsZero() { // a look-up under a lease that was reclaimed: it counts from now
+		return 0
+	}
+	return d.now.Sub(d.in.AmbiguousAt)
+}
+
+// exhausted: no attempt is left. An earlier one whose outcome nobody knows makes the whole intent ambiguous.
+func (d decision) exhausted() Decision {
+	switch {
+	case !d.in.unknown():
+		return d.ends(ReasonExhausted)
+	case d.p.AsksFirst: // the delivery did not get to asking: look-ups go on until the provider can tell
+		return d.again(d.p.Reconcile.Wait)
+	default:
+		return d.ends(ReasonAmbiguous)
+	}
+}
+
+// counted writes the attempt into history.
+func (d decision) counted(outcome Class) decision {
+	d.Counted, d.Outcome = true, outcome
+	d.Attempts = d.within(d.in.Attempts)
+	return d
+}
+
+// givenBack takes the claim's attempt back.
+func (d decision) givenBack(outcome Class) decision {
+	d.Counted, d.Outcome = false, outcome
+	d.Attempts = d.within(d.in.Attempts - 1)
+	return d
+}
+
+// within keeps attempts at most at the maximum, unless more were recorded under a policy that allowed more: claims that
+// run out one after another are counted by the database, which does not know the maximum.
+func (d decision) within(attempts int) int {
+	return max(0, min(attempts, max(d.max, d.in.recorded())))
+}
+
+// unrecorded returns the attempts before this claim that history lacks: their leases ran out. There may be no more of
+// them than attempts can be.
+func (d decision) unrecorded() []int {
+	if !d.in.Lease.Reclaimed {
+		return nil
+	}
+	var missing []int
+	for n := max(d.in.recorded(), d.in.Attempts-1-100) + 1; n < d.in.Attempts; n++ {
+		if n <= d.within(n) {
+			missing = append(missing, n)
+		}
+	}
+	return missing
+}
+
+func (d decision) fails(f *Failure) decision { d.Failure = f; return d }
+
+func (d decision) backoff() time.Duration {
+	return d.p.Retry.Backoff(d.Attempts, d.in.Key())
+}
+
+func (d decision) done(r Receipt) Decision {
+	d.Status, d.Receipt, d.Ambiguous = StatusDone, &r, ClearMark
+	return d.Decision
+}
+
+func (d decision) ends(reason DeadReason) Decision {
+	d.Status, d.Reason = StatusDead, reason
+	return d.marked().Decision
+}
+
+func (d decision) again(delay time.Duration) Decision {
+	d.Status, d.Delay = StatusPending, max(0, delay)
+	return d.marked().Decision
+}
+
+// marked keeps the doubt: the attempt whose lease ran out before this claim stays unknown until a rule cleared it.
+func (d decision) marked() decision {
+	if d.in.Lease.Reclaimed && d.Ambiguous == KeepMark {
+		d.Ambiguous = SetMark
+	}
+	return d
+}
+
+// clamp bounds what a provider asked for; 0 stays 0, for nothing asked.
+func clamp(d time.Duration) time.Duration {
+	if d <= 0 {
+		return 0
+	}
+	return min(max(d, minRetryAfter), maxRetryAfter)
+}
+
+func expiredFailure() *Failure {
+	return &Failure{Class: Expired, Code: CodeExpired, Message: "expires_at passed before it was sent"}
+}
+
+func spentFailure() *Failure {
+	return &Failure{Class: Transient, Code: CodeAttemptsUsed, Message: "no attempt is left"}
+}
+
+func invalidFailure(problems []Problem) *Failure {
+	texts := make([]string, len(problems))
+	for i, p := range problems {
+		texts[i] = p.String()
+	}
+	return &Failure{Class: Invalid, Code: CodeInvalid, Message: strings.Join(texts, "; ")}
+}

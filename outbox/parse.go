@@ -1,0 +1,139 @@
+package outbox
+
+import (
+	"math"
+	"slices"
+	"time"
+)
+
+// ContractVersion is the only value of the field v.
+const ContractVersion = 1
+
+// ReservedMetadata is the metadata key under which the providers know an intent.
+const ReservedMetadata = "outbox_id"
+
+const (
+	maxPriority  = 3
+	maxAttempts  = 100
+	maxFollowUps = 16
+	maxDepth     = 3 // of follow-ups of follow-ups
+	defaultPrio  = 1
+	maxHistory   = 20
+	maxDelaySecs = math.MaxInt32
+)
+
+// Rules are the parts of the contract that a deployment sets.
+type Rules struct {
+	// WriteBack lists the collections that write_back may name.
+	WriteBack []string
+}
+
+// Parse reads an intent's document and checks it against the contract. It never fails: what is wrong is in the intent's
+// Problems. The document's values are string, bool, int64, float64, time.Time, nil, [ID] (for ObjectId and UUID),
+// []any, map[string]any, and [Unsupported] for all else. The intent keeps the document; it must not change afterwards.
+func Parse(doc map[string]any, rules Rules) *Intent {
+	in := &Intent{Document: doc}
+	r := newReader(doc, "", &in.Problems)
+	in.parseIdentity(r)
+	in.parseEnvelope(r)
+	in.parseWorkerFields(r)
+	in.parseFollowUps(r, rules)
+	r.rest()
+	return in
+}
+
+// parseIdentity reads what claims and logs need even of a malformed intent.
+func (in *Intent) parseIdentity(r *reader) {
+	r.seen["_id"] = true
+	switch id := r.doc["_id"].(type) {
+	case ID:
+		in.ID = id
+	case string:
+		in.ID = NewStringID(id)
+		if id == "" || len(id) > MaxIDBytes {
+			r.problem("_id", "must be a string of 1 to 200 bytes")
+		}
+	default:
+		r.problem("_id", "must be an ObjectId, a UUID or a string of 1 to 200 bytes")
+	}
+	in.Kind = r.text("kind", required, 0)
+	status := r.pattern("status", required, func(s string) bool {
+		return slices.Contains([]Status{StatusPending, StatusLeased, StatusDone, StatusDead, StatusCancelled}, Status(s))
+	}, "pending, leased, done, dead or cancelled")
+	in.Status = Status(status)
+}
+
+func (in *Intent) parseEnvelope(r *reader) {
+	if v := r.integer("v", optional, math.MinInt32, math.MaxInt32); r.has("v") && v != ContractVersion {
+		r.problem("v", "must be 1")
+	}
+	due := optional
+	if in.Status == StatusPending || in.Status == StatusLeased {
+		due = required
+	}
+	in.DueAt = r.date("due_at", due)
+	in.ExpiresAt = r.date("expires_at", optional)
+	in.Priority = defaultPrio
+	if r.has("priority") {
+		in.Priority = int(r.integer("priority", optional, 0, maxPriority))
+	}
+	if r.has("ordering_key") {
+		r.seen["ordering_key"] = true
+		r.problem("ordering_key", "is not supported by this release")
+	}
+	in.DedupKey = r.text("dedup_key", optional, 0)
+	in.MaxAttempts = int(r.integer("max_attempts", optional, 1, maxAttempts))
+	in.OnAmbiguous = Ambiguity(r.pattern("on_ambiguous", optional, func(s string) bool {
+		return s == string(Retry) || s == string(Reconcile) || s == string(Park)
+	}, "retry, reconcile or park"))
+	in.Metadata = r.texts("metadata", 0, 0, 0)
+	if _, ok := in.Metadata[ReservedMetadata]; ok {
+		r.problem("metadata."+ReservedMetadata, "is reserved")
+	}
+	if t := r.sub("trace"); t != nil {
+		in.Trace = Trace{Parent: t.text("traceparent", optional, 0), State: t.text("tracestate", optional, 0)}
+		t.rest()
+	}
+	r.date("created_at", optional)
+
+	v, ok := r.value("payload", required)
+	switch payload := v.(type) {
+	case map[string]any:
+		r.supported("payload", payload)
+		in.Payload = parsePayload(in.Kind, newReader(payload, r.path+"payload.", r.problems))
+	default:
+		if ok {
+			r.problem("payload", "must be a document")
+		}
+	}
+}
+
+// parseWorkerFields reads what only workers write. A wrong type there is a problem like any other: nothing may be sent
+// on the strength of a number of attempts or a progress that cannot be read.
+func (in *Intent) parseWorkerFields(r *reader) {
+	in.Attempts = int(r.integer("attempts", optional, 0, math.MaxInt32))
+	if l := r.sub("lease"); l != nil {
+		in.Lease = Lease{Token: l.text("token", required, 0), Owner: l.text("owner", optional, 0), At: l.date("at", optional), Reclaimed: l.boolean("reclaimed")}
+	}
+	in.FirstAttemptAt = r.date("first_attempt_at", optional)
+	in.AmbiguousAt = r.date("ambiguous_at", optional)
+	in.Generation = int(r.integer("generation", optional, 0, math.MaxInt32))
+	in.Progress = r.document("progress", optional)
+	for _, h := range r.list("history", 0) {
+		in.History = append(in.History, Record{
+			Attempt: int(h.integer("attempt", required, 0, math.MaxInt32)),
+			At:      h.date("at", optional),
+			Took:    time.Duration(h.integer("ms", optional, 0, math.MaxInt32)) * time.Millisecond,
+			Outcome: Class(h.text("outcome", optional, 0)),
+			Code:    h.text("code", optional, 0),
+			Worker:  h.text("worker", optional, 0),
+		})
+	}
+	for _, field := range []string{"last_error", "result"} {
+		r.document(field, optional)
+	}
+	for _, field := range []string{"done_at", "dead_at", "cancelled_at", "purge_at"} {
+		r.date(field, optional)
+	}
+	r.text("dead_reason", optional, 0)
+}
