@@ -1,0 +1,92 @@
+package migrations
+
+import (
+	"math"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+)
+
+// Names of the indexes of the outbox collection. They are part of the schema: queries hint them.
+const (
+	IndexClaim       = "claim"       // what can be claimed, in the order in which it is
+	IndexDedup       = "dedup"       // dedup_key, unique
+	IndexExpires     = "expires"     // what waits and expires
+	IndexDead        = "dead"        // dead letters, newest first
+	IndexTTL         = "ttl"         // what the database deletes, and when
+	IndexUnclaimable = "unclaimable" // what no claim can see, or none may: normally empty
+)
+
+// v1Indexes returns the indexes of version 1.
+func v1Indexes() []index {
+	exists := func(fields ...string) bson.D {
+		var filter bson.D
+		for _, f := range fields {
+			filter = append(filter, bson.E{Key: f, Value: bson.D{{Key: "$exists", Value: true}}})
+		}
+		return filter
+	}
+	return []index{
+		// due_at is there exactly while an intent waits or is leased, so nothing final is in the way of a claim.
+		{name: IndexClaim, keys: keys("kind", 1, "priority", 1, "due_at", 1, "_id", 1), partial: exists("due_at")},
+		{name: IndexDedup, keys: keys("dedup_key", 1), partial: exists("dedup_key"), unique: true},
+		// Neither field changes between pending and leased, so a claim does not move the entry.
+		{name: IndexExpires, keys: keys("expires_at", 1, "_id", 1), partial: exists("expires_at", "due_at")},
+		{name: IndexDead, keys: keys("dead_at", -1, "_id", -1), partial: exists("dead_at")},
+		{name: IndexTTL, keys: keys("purge_at", 1), partial: exists("purge_at"), expireAfter: new(int32(0))},
+		{name: IndexUnclaimable, keys: keys("status", 1, "_id", 1), partial: v1Unclaimable()},
+	}
+}
+
+// v1Unclaimable matches what a claim's ranges (one kind, one priority or none, due_at up to now) never reach, and what
+// they must not find because its status is none of a waiting intent. The ranges of numbers and strings are spelt out
+// because a partial filter allows no $not, no $ne and no $nin.
+func v1Unclaimable() bson.D {
+	waiting := func(field string, condition any) bson.D {
+		return bson.D{{Key: "due_at", Value: bson.D{{Key: "$exists", Value: true}}}, {Key: field, Value: condition}}
+	}
+	op := func(pairs ...any) bson.D {
+		var d bson.D
+		for i := 0; i < len(pairs); i += 2 {
+			d = append(d, bson.E{Key: pairs[i].(string), Value: pairs[i+1]})
+		}
+		return d
+	}
+	return bson.D{{Key: "$or", Value: bson.A{
+		bson.D{{Key: "status", Value: op("$in", bson.A{"pending", "leased"})}, {Key: "due_at", Value: nil}},
+		bson.D{{Key: "due_at", Value: op("$type", v1TypesBut("date", "null"))}},
+
+		waiting("priority", op("$type", v1TypesBut("int", "long", "double", "decimal", "null"))),
+		waiting("priority", op("$lt", int32(0))),
+		waiting("priority", op("$gt", int32(0), "$lt", int32(1))),
+		waiting("priority", op("$gt", int32(1), "$lt", int32(2))),
+		waiting("priority", op("$gt", int32(2), "$lt", int32(3))),
+		waiting("priority", op("$gt", int32(3))),
+		waiting("priority", math.NaN()),
+
+		waiting("status", op("$lt", "leased")),
+		waiting("status", op("$gt", "leased", "$lt", "pending")),
+		waiting("status", op("$gt", "pending")),
+		waiting("status", op("$type", v1TypesBut("string", "null"))),
+		waiting("status", nil),
+
+		waiting("kind", op("$type", v1TypesBut("string", "null"))),
+		waiting("kind", ""),
+		waiting("kind", nil),
+	}}}
+}
+
+// v1TypesBut returns the names of all BSON types but the given ones, and but the one that no driver can write any more.
+func v1TypesBut(but ...string) bson.A {
+	var list bson.A
+	for _, t := range []string{"double", "string", "object", "array", "binData", "undefined", "objectId", "bool", "date", "null",
+		"regex", "dbPointer", "javascript", "symbol", "javascriptWithScope", "int", "timestamp", "long", "decimal", "minKey", "maxKey"} {
+		skip := false
+		for _, b := range but {
+			skip = skip || b == t
+		}
+		if !skip {
+			list = append(list, t)
+		}
+	}
+	return list
+}
