@@ -1,0 +1,158 @@
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/outboxd/outboxd/outbox"
+	"github.com/sony/gobreaker/v2"
+)
+
+var (
+	errAborted = errors.New("the worker was told to end its calls")
+	errTooLate = errors.New("the delivery took longer than the lane's timeout")
+)
+
+// fence is the interval in which a call may begin, so that it also ends under its lease.
+type fence struct {
+	sent   time.Time // the instant before the claim was sent
+	within time.Duration
+}
+
+// passed reports whether it is too late to begin a call. It asks the monotonic clock, and the wall clock as well, since
+// the monotonic one stands still while a virtual machine is suspended.
+func (f fence) passed(now time.Time) bool {
+	return now.Sub(f.sent) > f.within || now.Round(0).Sub(f.sent.Round(0)) > f.within
+}
+
+// attempt takes one claimed intent to its outcome and hands that to the settler.
+func (l *lane) attempt(stop, abort context.Context, in *outbox.Intent, f fence) {
+	began := time.Now()
+	verdict := l.verdict(stop, abort, in, f, began)
+	d := outbox.Decide(in, verdict, l.Policy, l.store.Now())
+	l.heed(d, verdict, began)
+	l.settler.settle(outcome{
+		Settlement: outbox.Settlement{Intent: in, Decision: d, Took: time.Since(began)},
+		kind:       l.Kind, lane: l,
+	})
+}
+
+// verdict does what outbox.Next allows and returns what was learned.
+func (l *lane) verdict(stop, abort context.Context, in *outbox.Intent, f fence, began time.Time) outbox.Verdict {
+	unsent := outbox.Verdict{Event: outbox.Unsent}
+	action, settled := outbox.Next(in, l.Policy, l.store.Now())
+	if action == outbox.Settle {
+		return settled
+	}
+	if stop.Err() != nil || f.passed(began) || l.shutSince(began) {
+		return unsent
+	}
+	done, err := l.breaker.Allow()
+	if err != nil { // it opened, or has probes enough
+		return unsent
+	}
+	verdict, health := l.call(abort, in, action)
+	done(health)
+	return verdict
+}
+
+// shutSince reports whether the lane was closed between the reservation and the call.
+func (l *lane) shutSince(now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.gate.shut(now) || l.shared.Paused
+}
+
+// call runs the provider within the lane's timeout, and returns the verdict and what it tells the breaker. A provider
+// that panics may have acted.
+func (l *lane) call(abort context.Context, in *outbox.Intent, action outbox.Action) (v outbox.Verdict, _ error) {
+	ctx, cancel := context.WithTimeoutCause(abort, l.Timeout, errTooLate)
+	defer cancel()
+	failed := outbox.Failed
+	if action == outbox.LookUp {
+		failed = outbox.LookUpFailed
+	}
+	var failure *outbox.Failure
+	defer func() {
+		if p := recover(); p != nil {
+			// The panic's value may hold a payload; its type and place do not.
+			l.log.Error("provider panicked", "intent", in.ID.String(), "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			failure = &outbox.Failure{Class: outbox.Ambiguous, Code: outbox.CodePanicked, Message: "the provider's code panicked in the middle of the call"}
+			v = outbox.Verdict{Event: failed, Failure: failure}
+		}
+	}()
+	var receipt outbox.Receipt
+	var err error
+	if action == outbox.LookUp {
+		var found bool
+		if receipt, found, err = l.Provider.LookUp(ctx, in); err == nil && !found {
+			return outbox.Verdict{Event: outbox.Absent}, nil
+		}
+		v.Event = outbox.Found
+	} else {
+		receipt, err = l.Provider.Deliver(ctx, in, func(ctx context.Context, p outbox.Progress) error { return l.store.SaveProgress(ctx, in, p) })
+		v.Event = outbox.Delivered
+	}
+	if err == nil {
+		v.Receipt = receipt
+		return v, nil
+	}
+	failure, ok := errors.AsType[*outbox.Failure](err)
+	if !ok { // a defect in the provider: nobody can know
+		failure = &outbox.Failure{Class: outbox.Ambiguous, Code: outbox.CodeUnclassified, Message: "the provider returned an error without a class", Cause: err}
+	}
+	return outbox.Verdict{Event: failed, Failure: failure}, health(failure)
+}
+
+// heed draws the lane's own conclusions from a decision: gate and hold.
+func (l *lane) heed(d outbox.Decision, v outbox.Verdict, began time.Time) {
+	now := time.Now()
+	reached := v.Event == outbox.Delivered || v.Event == outbox.Found || v.Event == outbox.Absent ||
+		v.Failure != nil && v.Failure.Class == outbox.Permanent // the provider let us in and answered
+	l.mu.Lock()
+	var closed time.Duration
+	var held, resumed bool
+	switch {
+	case d.Gate:
+		closed = l.gate.close(now, began, d.GateFor)
+	case d.Hold:
+		held = l.hold.begin(now, v.Failure.Code)
+	case reached:
+		l.gate.passed()
+		if began.After(l.hold.since) {
+			resumed = l.hold.end()
+		}
+	}
+	l.mu.Unlock()
+	switch {
+	case closed > 0:
+		l.log.Warn("gate closed: the provider limits the rate", "for", closed)
+		l.share.closeGate(l.Kind, closed)
+	case held:
+		l.log.Error("lane held: the provider refuses our credentials or account; no intent is lost, one a minute probes", "code", v.Failure.Code, "http_status", v.Failure.HTTPStatus, "provider_code", v.Failure.ProviderCode)
+		l.share.hold(l.Kind, v.Failure.Code)
+	case resumed:
+		l.log.Info("lane resumed: the provider accepts us again")
+		l.share.unhold(l.Kind)
+	}
+}
+
+// breakerChanged is told of each change under the breaker's lock.
+func (l *lane) breakerChanged(from, to gobreaker.State) {
+	l.mu.Lock()
+	if to == gobreaker.StateOpen {
+		l.openUntil = time.Now().Add(l.Breaker.OpenFor)
+	}
+	l.mu.Unlock()
+	l.log.Warn("breaker changed", "from", from.String(), "to", to.String())
+	switch to {
+	case gobreaker.StateOpen:
+		l.share.broke(l.Kind, l.Breaker.OpenFor)
+	case gobreaker.StateClosed:
+		l.share.mended(l.Kind)
+		l.wakeUp()
+	}
+}

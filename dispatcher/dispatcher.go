@@ -1,0 +1,201 @@
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/outboxd/outboxd/outbox"
+)
+
+// Store is where intents are. All of its instants are the database's. It is used by many goroutines at once.
+type Store interface {
+	// Claim leases up to order.Limit intents that are due, or whose lease ran out. An error means that nothing is
+	// known to be claimed; what may have been claimed all the same is the store's to give back.
+	Claim(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.Intent, error)
+	// ClaimExpired leases pending intents whose expires_at has passed, of order.Kind or, if that is empty, of any kind.
+	ClaimExpired(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.Intent, error)
+	// Settle writes decisions, each fenced by its claim's token, and answers each in the order given. After an error
+	// nothing is known, and the same batch may be settled again.
+	Settle(ctx context.Context, batch []outbox.Settlement) ([]outbox.Settled, error)
+	// SaveProgress stores what must survive a crash between two steps of one effect, fenced by the claim's token. It
+	// returns outbox.ErrLeaseLost if that no longer holds.
+	SaveProgress(ctx context.Context, in *outbox.Intent, p outbox.Progress) error
+	// Now returns the database's time as well as the process knows it. It does not block.
+	Now() time.Time
+}
+
+// Provider carries out the effects of one kind. It is used by many goroutines at once.
+type Provider interface {
+	// Deliver attempts the effect once, within the context's deadline. Its error is always an *outbox.Failure. save
+	// stores progress; if it fails, the effect must not be begun.
+	Deliver(ctx context.Context, in *outbox.Intent, save func(context.Context, outbox.Progress) error) (outbox.Receipt, error)
+	// LookUp asks whether an earlier attempt had its effect. Its error is always an *outbox.Failure: of class permanent
+	// if the provider's answer was a final no, else it could not tell.
+	LookUp(ctx context.Context, in *outbox.Intent) (receipt outbox.Receipt, found bool, err error)
+}
+
+// Observer is told what happened, for metrics. Its methods are called by many goroutines at once and must not block.
+type Observer interface {
+	// Claimed reports a claim that took the given time and leased n intents; err is its failure.
+	Claimed(kind string, n int, took time.Duration, err error)
+	// Settled reports a decision that was written, and how long the attempt took.
+	Settled(kind string, d outbox.Decision, took time.Duration)
+	// LeaseLost reports an outcome that could not be written because the lease was lost.
+	LeaseLost(kind string)
+}
+
+// Config is what a Dispatcher is made of. Everything but Shared and Observer is required.
+type Config struct {
+	Worker   string // the worker's name, unique among live workers
+	Store    Store
+	Shared   Shared // what workers tell each other; nil: this worker is alone
+	Lanes    []Lane
+	Observer Observer // nil: nobody is told
+	Logger   *slog.Logger
+}
+
+// Lane is the configuration of one kind.
+type Lane struct {
+	Kind        string
+	Provider    Provider
+	Policy      outbox.Policy
+	Concurrency int           // calls in flight, at least 1
+	Timeout     time.Duration // of one delivery, all its calls together
+	Lease       time.Duration // at least Timeout + 5 s
+	Rate        float64       // deliveries a second of the whole deployment; 0: unlimited
+	Breaker     Breaker
+}
+
+// leaseMargin is the least by which a lease must exceed a call's timeout. fenceMargin of it is kept for settling after a
+// call that took all its time; the rest is when calls may begin.
+const (
+	leaseMargin = 5 * time.Second
+	fenceMargin = 2 * time.Second
+)
+
+func (l Lane) validate() error {
+	var errs []error
+	if l.Kind == "" {
+		errs = append(errs, errors.New("has no kind"))
+	}
+	if l.Provider == nil {
+		errs = append(errs, errors.New("has no provider"))
+	}
+	if l.Concurrency < 1 {
+		errs = append(errs, fmt.Errorf("concurrency is %d, must be at least 1", l.Concurrency))
+	}
+	if l.Timeout <= 0 {
+		errs = append(errs, fmt.Errorf("timeout is %v, must be above 0", l.Timeout))
+	}
+	if l.Lease < l.Timeout+leaseMargin {
+		errs = append(errs, fmt.Errorf("lease is %v, must be at least timeout + %v (%v)", l.Lease, leaseMargin, l.Timeout+leaseMargin))
+	}
+	if l.Rate < 0 {
+		errs = append(errs, fmt.Errorf("rate is %v a second, must not be negative", l.Rate))
+	}
+	errs = append(errs, l.Policy.Validate(), l.Breaker.validate())
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("lane %s: %w", l.Kind, err)
+	}
+	return nil
+}
+
+// Dispatcher runs the lanes of one worker.
+type Dispatcher struct {
+	cfg     Config
+	lanes   []*lane
+	settler *settler
+	share   *share
+}
+
+// New checks the configuration, all of it, and returns a dispatcher that does nothing before Run.
+func New(cfg Config) (*Dispatcher, error) {
+	var errs []error
+	if cfg.Worker == "" || cfg.Store == nil || cfg.Logger == nil {
+		errs = append(errs, errors.New("dispatcher: Worker, Store and Logger are required"))
+	}
+	if len(cfg.Lanes) == 0 {
+		errs = append(errs, errors.New("dispatcher: no lane to serve"))
+	}
+	kinds := make(map[string]bool)
+	for _, l := range cfg.Lanes {
+		if err := l.validate(); err != nil {
+			errs = append(errs, err)
+		}
+		if kinds[l.Kind] {
+			errs = append(errs, fmt.Errorf("lane %s: stands twice", l.Kind))
+		}
+		kinds[l.Kind] = true
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	if cfg.Observer == nil {
+		cfg.Observer = nobody{}
+	}
+	d := &Dispatcher{cfg: cfg}
+	d.settler = newSettler(cfg)
+	d.share = newShare(cfg)
+	for _, l := range cfg.Lanes {
+		d.lanes = append(d.lanes, newLane(l, cfg, d.settler, d.share))
+	}
+	d.share.lanes = d.lanes
+	return d, nil
+}
+
+// Run serves the lanes until stop ends and everything that was begun is settled. When abort ends, calls under way are
+// cancelled. It returns an error if outcomes could not be settled; their leases will run out. Run may be called once.
+func (d *Dispatcher) Run(stop, abort context.Context) error {
+	var settling sync.WaitGroup
+	var settled error
+	settling.Go(func() { settled = d.settler.run(abort) })
+
+	var lanes sync.WaitGroup
+	for _, l := range d.lanes {
+		lanes.Go(func() { l.run(stop, abort) })
+	}
+	lanes.Go(func() { d.expire(stop) })
+	var sharing sync.WaitGroup
+	ended, end := context.WithCancel(context.WithoutCancel(stop))
+	if d.cfg.Shared != nil {
+		sharing.Go(func() { d.share.run(ended) })
+	}
+	lanes.Wait()
+	end() // the worker stays in the registry, and tells of its gates, until its last call has ended
+	sharing.Wait()
+	d.settler.close()
+	settling.Wait()
+	return settled
+}
+
+// Wake hints that intents of a kind may have become due; an empty kind means all. It never blocks, and may be called at
+// any time by anybody: hints are merged, and a wrong one costs a look.
+func (d *Dispatcher) Wake(kind string) {
+	for _, l := range d.lanes {
+		if kind == "" || l.Kind == kind {
+			l.wakeUp()
+		}
+	}
+}
+
+// WakeShared hints that the state which workers share has changed, so that it is read now. It never blocks.
+func (d *Dispatcher) WakeShared() { d.share.wakeUp() }
+
+// Status returns each lane's state at this moment.
+func (d *Dispatcher) Status() []LaneStatus {
+	list := make([]LaneStatus, len(d.lanes))
+	for i, l := range d.lanes {
+		list[i] = l.status()
+	}
+	return list
+}
+
+type nobody struct{}
+
+func (nobody) Claimed(string, int, time.Duration, error)                     {}
+func (nobody) Settled(string, outbox.Decision, time.Duration, time.Duration) {}
+func (nobody) LeaseLost(string)                                              {}

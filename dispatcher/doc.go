@@ -1,0 +1,26 @@
+// Package dispatcher runs the lanes of a worker: it claims intents, attempts them through a provider, and settles what
+// [outbox.Decide] says follows. It is the only package of the worker's core with goroutines of its own.
+//
+// # The loop of a lane
+//
+//	reserve ─▶ claim ─▶ fence ─▶ call ─▶ decide ─▶ settle
+//
+// A lane serves one kind. It reserves before it claims: a free slot (its bulkhead), the breaker's leave, an open gate,
+// no hold, no pause, and a rate token. So a provider that is down costs its intents nothing, neither an attempt nor
+// their order, and other lanes do not notice.
+//
+// # The fence
+//
+// A call is begun only while it can also end under its lease: until the instant the claim was sent, plus the lease,
+// minus the call's timeout and a margin, by the local monotonic clock. [Config] is refused where that leaves no time.
+// What cannot be begun in time is given back without an attempt.
+//
+// # Stopping
+//
+// [Dispatcher.Run] takes two contexts. When stop ends, nothing more is claimed, calls end by themselves, outcomes are
+// settled, and Run returns. When abort ends, calls are cancelled; what they were doing is ambiguous and settled as that.
+// Settling outlives both, for a bounded time after abort: what a provider did must not be forgotten.
+//
+// While the database is away, outcomes wait in memory. They are bounded by what was claimed before, since without the
+// database nothing is claimed.
+package dispatcher

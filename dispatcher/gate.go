@@ -1,0 +1,41 @@
+package dispatcher
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// A provider that limits without saying for how long closes the gate for a second, doubling to a minute while it lasts.
+const (
+	gateBase = time.Second
+	gateMax  = time.Minute
+)
+
+// gate is closed while the provider asked to wait. It is guarded by its lane's lock.
+type gate struct {
+	until  time.Time
+	streak int // gates closed without an instant since the last success
+}
+
+// close closes the gate for d, or for its own backoff if d is 0, and returns for how long it is closed now. Many calls
+// of one wave may be refused; those that began before the gate was closed do not make the wait longer.
+func (g *gate) close(now, began time.Time, d time.Duration) time.Duration {
+	if d == 0 {
+		if g.shut(now) || began.Before(g.until) {
+			return max(0, g.until.Sub(now))
+		}
+		bound := min(gateBase<<min(g.streak, 10), gateMax)
+		d = bound/2 + rand.N(bound/2+1)
+		d = max(d, gateBase)
+		g.streak++
+	}
+	if until := now.Add(d); until.After(g.until) {
+		g.until = until
+	}
+	return g.until.Sub(now)
+}
+
+func (g *gate) shut(now time.Time) bool { return now.Before(g.until) }
+
+// passed ends the streak: the provider took a call.
+func (g *gate) passed() { g.streak = 0 }

@@ -1,0 +1,190 @@
+package dispatcher
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/outboxd/outboxd/outbox"
+)
+
+const (
+	settleBatch    = 200                    // settlements in one batch at most
+	settleWriters  = 4                      // batches under way at once
+	settleTimeout  = 10 * time.Second       // of one try of a batch
+	settleGrace    = 5 * time.Second        // for outcomes after abort
+	settleBackoff  = 100 * time.Millisecond // after a failed try, doubling to settleMaxWait
+	settleMaxWait  = 2 * time.Second
+	settleGathers  = 2 * time.Millisecond // a busy settler waits so long for more
+	settleBusyFrom = 8                    // outcomes at once that make it busy
+)
+
+// settler gathers outcomes and writes them in batches. It keeps trying while the database is away: what a provider did
+// must not be forgotten.
+type settler struct {
+	store    Store
+	observer Observer
+	log      *slog.Logger
+	in       chan outcome
+}
+
+// outcome is a settlement on its way.
+type outcome struct {
+	outbox.Settlement
+	kind string
+	lane *lane // told when the intent is due again; nil: nobody waits
+}
+
+func newSettler(cfg Config) *settler {
+	return &settler{store: cfg.Store, observer: cfg.Observer, log: cfg.Logger, in: make(chan outcome, settleBatch)}
+}
+
+// settle hands over an outcome. It blocks while the settler is full, which holds the lane's slot and so bounds memory.
+func (s *settler) settle(o outcome) { s.in <- o }
+
+// close says that no outcome will follow.
+func (s *settler) close() { close(s.in) }
+
+// run writes batches until close and everything is written, or until settleGrace after abort.
+func (s *settler) run(abort context.Context) error {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(abort))
+	defer cancel(nil)
+	var grace sync.WaitGroup
+	done := make(chan struct{})
+	grace.Go(func() {
+		select {
+		case <-done:
+			return
+		case <-abort.Done():
+		}
+		select {
+		case <-done:
+		case <-time.After(settleGrace):
+			cancel(fmt.Errorf("no time left to settle, %v after calls were cancelled", settleGrace))
+		}
+	})
+
+	var writers sync.WaitGroup
+	var mu sync.Mutex
+	lost := 0
+	slots := make(chan struct{}, settleWriters)
+	for batch := s.gather(nil); len(batch) > 0; batch = s.gather(slots) {
+		slots <- struct{}{}
+		writers.Go(func() {
+			defer func() { <-slots }()
+			if !s.write(ctx, batch) {
+				mu.Lock()
+				lost += len(batch)
+				mu.Unlock()
+			}
+		})
+	}
+	writers.Wait()
+	close(done)
+	grace.Wait()
+	if lost > 0 {
+		return fmt.Errorf("%d outcomes could not be settled; their leases run out and they are taken as ambiguous: %w", lost, context.Cause(ctx))
+	}
+	return nil
+}
+
+// gather returns the next batch, or nothing after close. A settler without writers at work takes what there is; a busy
+// one waits a moment for more, since a larger batch costs the database hardly more than a small one. An intent stands
+// in a batch at most once.
+func (s *settler) gather(busy chan struct{}) []outcome {
+	first, ok := <-s.in
+	if !ok {
+		return nil
+	}
+	batch := append(make([]outcome, 0, settleBatch), first)
+	var late <-chan time.Time
+	for len(batch) < settleBatch {
+		select {
+		case o, ok := <-s.in:
+			if !ok {
+				return batch
+			}
+			batch = append(batch, o)
+			continue
+		default:
+		}
+		if len(busy) == 0 && len(batch) < settleBusyFrom {
+			return batch
+		}
+		if late == nil {
+			late = time.After(settleGathers)
+		}
+		select {
+		case o, ok := <-s.in:
+			if !ok {
+				return batch
+			}
+			batch = append(batch, o)
+		case <-late:
+			return batch
+		}
+	}
+	return batch
+}
+
+// write settles a batch, however long the database is away, and reports whether it was written before ctx ended.
+func (s *settler) write(ctx context.Context, batch []outcome) bool {
+	settlements := make([]outbox.Settlement, len(batch))
+	for i, o := range batch {
+		settlements[i] = o.Settlement
+	}
+	wait := settleBackoff
+	for {
+		answers, err := s.try(ctx, settlements)
+		if err == nil {
+			for i, answer := range answers {
+				s.report(batch[i], answer)
+			}
+			return true
+		}
+		s.log.Warn("settling failed; trying again", "outcomes", len(batch), "err", err, "wait", wait)
+		select {
+		case <-ctx.Done():
+			for _, o := range batch {
+				s.log.Error("outcome not settled", append(attrs(o), "cause", context.Cause(ctx))...)
+			}
+			return false
+		case <-time.After(wait/2 + rand.N(wait/2)):
+		}
+		wait = min(2*wait, settleMaxWait)
+	}
+}
+
+func (s *settler) try(ctx context.Context, settlements []outbox.Settlement) ([]outbox.Settled, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, settleTimeout, fmt.Errorf("settling took longer than %v", settleTimeout))
+	defer cancel()
+	return s.store.Settle(ctx, settlements)
+}
+
+// report logs and counts one outcome.
+func (s *settler) report(o outcome, answer outbox.Settled) {
+	if answer.Lost {
+		s.observer.LeaseLost(o.kind)
+		s.log.Warn("lease lost; the outcome was not written", attrs(o)...)
+		return
+	}
+	s.observer.Settled(o.kind, o.Decision, o.Took)
+	if o.lane != nil && o.Decision.Status == outbox.StatusPending {
+		o.lane.dueIn(o.Decision.Delay)
+	}
+	for _, note := range answer.Notes {
+		s.log.Warn("settled with a note", append(attrs(o), "note", note)...)
+	}
+	if o.Decision.Outcome == "" { // given back, or a look-up without a result: nothing that anybody waits for
+		s.log.Debug("settled", attrs(o)...)
+		return
+	}
+	level := slog.LevelInfo
+	if o.Decision.Status != outbox.StatusDone {
+		level = slog.LevelWarn
+	}
+	s.log.Log(context.Background(), level, "settled", attrs(o)...)
+}

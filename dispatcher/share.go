@@ -1,0 +1,222 @@
+package dispatcher
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/outboxd/outboxd/outbox"
+	"golang.org/x/time/rate"
+)
+
+// Shared is what workers tell each other about lanes and themselves. All of its instants are the database's.
+type Shared interface {
+	Lanes(ctx context.Context) (map[string]outbox.LaneState, error)
+	CloseGate(ctx context.Context, kind string, d time.Duration) error
+	Hold(ctx context.Context, kind, code string) error
+	Unhold(ctx context.Context, kind string) error
+	Break(ctx context.Context, kind, worker string, d time.Duration) error
+	Unbreak(ctx context.Context, kind, worker string) error
+	// Heartbeat enters the worker in the registry and returns how many live workers serve each kind, itself included.
+	Heartbeat(ctx context.Context, w outbox.Worker) (map[string]int, error)
+	Leave(ctx context.Context, worker string) error
+}
+
+const (
+	shareEvery   = time.Second     // how often the lanes' shared state is read, without any hint
+	beatEvery    = 5 * time.Second // how often the registry is told that this worker lives
+	shareTimeout = 5 * time.Second // of one exchange
+)
+
+// share keeps this worker's lanes and the shared state in step. It never stands in the way of a lane: what it cannot
+// tell now it tells with the next exchange, and what it cannot read leaves the lanes as they are.
+type share struct {
+	shared Shared // nil: this worker is alone
+	worker string
+	store  Store
+	log    *slog.Logger
+	lanes  []*lane
+	wake   chan struct{}
+
+	mu   sync.Mutex
+	news []func(context.Context) error // what to tell the others, in order
+}
+
+func newShare(cfg Config) *share {
+	return &share{shared: cfg.Shared, worker: cfg.Worker, store: cfg.Store, log: cfg.Logger, wake: make(chan struct{}, 1)}
+}
+
+func (s *share) closeGate(kind string, d time.Duration) {
+	until := time.Now().Add(d)
+	s.tell(func(ctx context.Context) error {
+		if left := time.Until(until); left > 0 {
+			return s.shared.CloseGate(ctx, kind, left)
+		}
+		return nil
+	})
+}
+
+func (s *share) hold(kind, code string) {
+	s.tell(func(ctx context.Context) error { return s.shared.Hold(ctx, kind, code) })
+}
+
+func (s *share) unhold(kind string) {
+	s.tell(func(ctx context.Context) error { return s.shared.Unhold(ctx, kind) })
+}
+
+func (s *share) broke(kind string, d time.Duration) {
+	s.tell(func(ctx context.Context) error { return s.shared.Break(ctx, kind, s.worker, d) })
+}
+
+func (s *share) mended(kind string) {
+	s.tell(func(ctx context.Context) error { return s.shared.Unbreak(ctx, kind, s.worker) })
+}
+
+// mostNews bounds what waits while the database is away.
+const mostNews = 100
+
+func (s *share) tell(news func(context.Context) error) {
+	if s.shared == nil {
+		return
+	}
+	s.mu.Lock()
+	if len(s.news) < mostNews {
+		s.news = append(s.news, news)
+	}
+	s.mu.Unlock()
+	s.wakeUp()
+}
+
+func (s *share) wakeUp() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run exchanges news until ctx ends, and then takes the worker out of the registry.
+func (s *share) run(ctx context.Context) {
+	started := s.store.Now()
+	var beaten time.Time
+	failures := 0
+	for {
+		if time.Since(beaten) >= beatEvery {
+			beaten = time.Now()
+			s.beat(ctx, started)
+		}
+		if err := s.exchange(ctx); err != nil {
+			if failures == 0 && ctx.Err() == nil {
+				s.log.Warn("the lanes' shared state cannot be exchanged; this worker goes by its own", "err", err)
+			}
+			failures++
+		} else {
+			failures = 0
+		}
+		select {
+		case <-ctx.Done():
+			s.leave(ctx)
+			return
+		case <-s.wake:
+		case <-time.After(shareEvery*3/4 + rand.N(shareEvery/4)):
+		}
+	}
+}
+
+func (s *share) exchange(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, shareTimeout)
+	defer cancel()
+	for {
+		s.mu.Lock()
+		if len(s.news) == 0 {
+			s.mu.Unlock()
+			break
+		}
+		news := s.news[0]
+		s.mu.Unlock()
+		if err := news(ctx); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		s.news = s.news[1:]
+		s.mu.Unlock()
+	}
+	states, err := s.shared.Lanes(ctx)
+	if err != nil {
+		return err
+	}
+	for _, l := range s.lanes {
+		l.learn(states[l.Kind], s.store.Now())
+	}
+	return nil
+}
+
+// beat tells the registry that this worker lives, and splits each lane's rate over those who live.
+func (s *share) beat(ctx context.Context, started time.Time) {
+	ctx, cancel := context.WithTimeout(ctx, shareTimeout)
+	defer cancel()
+	w := outbox.Worker{Name: s.worker, InFlight: make(map[string]int), Started: started}
+	for _, l := range s.lanes {
+		w.Kinds = append(w.Kinds, l.Kind)
+		w.InFlight[l.Kind] = l.status().InFlight
+	}
+	live, err := s.shared.Heartbeat(ctx, w)
+	if err != nil {
+		return // exchange fails as well, and says so
+	}
+	for _, l := range s.lanes {
+		l.split(live[l.Kind])
+	}
+}
+
+func (s *share) leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shareTimeout)
+	defer cancel()
+	if err := s.shared.Leave(ctx, s.worker); err != nil {
+		s.log.Warn("leaving the registry of workers failed; it forgets this worker by itself", "err", err)
+	}
+}
+
+// learn takes over what other workers and people say about the lane. now is the database's.
+func (l *lane) learn(state outbox.LaneState, now time.Time) {
+	local := time.Now()
+	l.mu.Lock()
+	before := l.shared
+	l.shared = state
+	if until := local.Add(state.GateUntil.Sub(now)); !state.GateUntil.IsZero() && until.After(l.gate.until) && until.After(local) {
+		l.gate.until = until
+	}
+	if state.BrokenBy != l.worker && state.BrokenUntil.After(now) {
+		l.brokenFor = local.Add(state.BrokenUntil.Sub(now))
+	} else if state.BrokenUntil.IsZero() {
+		l.brokenFor = time.Time{}
+	}
+	switch {
+	case state.HeldSince.IsZero() && !before.HeldSince.IsZero():
+		l.hold.end() // another worker's probe passed, or a person resumed the lane
+	case !state.HeldSince.IsZero() && !l.hold.on():
+		l.hold.begin(local, state.HoldCode)
+		l.hold.since = local
+	}
+	changed := before.Paused != state.Paused || before.HeldSince.IsZero() != state.HeldSince.IsZero()
+	l.mu.Unlock()
+	if before.Paused != state.Paused {
+		l.log.Warn("lane paused or resumed", "paused", state.Paused, "why", state.Why, "by", state.By)
+	}
+	if changed {
+		l.wakeUp()
+	}
+}
+
+// split sets this worker's share of the lane's rate.
+func (l *lane) split(live int) {
+	if l.limiter == nil {
+		return
+	}
+	each := l.Rate / float64(max(1, live))
+	if l.limiter.Limit() != rate.Limit(each) {
+		l.limiter.SetLimit(rate.Limit(each))
+		l.limiter.SetBurst(max(1, int(each)))
+	}
+}
