@@ -196,6 +196,6 @@ func (d *Dispatcher) Status() []LaneStatus {
 
 type nobody struct{}
 
-func (nobody) Claimed(string, int, time.Duration, error)                     {}
-func (nobody) Settled(string, outbox.Decision, time.Duration, time.Duration) {}
-func (nobody) LeaseLost(string)                                              {}
+func (nobody) Claimed(string, int, time.Duration, error)      {}
+func (nobody) Settled(string, outbox.Decision, time.Duration) {}
+func (nobody) LeaseLost(string)                               {}

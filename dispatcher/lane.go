@@ -31,8 +31,8 @@ type lane struct {
 	settler  *settler
 	share    *share
 	breaker  *gobreaker.TwoStepCircuitBreaker[struct{}]
-	limiter  *rate.Limiter // nil: unlimited
-	wake     chan struct{} // holds one hint
+	limiter  *rate.Limiter  // nil: unlimited
+	wake     chan struct{}  // holds one hint
 	attempts sync.WaitGroup // under way
 
 	mu        sync.Mutex
@@ -43,6 +43,7 @@ type lane struct {
 	hold      hold
 	openUntil time.Time // the breaker's, while open
 	shared    outbox.LaneState
+	learned   bool      // shared was read at least once
 	brokenFor time.Time // another worker's breaker is open until then
 }
 

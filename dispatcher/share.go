@@ -182,8 +182,8 @@ func (s *share) leave(ctx context.Context) {
 func (l *lane) learn(state outbox.LaneState, now time.Time) {
 	local := time.Now()
 	l.mu.Lock()
-	before := l.shared
-	l.shared = state
+	before, first := l.shared, !l.learned
+	l.shared, l.learned = state, true
 	if until := local.Add(state.GateUntil.Sub(now)); !state.GateUntil.IsZero() && until.After(l.gate.until) && until.After(local) {
 		l.gate.until = until
 	}
@@ -197,7 +197,9 @@ func (l *lane) learn(state outbox.LaneState, now time.Time) {
 		l.hold.end() // another worker's probe passed, or a person resumed the lane
 	case !state.HeldSince.IsZero() && !l.hold.on():
 		l.hold.begin(local, state.HoldCode)
-		l.hold.since = local
+		if first { // a worker that starts may have other credentials: it sees for itself
+			l.hold.probe = local
+		}
 	}
 	changed := before.Paused != state.Paused || before.HeldSince.IsZero() != state.HeldSince.IsZero()
 	l.mu.Unlock()
