@@ -26,7 +26,11 @@ const maxProblems = 20
 type later struct{}
 
 // Unsupported stands for a BSON value that the contract has no use for (Decimal128, a regular expression, …).
-type Unsupported struct{ Type string }
+type Unsupported struct {
+	Type string
+	// Value is the store's own form of the value, so that it can be written back as it was. It may be nil.
+	Value any
+}
 
 // presence says whether a field must be there.
 type presence bool

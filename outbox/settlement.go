@@ -1,6 +1,19 @@
 package outbox
 
-import "time"
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// MaxHistory is the number of attempts that history keeps, the last ones.
+const MaxHistory = 20
+
+// maxMessage bounds last_error.message in bytes: long enough for a list of problems, short enough for a log line.
+const maxMessage = 1000
+
+// maxForeign bounds what a provider can make of our documents with its codes and ids, in bytes.
+const maxForeign = 200
 
 // ClaimOrder asks a store for intents to attempt.
 type ClaimOrder struct {
@@ -24,4 +37,59 @@ type Settled struct {
 	// Notes lists what went wrong beside the outcome, which is written all the same: a write_back without a target, a
 	// follow-up that was refused.
 	Notes []string
+}
+
+// Records returns what the settlement appends to the intent's history: the attempts whose leases ran out unrecorded, and
+// the attempt itself if it counted.
+func (s Settlement) Records() []Record {
+	var records []Record
+	for _, n := range s.Decision.Abandoned {
+		records = append(records, Record{Attempt: n, Outcome: Ambiguous, Code: CodeLeaseExpired})
+	}
+	if s.Decision.Counted {
+		record := Record{Attempt: s.Decision.Attempts, At: s.Intent.Lease.At, Took: s.Took, Outcome: s.Decision.Outcome, Worker: s.Intent.Lease.Owner}
+		if s.Decision.Failure != nil {
+			record.Code = s.Decision.Failure.Code
+		}
+		records = append(records, record)
+	}
+	return records
+}
+
+// Stored returns the failure as it may stand in a document: its texts are valid UTF-8 of bounded length, and the cause,
+// which may hold what must not be stored, is gone.
+func (f *Failure) Stored() Failure {
+	return Failure{
+		Class: f.Class, Code: f.Code, Message: bounded(f.Message, maxMessage), Provider: f.Provider,
+		ProviderCode: bounded(f.ProviderCode, maxForeign), HTTPStatus: f.HTTPStatus, RequestID: bounded(f.RequestID, maxForeign),
+	}
+}
+
+// WrittenIn reports whether the intent as it is now shows that this settlement was written, by an earlier try whose
+// answer got lost. A store asks it when the fence refused a settlement, to tell that from a lost lease.
+//
+// An attempt that counted is found by its record in history. What was given back leaves no record, but one attempt less
+// than any other worker can leave: the claim after a lease that ran out counts on from it.
+func (s Settlement) WrittenIn(now *Intent) bool {
+	d, was := s.Decision, s.Intent
+	if now == nil || now.Lease.Token == was.Lease.Token {
+		return false
+	}
+	if d.Counted {
+		return slices.ContainsFunc(now.History, func(r Record) bool {
+			return r.Attempt == d.Attempts && r.At.Equal(was.Lease.At) && r.Worker == was.Lease.Owner && r.Outcome == d.Outcome
+		})
+	}
+	if now.Status == StatusLeased {
+		return d.Status == StatusPending && !now.Lease.Reclaimed && now.Attempts == d.Attempts+1
+	}
+	return now.Status == d.Status && now.Attempts == d.Attempts
+}
+
+// bounded cuts a text to at most n bytes and makes it valid UTF-8.
+func bounded(s string, n int) string {
+	if len(s) > n {
+		s = s[:n-len("…")] + "…"
+	}
+	return strings.ToValidUTF8(s, "")
 }
