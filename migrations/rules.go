@@ -92,15 +92,10 @@ func (v vocabulary) oneOf(title, description string, values ...string) rule {
 	return described(title, text, bson.E{Key: "enum", Value: names(values)})
 }
 
-// array accepts between least and most elements, each fitting items.
-func (v vocabulary) array(title, description string, least, most int, items rule) rule {
-	text := fmt.Sprintf("%s must be an array of at most %d elements: %s", title, most, description)
-	rest := rule{{Key: "maxItems", Value: int32(most)}, {Key: "items", Value: items}}
-	if least > 0 {
-		text = fmt.Sprintf("%s must be an array of %d to %d elements: %s", title, least, most, description)
-		rest = append(rule{{Key: "minItems", Value: int32(least)}}, rest...)
-	}
-	return v.typed(title, text, []string{"array"}, rest...)
+// array accepts at most most elements, each fitting items.
+func (v vocabulary) array(title, description string, most int, items rule) rule {
+	return v.typed(title, fmt.Sprintf("%s must be an array of at most %d elements: %s", title, most, description), []string{"array"},
+		bson.E{Key: "maxItems", Value: int32(most)}, bson.E{Key: "items", Value: items})
 }
 
 // object accepts documents with exactly the given fields. The description lists them, for it is all that the server
@@ -151,6 +146,9 @@ func isRefused(v any) bool {
 // strict reads or writes as typed, without references.
 var strict = vocabulary{}
 
+// payloadTitle begins the title of each kind's payload rule.
+const payloadTitle = "the payload of kind "
+
 func lookup(d bson.D, key string) any {
 	for _, e := range d {
 		if e.Key == key {
@@ -160,8 +158,8 @@ func lookup(d bson.D, key string) any {
 	return nil
 }
 
-// names returns an array of strings as BSON holds it, a single one as itself, the form the server's own tools print.
-func names(list []string) any {
+// names returns an array of strings as BSON holds it.
+func names(list []string) bson.A {
 	out := make(bson.A, len(list))
 	for i, s := range list {
 		out[i] = s

@@ -5,8 +5,8 @@ import "go.mongodb.org/mongo-driver/v2/bson"
 // Limits of the envelope in version 1.
 const (
 	v1MaxFollowUps = 16
-	v1FollowUps    = 3           // levels below the intent
-	v1MaxDelay     = 315_360_000 // ten years in seconds
+	v1FollowUps    = 3         // levels below the intent
+	v1MaxDelay     = 1<<31 - 1 // seconds
 	v1MaxIDBytes   = 200
 )
 
@@ -27,7 +27,7 @@ const v1IDText = "_id must be an ObjectId, a UUID (binary of subtype 4, 16 bytes
 func (v vocabulary) v1Shared() bson.D {
 	return bson.D{
 		{Key: "v", Value: strict.integer("v", "the version of the contract; leave it out or write 1.", 1, 1)},
-		{Key: "kind", Value: v.text("kind", "kind must be a string of 1 to 100 characters, the effect: charge, email, sms, or another that a worker is registered for.", 1, 100)},
+		{Key: "kind", Value: v.text("kind", "kind must be a string of at least one character, the effect: charge, email, sms, or another that a worker is registered for.", 1, 0)},
 		{Key: "payload", Value: v.typed("payload", "payload must be a document, what the kind's provider needs.", []string{"object"})},
 		{Key: "expires_at", Value: v.date("expires_at", "past this instant it is never sent. Leave it out (do not write null) where it never expires.")},
 		{Key: "priority", Value: v.integer("priority", "0 goes first, 1 is the default.", 0, 3)},
@@ -40,8 +40,8 @@ func (v vocabulary) v1Shared() bson.D {
 			bson.E{Key: "properties", Value: bson.D{{Key: "outbox_id", Value: v1ReservedID()}}},
 			bson.E{Key: "additionalProperties", Value: v.text("metadata value", "A metadata value must be a string; write numbers and dates as strings.", 0, 0)})},
 		{Key: "trace", Value: v.object("trace", "trace must be a document, the W3C trace context that the worker's spans continue.", nil, bson.D{
-			{Key: "traceparent", Value: v.text("traceparent", "traceparent must be a string of at most 512 characters, the W3C header of that name.", 0, 512)},
-			{Key: "tracestate", Value: v.text("tracestate", "tracestate must be a string of at most 8192 characters, the W3C header of that name.", 0, 8192)},
+			{Key: "traceparent", Value: v.text("traceparent", "traceparent must be a string of at least one character, the W3C header of that name.", 1, 0)},
+			{Key: "tracestate", Value: v.text("tracestate", "tracestate must be a string of at least one character (leave it out where it is empty), the W3C header of that name.", 1, 0)},
 		})},
 		{Key: "created_at", Value: v.date("created_at", "informational.")},
 	}
@@ -49,20 +49,20 @@ func (v vocabulary) v1Shared() bson.D {
 
 func (v vocabulary) v1WriteBack() rule {
 	values := func(outcome string) rule {
-		return described("write_back."+outcome, "write_back."+outcome+" must be a document of at least one field to $set on the business document: paths such as payment.state, no update operators, and never _id.",
-			bson.E{Key: "bsonType", Value: "object"}, bson.E{Key: "minProperties", Value: int32(1)},
+		return described("write_back."+outcome, "write_back."+outcome+" must be a document of fields to $set on the business document: paths such as payment.state, no update operators, and never _id.",
+			bson.E{Key: "bsonType", Value: "object"},
 			bson.E{Key: "patternProperties", Value: bson.D{{Key: `^$|^\$|\.\$|^_id(\.|$)`,
 				Value: refused("a field of write_back", "A field of write_back must be an ordinary path: it may not be empty, begin with $, contain an operator, or be _id.")}}})
 	}
 	// The references in write_back are those of the settled intent, whatever the level, so it is never one itself.
 	return strict.object("write_back", "write_back must be a document that names one business document and what to $set on it.", []string{"collection", "id"}, bson.D{
-		{Key: "collection", Value: strict.typed("write_back.collection", "write_back.collection must be the name of a collection that the worker's configuration allows, without database, and no system collection.", []string{"string"},
-			bson.E{Key: "minLength", Value: int32(1)}, bson.E{Key: "not", Value: rule{{Key: "pattern", Value: `^system\.`}}})},
+		{Key: "collection", Value: strict.typed("write_back.collection", "write_back.collection must be the name of a collection that the worker's configuration allows, without the database's name.", []string{"string"},
+			bson.E{Key: "minLength", Value: int32(1)})},
 		{Key: "id", Value: described("write_back.id", "write_back.id must be the _id of the business document; an array, null or a regular expression cannot be one.",
 			bson.E{Key: "not", Value: rule{{Key: "bsonType", Value: bson.A{"array", "null", "undefined", "regex"}}}})},
 		{Key: "done", Value: values("done")},
 		{Key: "dead", Value: values("dead")},
-	}, bson.E{Key: "minProperties", Value: int32(3)})
+	})
 }
 
 // v1FollowUpsPattern names both fields at once: three levels of two fields would be fourteen copies of the same rules.
@@ -71,11 +71,12 @@ const v1FollowUpsPattern = `^on_(done|dead)$`
 // v1FollowUpRules returns the rule for on_done and on_dead at the given level; the intent's own are level 1.
 func v1FollowUpRules(level int) rule {
 	if level > v1FollowUps {
-		return refused("follow-ups", "Follow-ups may be nested three levels deep at most; let the last follow-up's own consumer insert the next intent.")
+		return described("follow-ups", "Follow-ups may be nested three levels deep at most: on_done and on_dead must be left out here.",
+			bson.E{Key: "bsonType", Value: "array"}, bson.E{Key: "maxItems", Value: int32(0)})
 	}
 	v := vocabulary{references: true}
 	fields := append(v.v1Shared(), bson.E{Key: "delay_seconds",
-		Value: v.integer("delay_seconds", "seconds between the parent's end and the follow-up's due_at.", 0, v1MaxDelay)})
+		Value: strict.integer("delay_seconds", "seconds between the parent's end and the follow-up's due_at; the one field that takes no reference.", 0, v1MaxDelay)})
 	for _, own := range []string{"_id", "status", "due_at"} {
 		fields = append(fields, bson.E{Key: own, Value: refused(own, own+" of a follow-up is set by the worker; leave it out (delay_seconds sets a later due_at).")})
 	}
@@ -86,5 +87,5 @@ func v1FollowUpRules(level int) rule {
 			bson.E{Key: "patternProperties", Value: bson.D{{Key: v1FollowUpsPattern, Value: v1FollowUpRules(level + 1)}}},
 			bson.E{Key: "allOf", Value: v.v1PayloadRules()})...)...)
 	// An empty list is allowed: it says what leaving the field out says.
-	return strict.array("on_done and on_dead", "follow-ups, intents that are inserted when this one is done or dead.", 0, v1MaxFollowUps, item)
+	return strict.array("on_done and on_dead", "follow-ups, intents that are inserted when this one is done or dead.", v1MaxFollowUps, item)
 }

@@ -14,8 +14,9 @@ const (
 )
 
 const (
-	v1E164  = `^\+[1-9][0-9]{1,14}` + eos
-	v1Email = `^[^\s@<>,;]+@[^\s@<>,;]+` + eos
+	v1E164 = `^\+[1-9][0-9]{1,14}` + eos
+	// v1Email asks for little: what an address may be is the provider's to say.
+	v1Email = `^(?=[\s\S]{3,320}$)[^ \t\r\n]+@[^ \t\r\n@]+` + eos
 	// v1Sender is E.164, a short code, or an alphanumeric sender: 1–11 characters with a letter among them
 	// (Twilio, "Alphanumeric Sender ID").
 	v1Sender = `^(\+[1-9][0-9]{1,14}|[0-9]{3,8}|(?=[^A-Za-z]*[A-Za-z])[A-Za-z0-9 +_&-]{1,11})` + eos
@@ -35,16 +36,16 @@ var v1Kinds = []struct {
 // v1Charge follows Stripe's "Create a PaymentIntent".
 func (v vocabulary) v1Charge() rule {
 	required := []string{"amount", "currency", "customer", "payment_method"}
-	return v.object("the payload of a charge", "The payload of a charge is a document for Stripe.", required, bson.D{
+	return v.object(payloadTitle+"charge", "The payload of kind charge is a document for Stripe.", required, bson.D{
 		{Key: "amount", Value: v.integer("amount", "the amount in the currency's minor unit, 1999 for 19.99 EUR.", 1, v1MaxAmount)},
 		{Key: "currency", Value: v.pattern("currency", "currency must be a lower-case ISO 4217 code of three letters, such as eur.", `^[a-z]{3}`+eos)},
-		{Key: "customer", Value: v.text("customer", "customer must be a string, the id of the Stripe customer (cus_…).", 1, 255)},
-		{Key: "payment_method", Value: v.text("payment_method", "payment_method must be a string, the id of the customer's Stripe payment method (pm_…).", 1, 255)},
-		{Key: "description", Value: v.text("description", "description must be a string of at most 1000 characters.", 0, 1000)},
+		{Key: "customer", Value: v.text("customer", "customer must be a string, the id of the Stripe customer (cus_…).", 1, 0)},
+		{Key: "payment_method", Value: v.text("payment_method", "payment_method must be a string, the id of the customer's Stripe payment method (pm_…).", 1, 0)},
+		{Key: "description", Value: v.text("description", "description must be a string of at least one character.", 1, 0)},
 		{Key: "statement_descriptor_suffix", Value: v.text("statement_descriptor_suffix", "statement_descriptor_suffix must be a string of 1 to 22 characters, Stripe's limit.", 1, 22)},
 		{Key: "receipt_email", Value: v.pattern("receipt_email", "receipt_email must be one e-mail address, without a display name.", v1Email)},
 		{Key: "metadata", Value: v.v1StripeMetadata()},
-		{Key: "account", Value: v.text("account", "account must be a string, the id of the Stripe Connect account (acct_…) on whose behalf the charge is made.", 1, 255)},
+		{Key: "account", Value: v.text("account", "account must be a string, the id of the Stripe Connect account (acct_…) on whose behalf the charge is made.", 1, 0)},
 	})
 }
 
@@ -73,40 +74,40 @@ func (v vocabulary) v1Address(title string) rule {
 		append(rule{{Key: "bsonType", Value: bson.A{"string", "object"}}, {Key: "pattern", Value: expression}},
 			objectBody([]string{"email"}, bson.D{
 				{Key: "email", Value: v.pattern("email", "email must be one e-mail address, without a display name.", v1Email)},
-				{Key: "name", Value: v.text("name", "name must be a string, the display name.", 0, 0)},
+				{Key: "name", Value: v.text("name", "name must be a string of at least one character, the display name.", 1, 0)},
 			})...)...)
 }
 
 // v1Email follows SendGrid's "Mail Send".
 func (v vocabulary) v1Email() rule {
-	return v.object("the payload of an email", "The payload of an email is a document for SendGrid.", []string{"from", "to"}, bson.D{
+	return v.object(payloadTitle+"email", "The payload of kind email is a document for SendGrid.", []string{"from", "to"}, bson.D{
 		{Key: "from", Value: v.v1Address("from")},
 		{Key: "to", Value: v.v1Address("to")},
 		{Key: "subject", Value: v.text("subject", "subject must be a string of at least one character.", 1, 0)},
 		{Key: "text", Value: v.text("text", "text must be a string of at least one character, the plain-text body.", 1, 0)},
 		{Key: "html", Value: v.text("html", "html must be a string of at least one character, the HTML body.", 1, 0)},
-		{Key: "template_id", Value: v.text("template_id", "template_id must be a string, the id of a SendGrid dynamic template (d-…).", 1, 255)},
+		{Key: "template_id", Value: v.text("template_id", "template_id must be a string, the id of a SendGrid dynamic template (d-…).", 1, 0)},
 		{Key: "template_data", Value: v.typed("template_data", "template_data must be a document, the values for the template.", []string{"object"})},
 		{Key: "reply_to", Value: v.v1Address("reply_to")},
-		{Key: "cc", Value: v.array("cc", "each an address; to, cc and bcc together at most 1000, SendGrid's limit.", 1, v1MaxRecipients-1, v.v1Address("an address in cc"))},
-		{Key: "bcc", Value: v.array("bcc", "each an address; to, cc and bcc together at most 1000, SendGrid's limit.", 1, v1MaxRecipients-1, v.v1Address("an address in bcc"))},
-		{Key: "categories", Value: v.array("categories", "strings, SendGrid's limit.", 1, v1MaxCategories,
-			v.text("a category", "A category must be a string of 1 to 255 characters.", 1, 255))},
-		{Key: "attachments", Value: v.array("attachments", "documents {content, filename, type, disposition, content_id}.", 1, 100, v.v1Attachment())},
-	}, bson.E{Key: "anyOf", Value: bson.A{
-		described("content of an email", "An email needs subject with text or html (or both), without template_id and template_data; or else template_id.",
-			bson.E{Key: "required", Value: bson.A{"subject"}},
-			bson.E{Key: "anyOf", Value: bson.A{requires("text"), requires("html")}},
-			without("template_id", "template_data")),
-		described("template of an email", "An email by template_id takes subject, text and html from the template: leave them out, and put values into template_data.",
-			bson.E{Key: "required", Value: bson.A{"template_id"}},
-			without("subject", "text", "html")),
+		{Key: "cc", Value: v.array("cc", "each an address; to, cc and bcc together at most 1000, SendGrid's limit.", v1MaxRecipients-1, v.v1Address("an address in cc"))},
+		{Key: "bcc", Value: v.array("bcc", "each an address; to, cc and bcc together at most 1000, SendGrid's limit.", v1MaxRecipients-1, v.v1Address("an address in bcc"))},
+		{Key: "categories", Value: v.array("categories", "strings, SendGrid's limit.", v1MaxCategories,
+			v.text("a category", "A category must be a string of at least one character.", 1, 0))},
+		{Key: "attachments", Value: v.typed("attachments", "attachments must be an array of documents {content, filename, type, disposition, content_id}.",
+			[]string{"array"}, bson.E{Key: "items", Value: v.v1Attachment()})},
+	}, bson.E{Key: "allOf", Value: bson.A{
+		described("content of an email", "An email needs subject with text, html or both, or else template_id; template_data goes with template_id only.",
+			bson.E{Key: "anyOf", Value: bson.A{
+				requires("template_id"),
+				append(requires("subject", "text"), without("template_data")),
+				append(requires("subject", "html"), without("template_data")),
+			}}),
 	}})
 }
 
 func (v vocabulary) v1Attachment() rule {
 	return v.object("an attachment", "An attachment is a document.", []string{"content", "filename"}, bson.D{
-		{Key: "content", Value: v.pattern("content", "content must be a string, the attachment in base64.", `^[A-Za-z0-9+/]+={0,2}`+eos)},
+		{Key: "content", Value: v.text("content", "content must be a string, the attachment in base64.", 1, 0)},
 		{Key: "filename", Value: v.text("filename", "filename must be a string of at least one character.", 1, 0)},
 		{Key: "type", Value: v.text("type", "type must be a string, the media type such as application/pdf.", 1, 0)},
 		{Key: "disposition", Value: v.oneOf("disposition", "inline shows it within the message.", "attachment", "inline")},
@@ -116,12 +117,12 @@ func (v vocabulary) v1Attachment() rule {
 
 // v1SMS follows Twilio's "Messages resource".
 func (v vocabulary) v1SMS() rule {
-	return v.object("the payload of an sms", "The payload of an sms is a document for Twilio.", []string{"to"}, bson.D{
+	return v.object(payloadTitle+"sms", "The payload of kind sms is a document for Twilio.", []string{"to"}, bson.D{
 		{Key: "to", Value: v.pattern("to", "to must be a phone number in E.164: a plus sign, country code and number, no spaces, such as +4915112345678.", v1E164)},
 		{Key: "from", Value: v.pattern("from", "from must be a phone number in E.164, a short code of 3 to 8 digits, or an alphanumeric sender of 1 to 11 characters with a letter among them.", v1Sender)},
 		{Key: "messaging_service_sid", Value: v.pattern("messaging_service_sid", "messaging_service_sid must be MG and 32 hexadecimal digits, the SID of the Twilio messaging service.", `^MG[0-9a-fA-F]{32}`+eos)},
 		{Key: "body", Value: v.text("body", "body must be a string of 1 to 1600 characters, Twilio's limit.", 1, v1MaxBody)},
-		{Key: "media_urls", Value: v.array("media_urls", "URLs that Twilio can fetch.", 1, v1MaxMedia,
+		{Key: "media_urls", Value: v.array("media_urls", "URLs that Twilio can fetch.", v1MaxMedia,
 			v.pattern("a media URL", "A media URL must be a string that begins with https:// or http://.", `^https?://[^\s]+`+eos))},
 		{Key: "validity_seconds", Value: v.integer("validity_seconds", "how long Twilio may try to deliver the message.", 1, v1MaxValidity)},
 	}, bson.E{Key: "allOf", Value: bson.A{
@@ -131,12 +132,15 @@ func (v vocabulary) v1SMS() rule {
 				append(requires("messaging_service_sid"), without("from")),
 			}}),
 		described("content of an sms", "An sms needs body, media_urls, or both.",
-			bson.E{Key: "anyOf", Value: bson.A{requires("body"), requires("media_urls")}}),
+			bson.E{Key: "anyOf", Value: bson.A{
+				requires("body"),
+				append(requires("media_urls"), bson.E{Key: "properties", Value: bson.D{{Key: "media_urls", Value: rule{{Key: "minItems", Value: int32(1)}}}}}),
+			}}),
 	}})
 }
 
 // requires and without say nothing about a value that is no document, so that a reference in its place stays allowed.
-func requires(field string) rule { return rule{{Key: "required", Value: bson.A{field}}} }
+func requires(fields ...string) rule { return rule{{Key: "required", Value: names(fields)}} }
 
 func without(fields ...string) bson.E {
 	var none bson.D

@@ -15,7 +15,7 @@ func v1Worker() bson.D {
 	}
 	return bson.D{
 		count("attempts", 0),
-		{Key: "lease", Value: strict.object("lease", "lease must be a document, "+v1Own, []string{"token", "owner", "at"}, bson.D{
+		{Key: "lease", Value: strict.object("lease", "lease must be a document, "+v1Own, []string{"token"}, bson.D{
 			text("token"), text("owner"), date("at"),
 			{Key: "reclaimed", Value: strict.typed("reclaimed", "reclaimed must be a boolean, "+v1Own, []string{"bool"})},
 		})},
