@@ -2,7 +2,6 @@ package outbox
 
 import (
 	"math"
-	"slices"
 	"time"
 )
 
@@ -18,7 +17,6 @@ const (
 	maxFollowUps = 16
 	maxDepth     = 3 // of follow-ups of follow-ups
 	defaultPrio  = 1
-	maxHistory   = 20
 	maxDelaySecs = math.MaxInt32
 )
 
@@ -44,28 +42,28 @@ func Parse(doc map[string]any, rules Rules) *Intent {
 
 // parseIdentity reads what claims and logs need even of a malformed intent.
 func (in *Intent) parseIdentity(r *reader) {
-	r.seen["_id"] = true
-	switch id := r.doc["_id"].(type) {
+	id, _ := r.value("_id", optional)
+	switch id := id.(type) {
 	case ID:
 		in.ID = id
 	case string:
 		in.ID = NewStringID(id)
-		if id == "" || len(id) > MaxIDBytes {
-			r.problem("_id", "must be a string of 1 to 200 bytes")
-		}
-	default:
+	}
+	if text := in.ID.String(); text == "" || len(text) > MaxIDBytes {
 		r.problem("_id", "must be an ObjectId, a UUID or a string of 1 to 200 bytes")
 	}
 	in.Kind = r.text("kind", required, 0)
 	status := r.pattern("status", required, func(s string) bool {
-		return slices.Contains([]Status{StatusPending, StatusLeased, StatusDone, StatusDead, StatusCancelled}, Status(s))
+		return s == string(StatusPending) || s == string(StatusLeased) || Status(s).Final()
 	}, "pending, leased, done, dead or cancelled")
 	in.Status = Status(status)
 }
 
 func (in *Intent) parseEnvelope(r *reader) {
-	if v := r.integer("v", optional, math.MinInt32, math.MaxInt32); r.has("v") && v != ContractVersion {
-		r.problem("v", "must be 1")
+	if v, ok := r.value("v", optional); ok {
+		if n, isInt := wholeNumber(v); !isInt || n != ContractVersion {
+			r.problem("v", "must be 1")
+		}
 	}
 	due := optional
 	if in.Status == StatusPending || in.Status == StatusLeased {
@@ -78,7 +76,7 @@ func (in *Intent) parseEnvelope(r *reader) {
 		in.Priority = int(r.integer("priority", optional, 0, maxPriority))
 	}
 	if r.has("ordering_key") {
-		r.seen["ordering_key"] = true
+		r.saw("ordering_key")
 		r.problem("ordering_key", "is not supported by this release")
 	}
 	in.DedupKey = r.text("dedup_key", optional, 0)
@@ -99,7 +97,6 @@ func (in *Intent) parseEnvelope(r *reader) {
 	v, ok := r.value("payload", required)
 	switch payload := v.(type) {
 	case map[string]any:
-		r.supported("payload", payload)
 		in.Payload = parsePayload(in.Kind, newReader(payload, r.path+"payload.", r.problems))
 	default:
 		if ok {
