@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -32,14 +34,18 @@ type call struct {
 	route, outboxID, to, key string
 	parsed                   any // what identify has parsed, for serve
 
+	arrived func()        // counts the request as arrived, once
 	hold    time.Duration // real time to wait in begin
 	forced  *reply        // the answer to give, and for Stripe to store, whatever execution says
 	skip    bool          // with forced: do not execute
 	aborted bool          // the Sim was closed in begin: no answer
 }
 
-// begin waits as long as the fault says. False: the Sim was closed meanwhile, and the call must have no effect.
+// begin waits as long as the latency and the fault say. From its start on the request counts as arrived: whoever was
+// waiting for it may rely on its holding its idempotency key. False: the Sim was closed meanwhile, and the call must
+// have no effect.
 func (c *call) begin() bool {
+	c.arrived()
 	if !c.sim.wait(c.hold) {
 		c.aborted = true
 		return false
@@ -74,20 +80,19 @@ func (s *Sim) exchange(w http.ResponseWriter, r *http.Request, p api) {
 		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 			c.route = "unknown"
 			s.requests.arrive(p.name(), c.route)
+			s.bell.ring()
 			s.write(w, c, p, p.failure(http.StatusRequestEntityTooLarge))
 			return
 		}
 		panic(http.ErrAbortHandler) // the client went away in the middle of its request
 	}
 	p.identify(c)
-	f := s.faults.take(p.name(), c)
-	s.requests.arrive(p.name(), c.route)
-	s.bell.ring()
-	if !s.wait(time.Duration(s.settings.latency.Load())) {
-		s.abandon(w, c, p)
-		return
-	}
-	s.perform(w, c, p, f)
+	c.arrived = sync.OnceFunc(func() {
+		s.requests.arrive(p.name(), c.route)
+		s.bell.ring()
+	})
+	c.hold = time.Duration(s.settings.latency.Load())
+	s.perform(w, c, p, s.faults.take(p.name(), c))
 }
 
 // perform processes the call, before or after what the fault wants.
@@ -95,20 +100,22 @@ func (s *Sim) perform(w http.ResponseWriter, c *call, p api, f *Fault) {
 	switch {
 	case f == nil:
 	case f.When == Before && f.Do != DoDelay && !f.Saved:
-		if !s.wait(f.Delay) {
+		c.hold += f.Delay
+		if !c.begin() {
 			s.abandon(w, c, p)
 			return
 		}
 		s.lie(w, c, p, f, reply{})
 		return
 	case f.When == Before:
-		c.hold = f.Delay
+		c.hold += f.Delay
 	}
 	if f != nil && f.Saved {
 		c.forced = new(f.answer(p))
 		c.skip = f.When == Before
 	}
 	rep := p.serve(c)
+	c.arrived() // for what was refused before it began
 	if c.aborted {
 		s.abandon(w, c, p)
 		return
@@ -131,9 +138,7 @@ func (s *Sim) perform(w http.ResponseWriter, c *call, p api, f *Fault) {
 // write answers truly.
 func (s *Sim) write(w http.ResponseWriter, c *call, p api, rep reply) {
 	h := w.Header()
-	for k, v := range rep.header {
-		h[k] = v
-	}
+	maps.Copy(h, rep.header)
 	h["Content-Length"] = []string{strconv.Itoa(len(rep.body))}
 	if !bodyAllowed(rep.status) {
 		delete(h, "Content-Length")

@@ -57,8 +57,8 @@ func (b *bench) stripe() paymentintent.Client {
 
 func (b *bench) stripeAs(key string) paymentintent.Client {
 	backend := stripe.GetBackendWithConfig(stripe.APIBackend, &stripe.BackendConfig{
-		HTTPClient: b.http, URL: stripe.String(b.StripeURL), MaxNetworkRetries: stripe.Int64(0),
-		EnableTelemetry: stripe.Bool(false), LeveledLogger: &stripe.LeveledLogger{Level: stripe.LevelNull},
+		HTTPClient: b.http, URL: new(b.StripeURL), MaxNetworkRetries: stripe.Int64(0),
+		EnableTelemetry: new(false), LeveledLogger: &stripe.LeveledLogger{Level: stripe.LevelNull},
 	})
 	return paymentintent.Client{B: backend, Key: key}
 }
@@ -133,9 +133,9 @@ func (b *bench) text(change ...func(*twilioapi.CreateMessageParams)) (*twilioapi
 // charge is the parameters of a confirmed PaymentIntent.
 func charge(ctx context.Context, outboxID, key string, change ...func(*stripe.PaymentIntentParams)) *stripe.PaymentIntentParams {
 	p := &stripe.PaymentIntentParams{
-		Amount: stripe.Int64(1999), Currency: stripe.String("eur"), Customer: stripe.String("cus_ann"),
-		PaymentMethod: stripe.String("pm_card_visa"), Confirm: stripe.Bool(true), OffSession: stripe.Bool(true),
-		ErrorOnRequiresAction: stripe.Bool(true),
+		Amount: stripe.Int64(1999), Currency: new("eur"), Customer: new("cus_ann"),
+		PaymentMethod: new("pm_card_visa"), Confirm: new(true), OffSession: new(true),
+		ErrorOnRequiresAction: new(true),
 	}
 	p.Context = ctx
 	p.AddMetadata("outbox_id", outboxID)

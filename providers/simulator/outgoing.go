@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -76,9 +77,7 @@ func (o *outgoing) send(m message) bool {
 	if err != nil {
 		return true // a URL that cannot be called is not worth another attempt
 	}
-	for k, v := range m.header {
-		req.Header[k] = v
-	}
+	maps.Copy(req.Header, m.header)
 	req.Header.Set("Content-Type", m.contentType)
 	resp, err := o.client.Do(req)
 	if err != nil {

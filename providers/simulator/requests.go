@@ -85,7 +85,8 @@ func (s *Sim) Requests() []RequestCount {
 }
 
 // WaitRequests returns nil once n requests have arrived at the provider and route (any, where empty), answered or not;
-// else the context's error, or [ErrClosed]. It is how a test knows that a call is in flight.
+// else the context's error, or [ErrClosed]. It is how a test knows that a call is in flight; one that a fault delays or
+// hangs has arrived, and holds its idempotency key.
 func (s *Sim) WaitRequests(ctx context.Context, provider, route string, n int) error {
 	return s.bell.wait(ctx, s.done, func() bool { return s.requests.arrivals(provider, route) >= n })
 }

@@ -89,12 +89,17 @@ func (p *sendgridAPI) showLog(c *call, sc *sendgridCall) reply {
 		return sendgridErrors(http.StatusNotFound, mailError{Message: "message not found"})
 	}
 	event := func(name string) map[string]any {
-		return map[string]any{"event": name, "timestamp": e.at.Unix(), "sg_event_id": newID("", 22), "sg_message_id": e.id, "email": e.to}
+		return map[string]any{
+			"event": name, "timestamp": e.at.Unix(), "sg_event_id": newID("", 22), "sg_message_id": e.id, "email": e.to,
+			"smtp-id": "<" + e.id + "@simulated>",
+		}
 	}
+	delivered := event("delivered")
+	delivered["ip"], delivered["response"] = "127.0.0.1", "250 OK"
 	out := map[string]any{
 		"from_email": e.from, "sg_message_id": e.id, "subject": e.subject, "to_email": e.to, "status": "delivered",
 		"api_key_id": "simulated", "client_ip": "127.0.0.1", "outbound_ip": "127.0.0.1", "outbound_ip_type": "dedicated",
-		"events": []any{event("delivered"), event("processed")}, "category": append([]string{}, e.categories...),
+		"events": []any{delivered, event("processed")}, "category": append([]string{}, e.categories...),
 		"custom_args": e.args,
 	}
 	if e.args == nil {
