@@ -17,8 +17,6 @@ import (
 const (
 	leaseID   = "migrate"        // _id of the lease in the meta collection
 	leaseTime = 30 * time.Second // how long a dead migrator keeps the others waiting
-	renewTime = leaseTime / 5
-	leaseCall = 5 * time.Second // one read or write of the lease
 	pollTime  = 300 * time.Millisecond
 )
 
@@ -26,7 +24,11 @@ const (
 type lease struct {
 	meta         *mongo.Collection
 	token, owner string
+	time         time.Duration // from each renewal to its end
 }
+
+// renewal is the mean time between two renewals, and the longest that one may take. Pauses vary by half.
+func (l *lease) renewal() time.Duration { return l.time / 6 }
 
 type leaseDocument struct {
 	Token string    `bson:"token"`
@@ -43,8 +45,8 @@ func ownerName() string {
 }
 
 // acquire takes the lease, waiting while another process has it.
-func acquire(ctx context.Context, meta *mongo.Collection) (*lease, error) {
-	l := &lease{meta: meta, token: rand.Text(), owner: ownerName()}
+func acquire(ctx context.Context, meta *mongo.Collection, d time.Duration) (*lease, error) {
+	l := &lease{meta: meta, token: rand.Text(), owner: ownerName(), time: d}
 	var holder leaseDocument
 	for {
 		err := l.try(ctx, &holder)
@@ -67,12 +69,12 @@ func (l *lease) try(ctx context.Context, holder *leaseDocument) error {
 		return bson.E{Key: field, Value: bson.D{{Key: "$cond", Value: bson.A{free, value, "$" + field}}}}
 	}
 	return l.meta.FindOneAndUpdate(ctx, bson.D{{Key: "_id", Value: leaseID}},
-		mongo.Pipeline{{{Key: "$set", Value: bson.D{mine("token", l.token), mine("owner", l.owner), mine("until", end())}}}},
+		mongo.Pipeline{{{Key: "$set", Value: bson.D{mine("token", l.token), mine("owner", l.owner), mine("until", l.end())}}}},
 		options.FindOneAndUpdate().SetUpsert(true).SetReturnDocument(options.After)).Decode(holder)
 }
 
-func end() bson.D {
-	return bson.D{{Key: "$add", Value: bson.A{"$$NOW", leaseTime.Milliseconds()}}}
+func (l *lease) end() bson.D {
+	return bson.D{{Key: "$add", Value: bson.A{"$$NOW", l.time.Milliseconds()}}}
 }
 
 // hold renews the lease until the returned function is called, which also gives it back. The returned context ends,
@@ -85,9 +87,9 @@ func (l *lease) hold(ctx context.Context) (context.Context, func()) {
 		cancel(nil)
 		renewer.Wait()
 		// The caller may have been cancelled; the others should not have to wait for the lease to end all the same.
-		end, done := context.WithTimeout(context.WithoutCancel(ctx), leaseCall)
+		last, done := context.WithTimeout(context.WithoutCancel(ctx), l.renewal())
 		defer done()
-		_, _ = l.meta.DeleteOne(end, l.mine()) // a lease that cannot be given back ends by itself
+		_, _ = l.meta.DeleteOne(last, l.mine()) // a lease that cannot be given back ends by itself
 	}
 }
 
@@ -96,16 +98,16 @@ func (l *lease) mine() bson.D {
 }
 
 func (l *lease) renew(ctx context.Context, cancel context.CancelCauseFunc) {
-	renewed := time.Now()
-	for pause(ctx, renewTime) == nil {
+	renewed := time.Now() // after it was taken: at most one call late, which the half below allows for
+	for pause(ctx, l.renewal()) == nil {
 		began := time.Now()
-		call, done := context.WithTimeout(ctx, leaseCall)
-		res, err := l.meta.UpdateOne(call, l.mine(), mongo.Pipeline{{{Key: "$set", Value: bson.D{{Key: "until", Value: end()}}}}})
+		call, done := context.WithTimeout(ctx, l.renewal())
+		res, err := l.meta.UpdateOne(call, l.mine(), mongo.Pipeline{{{Key: "$set", Value: bson.D{{Key: "until", Value: l.end()}}}}})
 		done()
 		switch {
 		case err == nil && res.MatchedCount == 1:
 			renewed = began
-		case err == nil || time.Since(renewed) > leaseTime-renewTime-leaseCall:
+		case err == nil || time.Since(renewed) > l.time/2:
 			cancel(ErrLeaseLost)
 			return
 		}

@@ -198,7 +198,7 @@ func (m *Migrator) Up(ctx context.Context) ([]Applied, error) {
 	if err := m.createMeta(ctx); err != nil {
 		return nil, err
 	}
-	l, err := acquire(ctx, m.meta)
+	l, err := acquire(ctx, m.meta, leaseTime)
 	if err != nil {
 		return nil, err
 	}
@@ -321,15 +321,20 @@ func (m *Migrator) Status(ctx context.Context) (Status, error) {
 
 // refuseStandalone returns an error that wraps ErrStandalone unless the server is in a replica set or a mongos.
 func (m *Migrator) refuseStandalone(ctx context.Context) error {
-	var hello struct {
-		SetName string `bson:"setName"`
-		Msg     string `bson:"msg"`
-	}
+	var hello serverHello
 	if err := m.db.RunCommand(ctx, bson.D{{Key: "hello", Value: 1}}).Decode(&hello); err != nil {
 		return fmt.Errorf("asking the MongoDB server what it is: %w", err)
 	}
-	if hello.SetName == "" && hello.Msg != "isdbgrid" {
+	if hello.standalone() {
 		return fmt.Errorf("outboxd needs transactions and change streams: start mongod with --replSet rs0 and run rs.initiate() once (a set of one member will do): %w", ErrStandalone)
 	}
 	return nil
 }
+
+// serverHello is the part of a server's answer to hello that tells what it is.
+type serverHello struct {
+	SetName string `bson:"setName"` // of a member of a replica set
+	Msg     string `bson:"msg"`     // isdbgrid: a mongos
+}
+
+func (h serverHello) standalone() bool { return h.SetName == "" && h.Msg != "isdbgrid" }
