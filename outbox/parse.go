@@ -126,10 +126,10 @@ func (in *Intent) parseWorkerFields(r *reader) {
 			Worker:  h.text("worker", optional, 0),
 		})
 	}
-	for _, field := range []string{"last_error", "result"} {
+	for _, field := range [...]string{"last_error", "result"} {
 		r.document(field, optional)
 	}
-	for _, field := range []string{"done_at", "dead_at", "cancelled_at", "purge_at"} {
+	for _, field := range [...]string{"done_at", "dead_at", "cancelled_at", "purge_at"} {
 		r.date(field, optional)
 	}
 	r.text("dead_reason", optional, 0)

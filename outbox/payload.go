@@ -1,6 +1,10 @@
 package outbox
 
-import "strings"
+import (
+	"maps"
+	"slices"
+	"strings"
+)
 
 // Charge is the payload of kind "charge": one payment of a customer by a stored payment method.
 type Charge struct {
@@ -61,7 +65,7 @@ type SMS struct {
 const (
 	maxAmount          = 99_999_999
 	maxDescriptor      = 22
-	maxMetadataKeys    = 50
+	maxMetadataKeys    = 49 // outbox_id is the fiftieth
 	maxMetadataKey     = 40
 	maxMetadataValue   = 500
 	maxCategories      = 10
@@ -81,6 +85,9 @@ func parsePayload(kind string, r *reader) any {
 	case KindSMS:
 		return parseSMS(r)
 	default:
+		for _, field := range slices.Sorted(maps.Keys(r.doc)) {
+			r.supported(field, r.doc[field])
+		}
 		return r.doc
 	}
 }
@@ -115,7 +122,7 @@ func parseEmail(r *reader) *Email {
 		TemplateData: r.document("template_data", optional),
 		CC:           r.addresses("cc"),
 		BCC:          r.addresses("bcc"),
-		Categories:   r.strings("categories", maxCategories),
+		Categories:   r.strings("categories", maxCategories, isText, "a string that is not empty"),
 	}
 	if r.has("reply_to") {
 		to := r.address("reply_to", optional)
@@ -151,34 +158,57 @@ func parseEmail(r *reader) *Email {
 func parseSMS(r *reader) *SMS {
 	s := &SMS{
 		To:                  r.pattern("to", required, isE164, "an E.164 number, such as \"+4915112345678\""),
-		From:                r.text("from", optional, 0),
-		MessagingServiceSID: r.text("messaging_service_sid", optional, 0),
+		From:                r.pattern("from", optional, isSender, "an E.164 number, a short code of 3 to 8 digits, or an alphanumeric sender of 1 to 11 characters with a letter among them"),
+		MessagingServiceSID: r.pattern("messaging_service_sid", optional, isServiceSID, "MG and 32 hexadecimal digits"),
 		Body:                r.text("body", optional, maxBody),
-		MediaURLs:           r.strings("media_urls", maxMedia),
+		MediaURLs:           r.strings("media_urls", maxMedia, isURL, "a URL that begins with https:// or http://"),
 		ValiditySeconds:     int(r.integer("validity_seconds", optional, 1, maxValiditySeconds)),
 	}
 	if r.has("from") == r.has("messaging_service_sid") {
 		r.problem("from", "or messaging_service_sid is required, and only one of them")
 	}
-	if !r.has("body") && !r.has("media_urls") {
+	media, isArray := r.doc["media_urls"].([]any)
+	if !r.has("body") && (!r.has("media_urls") || isArray && len(media) == 0) {
 		r.problem("body", "or media_urls is required")
 	}
 	r.rest()
 	return s
 }
 
-func isCurrency(s string) bool {
-	return len(s) == 3 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz") == ""
-}
+const (
+	digits    = "0123456789"
+	lowercase = "abcdefghijklmnopqrstuvwxyz"
+	letters   = lowercase + "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+)
 
-// isEmail asks for little: what an address may be is the provider's to say.
-func isEmail(s string) bool {
-	at := strings.LastIndexByte(s, '@')
-	return at > 0 && at < len(s)-1 && len(s) <= 320 && !strings.ContainsAny(s, " \t\r\n")
-}
+// only reports whether s has no other characters than those of the set.
+func only(s, set string) bool { return strings.Trim(s, set) == "" }
+
+func isText(s string) bool { return s != "" }
+
+func isCurrency(s string) bool { return len(s) == 3 && only(s, lowercase) }
 
 func isE164(s string) bool {
-	return len(s) >= 3 && len(s) <= 16 && s[0] == '+' && s[1] >= '1' && s[1] <= '9' && strings.Trim(s[1:], "0123456789") == ""
+	return len(s) >= 3 && len(s) <= 16 && s[0] == '+' && s[1] >= '1' && s[1] <= '9' && only(s[1:], digits)
+}
+
+// isSender accepts what Twilio's "Message resource" and "Alphanumeric Sender ID" name as a sender.
+func isSender(s string) bool {
+	shortCode := len(s) >= 3 && len(s) <= 8 && only(s, digits)
+	alphanumeric := len(s) >= 1 && len(s) <= 11 && only(s, letters+digits+" +_&-") && strings.ContainsAny(s, letters)
+	return isE164(s) || shortCode || alphanumeric
+}
+
+func isServiceSID(s string) bool {
+	return len(s) == 34 && strings.HasPrefix(s, "MG") && only(s[2:], digits+"abcdefABCDEF")
+}
+
+func isURL(s string) bool {
+	rest, ok := strings.CutPrefix(s, "https://")
+	if !ok {
+		rest, ok = strings.CutPrefix(s, "http://")
+	}
+	return ok && rest != "" && !strings.ContainsAny(rest, " \t\r\n\f\v")
 }
 
 func isDisposition(s string) bool { return s == "attachment" || s == "inline" }

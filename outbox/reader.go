@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -43,13 +44,13 @@ const (
 // reader reads the fields of one document, and collects what is wrong with them.
 type reader struct {
 	doc      map[string]any
-	path     string // with a final dot, or empty
-	seen     map[string]bool
+	path     string   // with a final dot, or empty
+	seen     []string // the fields of doc that were asked for
 	problems *[]Problem
 }
 
 func newReader(doc map[string]any, path string, problems *[]Problem) *reader {
-	return &reader{doc: doc, path: path, seen: make(map[string]bool, len(doc)), problems: problems}
+	return &reader{doc: doc, path: path, seen: make([]string, 0, len(doc)), problems: problems}
 }
 
 func (r *reader) problem(field, text string) {
@@ -61,14 +62,18 @@ func (r *reader) problem(field, text string) {
 // printable keeps a hostile field name from breaking or flooding a log.
 func printable(s string) string {
 	const most = 80
+	cut := len(s) > most
+	if cut {
+		s = s[:most]
+	}
 	s = strings.Map(func(c rune) rune {
-		if c < ' ' || c == 0x7f || c == utf8.RuneError {
+		if !unicode.IsPrint(c) || c == utf8.RuneError {
 			return '?'
 		}
 		return c
 	}, s)
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "…"
+	if cut {
+		s += "…"
 	}
 	return s
 }
@@ -78,9 +83,11 @@ func (r *reader) has(field string) bool { _, ok := r.doc[field]; return ok }
 
 // value returns a field's value and whether there is one to check.
 func (r *reader) value(field string, p presence) (any, bool) {
-	r.seen[field] = true
 	v, ok := r.doc[field]
-	if !ok && p == required {
+	switch {
+	case ok:
+		r.saw(field)
+	case p == required:
 		r.problem(field, "is required")
 	}
 	if _, unknown := v.(later); unknown {
@@ -89,10 +96,20 @@ func (r *reader) value(field string, p presence) (any, bool) {
 	return v, ok
 }
 
+// saw notes that a field is one of the contract's.
+func (r *reader) saw(field string) {
+	if !slices.Contains(r.seen, field) {
+		r.seen = append(r.seen, field)
+	}
+}
+
 // rest reports fields that nobody asked for: a typing error must not turn into a default.
 func (r *reader) rest() {
+	if len(r.seen) == len(r.doc) {
+		return
+	}
 	for _, field := range slices.Sorted(maps.Keys(r.doc)) {
-		if !r.seen[field] {
+		if !slices.Contains(r.seen, field) {
 			r.problem(field, "is not a field of the contract")
 		}
 	}
@@ -193,19 +210,49 @@ func (r *reader) document(field string, p presence) map[string]any {
 }
 
 // supported reports values of types that have no meaning in an intent, however deep they stand.
-func (r *reader) supported(path string, v any) {
+func (r *reader) supported(field string, v any) {
+	if isSupported(v) { // the usual case needs neither paths nor an order
+		return
+	}
 	switch v := v.(type) {
 	case Unsupported:
-		r.problem(path, "has the type "+v.Type+", which the contract does not know")
+		r.problem(field, "has the type "+printable(v.Type)+", which the contract does not know")
 	case map[string]any:
+		// One problem a level is enough: a path is built for that one alone, so that huge names are not copied for each value.
 		for _, key := range slices.Sorted(maps.Keys(v)) {
-			r.supported(path+"."+key, v[key])
+			if !isSupported(v[key]) {
+				r.supported(printable(field)+"."+key, v[key])
+				return
+			}
 		}
 	case []any:
 		for i, item := range v {
-			r.supported(path+"."+itoa(i), item)
+			if !isSupported(item) {
+				r.supported(printable(field)+"."+itoa(i), item)
+				return
+			}
 		}
 	}
+}
+
+func isSupported(v any) bool {
+	switch v := v.(type) {
+	case Unsupported:
+		return false
+	case map[string]any:
+		for _, item := range v {
+			if !isSupported(item) {
+				return false
+			}
+		}
+	case []any:
+		for _, item := range v {
+			if !isSupported(item) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // sub reads a field that is a document with fields of its own.
@@ -234,6 +281,7 @@ func (r *reader) array(field string, most int) []any {
 	}
 	if most > 0 && len(a) > most {
 		r.problem(field, fmt.Sprintf("must have at most %d entries", most))
+		return a[:most]
 	}
 	return a
 }
@@ -252,12 +300,13 @@ func (r *reader) list(field string, most int) []*reader {
 	return list
 }
 
-func (r *reader) strings(field string, most int) []string {
+// strings reads an array of strings that fit.
+func (r *reader) strings(field string, most int, fits func(string) bool, want string) []string {
 	var list []string
 	for i, item := range r.array(field, most) {
 		s, ok := item.(string)
-		if _, unknown := item.(later); !unknown && (!ok || s == "") {
-			r.problem(field+"."+itoa(i), "must be a string that is not empty")
+		if _, unknown := item.(later); !unknown && (!ok || !fits(s)) {
+			r.problem(field+"."+itoa(i), "must be "+want)
 		}
 		list = append(list, s)
 	}
@@ -288,52 +337,4 @@ func (r *reader) texts(field string, mostKeys, mostKey, mostValue int) map[strin
 		texts[key] = value
 	}
 	return texts
-}
-
-const wantAddress = "an e-mail address, or {email, name}"
-
-// address reads an address: a string, or {email, name}.
-func (r *reader) address(field string, p presence) Address {
-	v, ok := r.value(field, p)
-	if !ok {
-		return Address{}
-	}
-	return r.addressOf(field, v)
-}
-
-func (r *reader) addressOf(field string, v any) Address {
-	switch v := v.(type) {
-	case later:
-		return Address{}
-	case string:
-		if !isEmail(v) {
-			r.problem(field, "must be "+wantAddress)
-		}
-		return Address{Email: v}
-	case map[string]any:
-		s := newReader(v, r.path+field+".", r.problems)
-		a := Address{Email: s.pattern("email", required, isEmail, "an e-mail address"), Name: s.text("name", optional, 0)}
-		s.rest()
-		return a
-	default:
-		r.problem(field, "must be "+wantAddress)
-		return Address{}
-	}
-}
-
-// addresses reads one address or an array of them.
-func (r *reader) addresses(field string) []Address {
-	v, ok := r.value(field, optional)
-	if !ok {
-		return nil
-	}
-	list, isArray := v.([]any)
-	if !isArray {
-		return []Address{r.addressOf(field, v)}
-	}
-	addresses := make([]Address, len(list))
-	for i, item := range list {
-		addresses[i] = r.addressOf(field+"."+itoa(i), item)
-	}
-	return addresses
 }

@@ -1,7 +1,7 @@
 package outbox
 
 import (
-	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -11,81 +11,175 @@ import (
 // is sent, the fields that only settling can know are [later].
 type scope map[string]any
 
-// resolve replaces the references in a value, however deep. An error names the reference that cannot exist.
-func (s scope) resolve(v any) (any, error) {
+// maxResolved bounds what references can make of one follow-up or write_back with all that is nested in it, in bytes:
+// three levels of the largest document that MongoDB stores. Without it, a text that names another a million times would
+// take the worker's memory.
+const maxResolved = 3 * 16 << 20
+
+// resolver replaces references.
+type resolver struct {
+	scope scope
+	left  *int // of maxResolved
+}
+
+func newResolver(s scope) resolver { return resolver{s, new(maxResolved)} }
+
+// badReference says what is wrong with a reference, and where in the resolved value it stands.
+type badReference struct{ path, text string }
+
+// resolve replaces the references in a value, however deep; path is where it stands.
+func (r resolver) resolve(path string, v any) (any, *badReference) {
 	switch v := v.(type) {
 	case string:
-		return s.resolveString(v)
+		resolved, wrong := r.text(v)
+		if wrong != "" {
+			return nil, &badReference{path, wrong}
+		}
+		return resolved, nil
 	case []any:
 		list := make([]any, len(v))
 		for i, item := range v {
-			resolved, err := s.resolve(item)
-			if err != nil {
-				return nil, err
+			resolved, bad := r.resolve(itoa(i), item)
+			if bad != nil {
+				return nil, bad.under(path)
 			}
 			list[i] = resolved
 		}
 		return list, nil
 	case map[string]any:
-		return s.resolveDocument(v)
+		resolved, bad := r.document(v)
+		if bad != nil {
+			return nil, bad.under(path)
+		}
+		return resolved, nil
 	default:
 		return v, nil
 	}
 }
 
-func (s scope) resolveDocument(doc map[string]any) (map[string]any, error) {
-	resolved := make(map[string]any, len(doc))
-	for key, value := range doc {
-		r, err := s.resolve(value)
-		if err != nil {
-			return nil, err
-		}
-		resolved[key] = r
-	}
-	return resolved, nil
+func (b *badReference) under(path string) *badReference {
+	return &badReference{printable(path) + "." + b.path, b.text}
 }
 
-// resolveString replaces ${…} in a string; $${ is a literal ${. A string that is one reference alone keeps its type.
-func (s scope) resolveString(text string) (any, error) {
+// document resolves all fields. Of several bad references it tells the first in the order of their names, so that the
+// same document always has the same problem.
+func (r resolver) document(doc map[string]any) (map[string]any, *badReference) {
+	resolved := make(map[string]any, len(doc))
+	var first *badReference
+	for key, value := range doc {
+		v, bad := r.resolve(key, value)
+		if bad != nil && (first == nil || bad.path < first.path) {
+			first = bad
+		}
+		resolved[key] = v
+	}
+	return resolved, first
+}
+
+// text replaces ${…} in a string; $${ is a literal ${. A string that is one reference alone keeps its type. The second
+// result says what is wrong, if anything.
+func (r resolver) text(text string) (any, string) {
+	if !strings.Contains(text, "${") {
+		return text, ""
+	}
 	var out strings.Builder
 	unknown := false
+	write := func(s string) bool {
+		out.WriteString(s)
+		return r.spend(len(s))
+	}
 	for rest := text; ; {
 		at := strings.Index(rest, "${")
 		if at < 0 {
-			out.WriteString(rest)
+			if !write(rest) {
+				return nil, tooLarge
+			}
 			break
 		}
 		if at > 0 && rest[at-1] == '$' {
-			out.WriteString(rest[:at-1] + "${")
+			if !write(rest[:at-1]) || !write("${") {
+				return nil, tooLarge
+			}
 			rest = rest[at+2:]
 			continue
 		}
 		length := strings.IndexByte(rest[at:], '}')
 		if length < 0 {
-			return nil, fmt.Errorf("has a reference without an end")
+			return nil, "has a reference without an end; a literal ${ is written $${"
 		}
 		path := rest[at+2 : at+length]
-		value, ok := s.lookup(path)
+		value, ok := r.scope.lookup(path)
 		if !ok {
-			return nil, fmt.Errorf("refers to ${%s}, which cannot exist", printable(path))
+			return nil, "refers to " + shown(path) + ", which cannot exist; a literal ${ is written $${"
 		}
-		if rest == text && at == 0 && length == len(text)-1 {
-			return value, nil
+		if len(rest) == len(text) && at == 0 && length == len(text)-1 {
+			if !r.spendValue(value) {
+				return nil, tooLarge
+			}
+			return value, ""
 		}
 		words, ok := asText(value)
 		if !ok {
-			return nil, fmt.Errorf("has ${%s} within a text, but that is no text or number", printable(path))
+			return nil, "has " + shown(path) + " within a text, but that is no text, number, date or identity"
 		}
 		if _, l := value.(later); l {
 			unknown = true
 		}
-		out.WriteString(rest[:at] + words)
+		if !write(rest[:at]) || !write(words) {
+			return nil, tooLarge
+		}
 		rest = rest[at+length+1:]
 	}
 	if unknown {
-		return later{}, nil
+		return later{}, ""
 	}
-	return out.String(), nil
+	return out.String(), ""
+}
+
+const tooLarge = "has references that make it larger than a document can be"
+
+// spend takes bytes from what is left, and reports whether there were enough.
+func (r resolver) spend(bytes int) bool {
+	*r.left -= bytes
+	return *r.left >= 0
+}
+
+// spendValue takes the size of a value, and at least something for each part of it, for each will be looked at again.
+func (r resolver) spendValue(v any) bool {
+	const part = 8
+	switch v := v.(type) {
+	case string:
+		return r.spend(part + len(v))
+	case []any:
+		for _, item := range v {
+			if !r.spendValue(item) {
+				return false
+			}
+		}
+	case map[string]any:
+		for key, item := range v {
+			if !r.spend(len(key)) || !r.spendValue(item) {
+				return false
+			}
+		}
+	}
+	return r.spend(part)
+}
+
+// shown repeats a reference where it is made of names. Anything else between the braces is the producer's text, which no
+// log may show.
+func shown(path string) string {
+	root, _, _ := strings.Cut(path, ".")
+	known := slices.Contains([]string{"_id", "payload", "metadata", "result", "last_error", "dead_reason"}, root)
+	for step := range strings.SplitSeq(path, ".") {
+		name := step != "" && len(step) <= 40 && only(step, letters+digits+"_-")
+		number := only(step, digits) && len(step) > 3 // may be one of a telephone
+		known = known && name && !number
+	}
+	if !known {
+		return "something"
+	}
+	return "${" + path + "}"
 }
 
 // lookup follows a path with dots from one of the roots that the contract allows.
