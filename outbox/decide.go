@@ -13,6 +13,10 @@ const (
 	senderDelay   = time.Minute // Twilio's 21611 concerns one sender; its queue drains at about one message a second
 )
 
+// lookUpCrashes is how many look-ups in a row may kill their worker before the intent is left to a person. Each raises
+// attempts without being settled, so an intent that kills whoever looks after it ends too.
+const lookUpCrashes = 10
+
 // Event is what happened to a claimed intent.
 type Event int
 
@@ -88,6 +92,8 @@ func Next(in *Intent, p Policy, now time.Time) (Action, Verdict) {
 	spent, expired := in.Attempts > p.maxAttempts(in), in.Expired(now)
 	unknown := in.unknown()
 	switch {
+	case unknown && in.Attempts > max(p.maxAttempts(in), in.recorded())+lookUpCrashes:
+		return Settle, Verdict{Event: Abandoned}
 	case unknown && p.AsksFirst:
 		if spent || expired {
 			return LookUp, Verdict{}
@@ -119,11 +125,11 @@ func Decide(in *Intent, v Verdict, p Policy, now time.Time) Decision {
 	case Found:
 		return d.givenBack(Done).done(v.Receipt)
 	case Failed:
-		return d.failed(v.Failure)
+		return d.failed(known(v.Failure))
 	case Absent:
 		return d.absent()
 	case LookUpFailed:
-		return d.lookUpFailed(v.Failure)
+		return d.lookUpFailed(known(v.Failure))
 	case Abandoned:
 		return d.abandoned()
 	case Lapsed:
@@ -160,7 +166,10 @@ func (d decision) failed(f *Failure) Decision {
 		d.Hold = true
 		return d.again(holdProbe)
 	case Permanent:
-		if d.p.AsksFirst { // it asked about the earlier attempts before it said so
+		switch {
+		case f.Code == CodeKeyReused: // an earlier request stands under this key, with an outcome that this one does not tell
+			d.Ambiguous = SetMark
+		case d.p.AsksFirst: // it asked about the earlier attempts before it said so
 			d.Ambiguous = ClearMark
 		}
 		return d.counted(Permanent).fails(f).ends(ReasonPermanent)
@@ -169,21 +178,25 @@ func (d decision) failed(f *Failure) Decision {
 		if d.Attempts < d.max {
 			return d.again(max(d.backoff(), clamp(f.RetryAfter)))
 		}
-		return d.exhausted()
-	default: // Ambiguous; a class that no rule knows is nothing that anybody can know
-		return d.counted(Ambiguous).fails(f).ambiguous()
+		return d.unless(ReasonExhausted)
+	case Invalid: // the provider's code could not even build the request
+		return d.givenBack(Invalid).fails(f).unless(ReasonInvalid)
+	case Expired: // between two steps of one effect, before the step that counts
+		return d.givenBack(Expired).fails(f).unless(ReasonExpired)
+	default:
+		return d.counted(Ambiguous).fails(f).ambiguous(f)
 	}
 }
 
 // ambiguous: this very attempt may have had its effect.
-func (d decision) ambiguous() Decision {
+func (d decision) ambiguous(f *Failure) Decision {
 	d.Ambiguous = SetMark
 	policy := d.p.ambiguity(d.in)
 	switch {
 	case d.p.AsksFirst && d.Attempts >= d.max, policy == Reconcile:
 		return d.again(d.p.Reconcile.Wait)
 	case d.p.AsksFirst, policy == Retry && d.Attempts < d.max:
-		return d.again(d.backoff())
+		return d.again(max(d.backoff(), clamp(f.RetryAfter)))
 	default:
 		return d.ends(ReasonAmbiguous)
 	}
@@ -192,8 +205,8 @@ func (d decision) ambiguous() Decision {
 // abandoned: an earlier attempt may have had its effect, and nothing was done under this claim.
 func (d decision) abandoned() Decision {
 	d = d.givenBack(Ambiguous)
-	if d.in.Lease.Reclaimed {
-		d = d.fails(&Failure{Class: Ambiguous, Code: CodeLeaseExpired, Message: "the lease ran out while a worker held the intent; it may have called the provider"})
+	if d.in.Lease.Reclaimed || d.in.lastCode() == "" {
+		d = d.fails(leaseFailure())
 	}
 	d.Ambiguous = SetMark
 	if d.p.ambiguity(d.in) == Reconcile && d.in.AmbiguousAt.IsZero() {
@@ -205,8 +218,7 @@ func (d decision) abandoned() Decision {
 // absent: the provider was asked and shows nothing. Its records may lag, so that counts only after a while.
 func (d decision) absent() Decision {
 	d = d.givenBack("")
-	since := d.since()
-	if left := d.p.Reconcile.AbsentAfter - since; left > 0 {
+	if left := d.p.Reconcile.AbsentAfter - d.since(); left > 0 {
 		d.Ambiguous = SetMark
 		return d.again(min(d.p.Reconcile.Interval, left))
 	}
@@ -245,20 +257,28 @@ func (d decision) lookUpFailed(f *Failure) Decision {
 	return d.again(d.p.Reconcile.Interval)
 }
 
-// since returns how long the outcome has been ambiguous.
+// since returns how long the outcome has been ambiguous. It counts from the last attempt that can have had an effect: the
+// mark is as old as the first one, and what a later one did may not show at the provider yet.
 func (d decision) since() time.Duration {
-	if d.in.AmbiguousAt.IsZero() { // a look-up under a lease that was reclaimed: it counts from now
+	at := d.in.AmbiguousAt
+	mayHaveSent := d.p.AsksFirst && d.in.Attempts-1 <= d.max // otherwise the lease before this one was a look-up's
+	if at.IsZero() || d.in.Lease.Reclaimed && mayHaveSent {
 		return 0
 	}
-	return d.now.Sub(d.in.AmbiguousAt)
+	for _, r := range d.in.History {
+		if ended := r.At.Add(r.Took); r.Outcome == Ambiguous && ended.After(at) {
+			at = ended
+		}
+	}
+	return max(0, d.now.Sub(at))
 }
 
-// exhausted: no attempt is left. An earlier one whose outcome nobody knows makes the whole intent ambiguous.
-func (d decision) exhausted() Decision {
+// unless ends the intent for a reason that says that this attempt had no effect, unless an earlier one may have had it.
+func (d decision) unless(reason DeadReason) Decision {
 	switch {
 	case !d.in.unknown():
-		return d.ends(ReasonExhausted)
-	case d.p.AsksFirst: // the delivery did not get to asking: look-ups go on until the provider can tell
+		return d.ends(reason)
+	case d.p.AsksFirst || d.p.ambiguity(d.in) == Reconcile: // this delivery did not get to asking: look-ups do
 		return d.again(d.p.Reconcile.Wait)
 	default:
 		return d.ends(ReasonAmbiguous)
@@ -325,6 +345,9 @@ func (d decision) again(delay time.Duration) Decision {
 func (d decision) marked() decision {
 	if d.in.Lease.Reclaimed && d.Ambiguous == KeepMark {
 		d.Ambiguous = SetMark
+		if d.Failure == nil { // a dead letter of it must say why nobody knows
+			d.Failure = leaseFailure()
+		}
 	}
 	return d
 }
@@ -335,6 +358,24 @@ func clamp(d time.Duration) time.Duration {
 		return 0
 	}
 	return min(max(d, minRetryAfter), maxRetryAfter)
+}
+
+// known replaces a failure that no rule knows, for what follows it is not known either.
+func known(f *Failure) *Failure {
+	if f == nil {
+		return &Failure{Class: Ambiguous, Code: CodeUnclassified, Message: "the attempt ended without a verdict"}
+	}
+	switch f.Class {
+	case Transient, RateLimited, Permanent, Ambiguous, Hold, Invalid, Expired:
+		return f
+	}
+	unknown := *f
+	unknown.Class = Ambiguous
+	return &unknown
+}
+
+func leaseFailure() *Failure {
+	return &Failure{Class: Ambiguous, Code: CodeLeaseExpired, Message: "the lease ran out while a worker held the intent; it may have called the provider"}
 }
 
 func expiredFailure() *Failure {

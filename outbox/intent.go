@@ -145,3 +145,10 @@ func (in *Intent) recorded() int {
 	}
 	return in.History[len(in.History)-1].Attempt
 }
+
+// lastCode returns the code in last_error, empty if there is none.
+func (in *Intent) lastCode() string {
+	last, _ := in.Document["last_error"].(map[string]any)
+	code, _ := last["code"].(string)
+	return code
+}

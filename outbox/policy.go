@@ -17,14 +17,17 @@ type RetryPolicy struct {
 
 // Bound returns the longest backoff after the given attempt (from 1): Base doubled for each earlier attempt, at most Max.
 func (p RetryPolicy) Bound(attempt int) time.Duration {
-	bound := p.Base
+	bound, most := max(0, p.Base), max(0, p.Max)
 	for range attempt - 1 {
-		if bound >= p.Max/2 {
-			return p.Max
+		if bound == 0 {
+			return 0
+		}
+		if bound > most/2 { // doubling would pass the cap, and overflow in the end
+			return most
 		}
 		bound *= 2
 	}
-	return min(bound, p.Max)
+	return min(bound, most)
 }
 
 // Backoff returns the wait after the given attempt: full jitter, anywhere from 0 to Bound. It is drawn from the seed, so
@@ -44,7 +47,8 @@ func (p RetryPolicy) Backoff(attempt int, seed string) time.Duration {
 	return time.Duration(fraction * float64(p.Bound(attempt)))
 }
 
-// ReconcilePolicy says how the provider is asked about an ambiguous outcome. All times count from ambiguous_at.
+// ReconcilePolicy says how the provider is asked about an ambiguous outcome. All times count from the end of the last
+// attempt with an ambiguous outcome, which is ambiguous_at where nothing was sent after it.
 type ReconcilePolicy struct {
 	Wait        time.Duration // before the first look-up
 	Interval    time.Duration // between look-ups
