@@ -30,6 +30,15 @@ func (e *logEntry) visible(now time.Time, delay time.Duration) bool {
 	return age >= delay && age <= logsRetention
 }
 
+// logsError is an error of the Email Logs API, which unlike Mail Send leaves out what it has nothing to say about.
+func logsError(status int, message, field string) reply {
+	e := map[string]string{"message": message}
+	if field != "" {
+		e["field"] = field
+	}
+	return jsonReply(status, map[string]any{"errors": []any{e}})
+}
+
 // findLogs is POST /v3/logs.
 func (p *sendgridAPI) findLogs(c *call) reply {
 	var in struct {
@@ -38,18 +47,18 @@ func (p *sendgridAPI) findLogs(c *call) reply {
 		Subusers []string `json:"subusers"`
 	}
 	if err := json.Unmarshal(c.body, &in); err != nil {
-		return sendgridErrors(http.StatusBadRequest, mailError{Message: "invalid request body"})
+		return logsError(http.StatusBadRequest, "invalid request body", "")
 	}
 	limit := logsPage
 	if in.Limit != nil {
 		limit = *in.Limit
 	}
 	if limit < 1 || limit > logsPageMax {
-		return sendgridErrors(http.StatusBadRequest, mailError{Message: "limit must be between 1 and 1000", Field: new("limit")})
+		return logsError(http.StatusBadRequest, "limit must be between 1 and 1000", "limit")
 	}
 	q, err := readLogQuery(in.Query)
 	if err != nil {
-		return sendgridErrors(http.StatusBadRequest, mailError{Message: err.Error(), Field: new("query")})
+		return logsError(http.StatusBadRequest, err.Error(), "query")
 	}
 	delay := time.Duration(p.sim.settings.logsDelay.Load())
 
@@ -86,7 +95,7 @@ func (p *sendgridAPI) showLog(c *call, sc *sendgridCall) reply {
 	e := p.byID[sc.id]
 	p.mu.Unlock()
 	if e == nil || !e.visible(c.now, time.Duration(p.sim.settings.logsDelay.Load())) {
-		return sendgridErrors(http.StatusNotFound, mailError{Message: "message not found"})
+		return logsError(http.StatusNotFound, "message not found", "")
 	}
 	event := func(name string) map[string]any {
 		return map[string]any{

@@ -83,7 +83,7 @@ func TestStripeSavesDeclinesAndFailuresOnly(t *testing.T) {
 		f.Provider, f.Route, f.Do = "stripe", "create", simulator.DoStatus
 		return f
 	}
-	declined := func(p *stripe.PaymentIntentParams) { p.PaymentMethod = stripe.String("pm_card_chargeDeclined") }
+	declined := func(p *stripe.PaymentIntentParams) { p.PaymentMethod = new("pm_card_chargeDeclined") }
 	for _, tc := range []struct {
 		name    string
 		fault   *simulator.Fault
@@ -184,7 +184,7 @@ func unconfirmed(p *stripe.PaymentIntentParams) {
 }
 
 func confirm(ctx context.Context, key string) *stripe.PaymentIntentConfirmParams {
-	p := &stripe.PaymentIntentConfirmParams{OffSession: stripe.Bool(true), ErrorOnRequiresAction: stripe.Bool(true)}
+	p := &stripe.PaymentIntentConfirmParams{OffSession: new(true), ErrorOnRequiresAction: new(true)}
 	p.Context = ctx
 	p.SetIdempotencyKey(key)
 	return p
@@ -237,7 +237,7 @@ func TestStripeStates(t *testing.T) {
 	create := func(method string, change ...func(*stripe.PaymentIntentParams)) *stripe.PaymentIntent {
 		t.Helper()
 		pi, err := api.New(charge(t.Context(), method, "", append(change, func(p *stripe.PaymentIntentParams) {
-			if p.PaymentMethod = stripe.String(method); method == "" {
+			if p.PaymentMethod = new(method); method == "" {
 				p.PaymentMethod = nil
 			}
 		})...))
@@ -247,9 +247,9 @@ func TestStripeStates(t *testing.T) {
 		return pi
 	}
 	present := func(p *stripe.PaymentIntentParams) {
-		p.OffSession, p.ErrorOnRequiresAction, p.ReturnURL = nil, nil, stripe.String("https://shop.example.com/back")
+		p.OffSession, p.ErrorOnRequiresAction, p.ReturnURL = nil, nil, new("https://shop.example.com/back")
 	}
-	manual := func(p *stripe.PaymentIntentParams) { p.CaptureMethod = stripe.String("manual") }
+	manual := func(p *stripe.PaymentIntentParams) { p.CaptureMethod = new("manual") }
 	for _, tc := range []struct {
 		pi   *stripe.PaymentIntent
 		want stripe.PaymentIntentStatus
@@ -270,7 +270,7 @@ func TestStripeStates(t *testing.T) {
 	}
 
 	waiting := create("pm_card_visa", unconfirmed)
-	pi, err := api.Cancel(waiting.ID, &stripe.PaymentIntentCancelParams{CancellationReason: stripe.String("duplicate")})
+	pi, err := api.Cancel(waiting.ID, &stripe.PaymentIntentCancelParams{CancellationReason: new("duplicate")})
 	if err != nil || pi.Status != stripe.PaymentIntentStatusCanceled || pi.CanceledAt == 0 {
 		t.Errorf("cancel: %v, %+v", err, pi)
 	}
@@ -311,7 +311,7 @@ func TestStripeDeclines(t *testing.T) {
 		"pm_card_authenticationRequired":               {"authentication_required", "authentication_required"},
 	} {
 		pi, err := api.New(charge(t.Context(), "x", method+":create", unconfirmed, func(p *stripe.PaymentIntentParams) {
-			p.PaymentMethod = stripe.String(method)
+			p.PaymentMethod = new(method)
 		}))
 		if err != nil {
 			t.Fatal(err)
@@ -326,7 +326,7 @@ func TestStripeDeclines(t *testing.T) {
 		}
 		// Under a new key, and with a good card, the same PaymentIntent is charged.
 		p := confirm(t.Context(), method+":confirm:g1")
-		p.PaymentMethod = stripe.String("pm_card_visa")
+		p.PaymentMethod = new("pm_card_visa")
 		if pi, err = api.Confirm(pi.ID, p); err != nil || pi.Status != stripe.PaymentIntentStatusSucceeded {
 			t.Errorf("%s: second try: %v", method, err)
 		}
@@ -346,11 +346,11 @@ func TestStripeRefusesBadParameters(t *testing.T) {
 		{"too little", "amount", "amount_too_small", func(p *stripe.PaymentIntentParams) { p.Amount = stripe.Int64(49) }},
 		{"too much", "amount", "amount_too_large", func(p *stripe.PaymentIntentParams) { p.Amount = stripe.Int64(100_000_000) }},
 		{"no currency", "currency", "parameter_missing", func(p *stripe.PaymentIntentParams) { p.Currency = nil }},
-		{"bad currency", "currency", "", func(p *stripe.PaymentIntentParams) { p.Currency = stripe.String("euro") }},
-		{"bad customer", "customer", "resource_missing", func(p *stripe.PaymentIntentParams) { p.Customer = stripe.String("ann") }},
-		{"bad method", "payment_method", "resource_missing", func(p *stripe.PaymentIntentParams) { p.PaymentMethod = stripe.String("visa") }},
+		{"bad currency", "currency", "", func(p *stripe.PaymentIntentParams) { p.Currency = new("euro") }},
+		{"bad customer", "customer", "resource_missing", func(p *stripe.PaymentIntentParams) { p.Customer = new("ann") }},
+		{"bad method", "payment_method", "resource_missing", func(p *stripe.PaymentIntentParams) { p.PaymentMethod = new("visa") }},
 		{"no method", "payment_method", "payment_intent_unexpected_state", func(p *stripe.PaymentIntentParams) { p.PaymentMethod = nil }},
-		{"bad receipt", "receipt_email", "email_invalid", func(p *stripe.PaymentIntentParams) { p.ReceiptEmail = stripe.String("ann") }},
+		{"bad receipt", "receipt_email", "email_invalid", func(p *stripe.PaymentIntentParams) { p.ReceiptEmail = new("ann") }},
 		{"unknown", "surprise", "parameter_unknown", func(p *stripe.PaymentIntentParams) { p.AddExtra("surprise", "1") }},
 		{"off session without confirm", "off_session", "", func(p *stripe.PaymentIntentParams) { p.Confirm = nil }},
 		{"present without return", "return_url", "", func(p *stripe.PaymentIntentParams) { p.OffSession, p.ErrorOnRequiresAction = nil, nil }},
@@ -404,11 +404,11 @@ func TestStripeListIsExactAndSearchLags(t *testing.T) {
 		}
 		ids = append(ids, pi.ID)
 	}
-	if _, err := api.New(charge(t.Context(), "other", "", func(p *stripe.PaymentIntentParams) { p.Customer = stripe.String("cus_bob") })); err != nil {
+	if _, err := api.New(charge(t.Context(), "other", "", func(p *stripe.PaymentIntentParams) { p.Customer = new("cus_bob") })); err != nil {
 		t.Fatal(err)
 	}
 	lp := &stripe.PaymentIntentListParams{
-		Customer: stripe.String("cus_ann"), CreatedRange: &stripe.RangeQueryParams{GreaterThanOrEqual: b.Sim.Now().Unix() - 60},
+		Customer: new("cus_ann"), CreatedRange: &stripe.RangeQueryParams{GreaterThanOrEqual: b.Sim.Now().Unix() - 60},
 	}
 	lp.Limit = stripe.Int64(10)
 	it := api.List(lp)
