@@ -3,8 +3,10 @@
 package mongodb
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"syscall"
 	"time"
@@ -27,6 +29,7 @@ exit 1
 
 // cleaner is a small shell process that outlives this one by a moment and removes what it left behind.
 type cleaner struct {
+	dir     string
 	process *process
 	input   io.Closer
 }
@@ -35,6 +38,8 @@ type cleaner struct {
 func startCleaner(dir string) (*cleaner, error) {
 	cmd := exec.Command("/bin/sh", "-c", cleanerScript, "outboxd-cleaner", dir)
 	cmd.Dir = "/"
+	// Whatever this process's own search path is, the script finds rm.
+	cmd.Env = []string{"PATH=/usr/bin:/bin:" + os.Getenv("PATH")}
 	input, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, fmt.Errorf("make a pipe: %w", err)
@@ -44,19 +49,20 @@ func startCleaner(dir string) (*cleaner, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &cleaner{process: p, input: input}, nil
+	return &cleaner{dir: dir, process: p, input: input}, nil
 }
 
-// stop tells the cleaner to remove what is there, and waits for its end.
+// stop removes the directory and ends the cleaner, whose script then finds nothing to do, and waits for that.
 func (c *cleaner) stop() error {
+	errs := []error{os.RemoveAll(c.dir)}
 	_ = c.input.Close() // Fails only where the cleaner has ended already, which the wait sees.
 	select {
 	case <-c.process.done:
 		if c.process.err != nil {
-			return fmt.Errorf("remove the directory of the throw-away servers: %w", c.process.err)
+			errs = append(errs, fmt.Errorf("run the cleaner of the throw-away servers: %w", c.process.err))
 		}
-		return nil
 	case <-time.After(stopTimeout):
-		return fmt.Errorf("the cleaner of the throw-away servers is still there after %s", stopTimeout)
+		errs = append(errs, fmt.Errorf("the cleaner of the throw-away servers is still there after %s", stopTimeout))
 	}
+	return errors.Join(errs...)
 }

@@ -76,6 +76,27 @@ func inspect(ctx context.Context, uri string) (version string, err error) {
 	return version, err
 }
 
+// serverPID asks the server at uri for its process id.
+func serverPID(ctx context.Context, uri string) (pid int, err error) {
+	err = withClient(ctx, uri, func(admin *mongo.Database) error {
+		var status struct {
+			PID int `bson:"pid"`
+		}
+		err := admin.RunCommand(ctx, bson.D{{Key: "serverStatus", Value: 1}}).Decode(&status)
+		pid = status.PID
+		return err
+	})
+	return pid, err
+}
+
+// askHello asks the server at uri for its state.
+func askHello(ctx context.Context, uri string) (h hello, err error) {
+	err = withClient(ctx, uri, func(admin *mongo.Database) error {
+		return admin.RunCommand(ctx, bson.D{{Key: "hello", Value: 1}}).Decode(&h)
+	})
+	return h, err
+}
+
 // setConfig is a replica set's configuration; an electionTimeout of 0 leaves the server's default.
 func setConfig(hosts []string, electionTimeout time.Duration) bson.D {
 	members := make(bson.A, len(hosts))

@@ -19,7 +19,7 @@ const CachePath = ".cache/mongod"
 
 // defaultStartTimeout bounds the start of a server where Options do not say otherwise. A start takes half a second on an
 // idle machine; the rest is for machines that run everything at once.
-const defaultStartTimeout = 30 * time.Second
+const defaultStartTimeout = time.Minute
 
 // ErrNotFound is returned, wrapped with the ways that exist, when there is no connection string, no mongod and no Docker.
 var ErrNotFound = errors.New("no MongoDB found")
@@ -30,7 +30,8 @@ type Options struct {
 	Variables []string
 
 	// Docker starts a replica set in a container when there is neither a connection string nor a mongod. It is not
-	// called otherwise. Nil means that this program cannot use Docker.
+	// called otherwise, and bounds itself: an image may have to be pulled. The set is initiated by Find. Nil means that
+	// this program cannot use Docker.
 	Docker func(ctx context.Context) (*Container, error)
 
 	// Mongod is the path of the mongod to start. Defaults to $MONGOD, then the PATH, then .cache/mongod in the working
@@ -50,7 +51,7 @@ type Options struct {
 	// available, is always set.
 	Parameters map[string]string
 
-	// StartTimeout bounds the whole start. Defaults to 30 s.
+	// StartTimeout bounds the wait for a server found or started to answer with a primary. Defaults to one minute.
 	StartTimeout time.Duration
 }
 
@@ -95,13 +96,9 @@ func (s *Server) Close() error {
 // The error wraps ErrNotFound when no way is there. Any other error says which way was taken and what went wrong; when
 // a mongod did not come up it shows the end of its log. No error holds a connection string.
 func Find(ctx context.Context, opts Options) (*Server, error) {
-	limit := cmp.Or(opts.StartTimeout, defaultStartTimeout)
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no primary within %s", limit))
-	defer cancel()
-
 	for _, name := range opts.Variables {
 		if uri := os.Getenv(name); uri != "" {
-			return fromVariable(ctx, name, uri)
+			return fromVariable(ctx, name, uri, opts)
 		}
 	}
 	path, err := findMongod(opts.Mongod)
@@ -112,7 +109,7 @@ func Find(ctx context.Context, opts Options) (*Server, error) {
 		return fromMongod(ctx, path, opts)
 	}
 	if opts.Docker != nil {
-		server, err := fromDocker(ctx, opts.Docker)
+		server, err := fromDocker(ctx, opts)
 		if err != nil {
 			return nil, fmt.Errorf("%w: Docker was the only way left and failed: %w", notFound(opts), err)
 		}
@@ -121,7 +118,15 @@ func Find(ctx context.Context, opts Options) (*Server, error) {
 	return nil, notFound(opts)
 }
 
-func fromVariable(ctx context.Context, name, uri string) (*Server, error) {
+// startContext bounds the wait for a server, with an end that names the bound.
+func (o Options) startContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	limit := cmp.Or(o.StartTimeout, defaultStartTimeout)
+	return context.WithTimeoutCause(ctx, limit, fmt.Errorf("no primary within %s", limit))
+}
+
+func fromVariable(ctx context.Context, name, uri string, opts Options) (*Server, error) {
+	ctx, cancel := opts.startContext(ctx)
+	defer cancel()
 	version, err := inspect(ctx, uri)
 	if err != nil {
 		return nil, fmt.Errorf("use the MongoDB that %s names: %w; correct the variable, or unset it to have a server started", name, err)
@@ -135,6 +140,8 @@ func fromMongod(ctx context.Context, path string, opts Options) (*Server, error)
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := opts.startContext(ctx)
+	defer cancel()
 	server := &Server{URI: set.URI(), How: "a throw-away server from " + path, stop: set.Close}
 	if server.Version, err = inspect(ctx, server.URI); err != nil {
 		return nil, errors.Join(fmt.Errorf("use the mongod %s: %w", path, err), set.Close())
@@ -142,8 +149,8 @@ func fromMongod(ctx context.Context, path string, opts Options) (*Server, error)
 	return server, nil
 }
 
-func fromDocker(ctx context.Context, start func(context.Context) (*Container, error)) (*Server, error) {
-	container, err := start(ctx)
+func fromDocker(ctx context.Context, opts Options) (*Server, error) {
+	container, err := opts.Docker(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -155,6 +162,8 @@ func fromDocker(ctx context.Context, start func(context.Context) (*Container, er
 		}
 		return nil
 	}
+	ctx, cancel := opts.startContext(ctx)
+	defer cancel()
 	server := &Server{URI: container.URI, How: "a throw-away Docker container made from " + container.Image, stop: stop}
 	if err := initiate(ctx, server.URI, setConfig([]string{"localhost:27017"}, 0)); err != nil {
 		return nil, errors.Join(fmt.Errorf("initiate the replica set in the container made from %s: %w", container.Image, err), stop())

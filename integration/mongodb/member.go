@@ -20,6 +20,8 @@ const (
 	pidFile = "process-id"
 	// pollInterval is how often a server that starts is asked whether it is there.
 	pollInterval = 10 * time.Millisecond
+	// answerTimeout is how long one question to a member may take; a paused one never answers.
+	answerTimeout = 2 * time.Second
 	// stopTimeout bounds the end of a server; a killed process is gone in milliseconds unless its disk hangs.
 	stopTimeout = 15 * time.Second
 	// portInUse is mongod's exit code when it cannot listen (EXIT_NET_ERROR).
@@ -90,9 +92,8 @@ func (m *Member) start(ctx context.Context) error {
 	return nil
 }
 
-// waitListening returns once the member accepts connections, its process has ended, or ctx has.
+// waitListening returns once the member answers, its process has ended, or ctx has.
 func (m *Member) waitListening(ctx context.Context) error {
-	dialer := net.Dialer{Timeout: time.Second}
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
 	for {
@@ -106,12 +107,35 @@ func (m *Member) waitListening(ctx context.Context) error {
 		case <-ctx.Done():
 			return fmt.Errorf("wait for mongod %s to listen: %w%s", m.Addr(), context.Cause(ctx), tail(m.LogPath()))
 		case <-tick.C:
-		}
-		conn, err := dialer.DialContext(ctx, "tcp", m.Addr())
-		if err == nil {
-			return conn.Close()
+			if m.answers(ctx) {
+				return nil
+			}
 		}
 	}
+}
+
+// answers reports whether this member's process is the one that answers on its port. Until it listens, another one may
+// have taken the port: a throw-away server of a test that runs beside this one, say, which must not be mistaken for it.
+func (m *Member) answers(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	// A bare connection first: a client whose first attempt fails waits half a second before the next.
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "tcp", m.Addr())
+	if err != nil {
+		return false
+	}
+	_ = conn.Close()
+	pid, err := serverPID(ctx, m.URI())
+	return err == nil && pid == m.process.cmd.Process.Pid
+}
+
+// isPrimary reports whether the member answers that it is the primary.
+func (m *Member) isPrimary(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	h, err := askHello(ctx, m.URI())
+	return err == nil && h.Primary
 }
 
 // Kill ends the member as a power cut would (SIGKILL) and waits for its end. It does nothing to a member that does not

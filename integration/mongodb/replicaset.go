@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // SetName is the name of every replica set that this package initiates.
@@ -44,6 +45,23 @@ func (rs *ReplicaSet) addrs() []string {
 	return addrs
 }
 
+// Primary returns the member that says it is the primary, waiting for one until ctx ends. A member that was cut off may
+// believe that it still is for a moment after another was elected. Paused and killed members are passed over.
+func (rs *ReplicaSet) Primary(ctx context.Context) (*Member, error) {
+	for {
+		for _, m := range rs.Members {
+			if m.isPrimary(ctx) {
+				return m, nil
+			}
+		}
+		select {
+		case <-time.After(pollInterval):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("find the primary of %s: %w", strings.Join(rs.addrs(), ", "), context.Cause(ctx))
+		}
+	}
+}
+
 // Close kills the members, waits for their end and removes their directory. Repeated and concurrent calls wait for the
 // first and return its result.
 func (rs *ReplicaSet) Close() error {
@@ -73,8 +91,7 @@ func StartReplicaSet(ctx context.Context, n int, opts Options) (*ReplicaSet, err
 	if path == "" {
 		return nil, notFound(Options{})
 	}
-	limit := cmp.Or(opts.StartTimeout, defaultStartTimeout)
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no primary within %s", limit))
+	ctx, cancel := opts.startContext(ctx)
 	defer cancel()
 
 	dir, err := os.MkdirTemp("", "outboxd-mongod-")

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"time"
 
 	"github.com/testcontainers/testcontainers-go"
 	"github.com/testcontainers/testcontainers-go/wait"
@@ -21,6 +22,8 @@ const (
 	defaultImage = "mongo:8.0"
 	// port is the server's inside the container.
 	port = "27017/tcp"
+	// startTimeout bounds the start of a container, whose image may have to be pulled first.
+	startTimeout = 5 * time.Minute
 )
 
 // startContainer starts a mongod in a container; package mongodb initiates the set. Readiness is read from the log, and
@@ -29,6 +32,8 @@ const (
 // The set's only member calls itself localhost:27017, which is true inside the container alone. So the connection string
 // is a direct one: the driver then takes the address that it was given and does not ask the set for another.
 func startContainer(ctx context.Context) (*mongodb.Container, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("not started within %s", startTimeout))
+	defer cancel()
 	image := cmp.Or(os.Getenv(ImageVariable), defaultImage)
 	container, err := testcontainers.Run(ctx, image,
 		testcontainers.WithCmd("--replSet", mongodb.SetName, "--bind_ip_all",

@@ -33,8 +33,6 @@ import (
 const Variable = "OUTBOXD_TEST_MONGODB_URI"
 
 const (
-	// startTimeout bounds the start of a server; a container's image may have to be pulled first.
-	startTimeout = 5 * time.Minute
 	// selectionTimeout is how long an operation waits for a primary before it fails; the driver's own 30 s makes a broken
 	// test look like one that hangs.
 	selectionTimeout = 10 * time.Second
@@ -155,9 +153,8 @@ func (s *shared) get() (*mongodb.Server, error) {
 	s.once.Do(func() {
 		// The server is every test's, so it does not start under the context of the first.
 		s.server, s.err = mongodb.Find(context.Background(), mongodb.Options{
-			Variables:    []string{Variable},
-			Docker:       startContainer,
-			StartTimeout: startTimeout,
+			Variables: []string{Variable},
+			Docker:    startContainer,
 		})
 	})
 	return s.server, s.err
