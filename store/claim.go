@@ -1,0 +1,176 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/outboxd/outboxd/outbox"
+)
+
+// Claim takes up to order.Limit intents of a kind that are due, or whose lease ran out, under a new lease. They come in
+// the order in which they should run: by priority (0 first), then by due_at. Fewer come where other workers took some.
+// A document that breaks the contract comes as well, with its Problems, so that it can be settled.
+func (s *Store) Claim(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.Intent, error) {
+	doing := fmt.Sprintf("claim intents of kind %q", order.Kind)
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	now, err := s.freshNow(ctx)
+	if err != nil {
+		return nil, failed(err, "%s", doing)
+	}
+	ids, err := s.candidates(ctx, order.Kind, now, order.Limit)
+	if err != nil {
+		return nil, failed(err, "%s: find what is due", doing)
+	}
+	return s.take(ctx, doing, ids, order, bson.D{
+		{Key: "status", Value: bson.D{{Key: "$in", Value: bson.A{outbox.StatusPending, outbox.StatusLeased}}}},
+		{Key: "due_at", Value: bson.D{{Key: "$type", Value: "date"}}},
+		{Key: "$expr", Value: bson.D{{Key: "$lte", Value: bson.A{"$due_at", "$$NOW"}}}},
+	})
+}
+
+// ClaimExpired takes up to order.Limit pending intents whose expires_at has passed, whenever they are due; order.Kind ""
+// takes those of every kind. The longest expired come first.
+func (s *Store) ClaimExpired(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.Intent, error) {
+	const doing = "claim expired intents"
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	now, err := s.freshNow(ctx)
+	if err != nil {
+		return nil, failed(err, doing)
+	}
+	found, err := read(ctx, s.expired(ctx, order.Kind, now, order.Limit))
+	if err != nil {
+		return nil, failed(err, "%s: find them", doing)
+	}
+	ids := make([]bson.RawValue, len(found))
+	for i, c := range found {
+		ids[i] = c.ID
+	}
+	return s.take(ctx, doing, ids, order, bson.D{
+		{Key: "status", Value: outbox.StatusPending},
+		{Key: "expires_at", Value: bson.D{{Key: "$type", Value: "date"}}},
+		{Key: "$expr", Value: bson.D{{Key: "$lte", Value: bson.A{"$expires_at", "$$NOW"}}}},
+	})
+}
+
+func (s *Store) expired(ctx context.Context, kind string, now time.Time, limit int) search {
+	filter := bson.D{
+		{Key: "expires_at", Value: bson.D{{Key: "$gte", Value: earliest}, {Key: "$lte", Value: bson.NewDateTimeFromTime(now)}}},
+		{Key: "due_at", Value: bson.D{{Key: "$exists", Value: true}}},
+		{Key: "status", Value: outbox.StatusPending},
+	}
+	if kind != "" {
+		filter = append(filter, bson.E{Key: "kind", Value: kind})
+	}
+	cursor, err := s.hints.Find(ctx, filter, options.Find().
+		SetSort(bson.D{{Key: "expires_at", Value: 1}, {Key: "_id", Value: 1}}).
+		SetHint(indexExpires).
+		SetProjection(bson.D{{Key: "_id", Value: 1}}).
+		SetLimit(int64(limit)).SetBatchSize(int32(limit)))
+	return search{cursor, err}
+}
+
+// take leases those of the candidates that still match the condition and returns them in the candidates' order.
+//
+// The update cannot be retried by the driver. After an error it is sent again under the same token: what the first one
+// took no longer matches, and what a majority acknowledges the second time includes it. Whatever comes of that, the read
+// by token tells what is held.
+func (s *Store) take(ctx context.Context, doing string, ids []bson.RawValue, order outbox.ClaimOrder, condition bson.D) ([]*outbox.Intent, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	among := bson.E{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}
+	filter := append(bson.D{among}, condition...)
+	token := rand.Text()
+	result, err := s.updateMany(ctx, filter, leasing(token, order), "_id")
+	if err != nil {
+		result, err = s.updateMany(ctx, filter, leasing(token, order), "_id")
+		if err != nil && ctx.Err() != nil {
+			return nil, failed(err, "%s: take the lease", doing)
+		}
+	} else if result.MatchedCount == 0 {
+		return nil, nil // others were quicker
+	}
+	intents, readErr := s.readBack(ctx, bson.D{among, {Key: "lease.token", Value: token}}, ids)
+	if readErr != nil {
+		return nil, failed(readErr, "%s: read what was claimed", doing)
+	}
+	if err != nil && len(intents) == 0 {
+		return nil, failed(err, "%s: take the lease", doing)
+	}
+	return intents, nil
+}
+
+// leasing returns the update that begins an attempt.
+func leasing(token string, order outbox.ClaimOrder) mongo.Pipeline {
+	attempts := bson.D{{Key: "$cond", Value: bson.A{bson.D{{Key: "$isNumber", Value: "$attempts"}}, "$attempts", 0}}}
+	return mongo.Pipeline{{{Key: "$set", Value: bson.D{
+		{Key: "lease", Value: leaseOf(token, order.Owner)},
+		{Key: "status", Value: outbox.StatusLeased},
+		{Key: "due_at", Value: bson.D{{Key: "$add", Value: bson.A{"$$NOW", order.Lease.Milliseconds()}}}},
+		{Key: "attempts", Value: bson.D{{Key: "$add", Value: bson.A{attempts, 1}}}},
+		{Key: "first_attempt_at", Value: bson.D{{Key: "$ifNull", Value: bson.A{"$first_attempt_at", "$$NOW"}}}},
+	}}}}
+}
+
+// leaseOf returns a new lease. Without $mergeObjects around it, $set would merge it into what stands there.
+func leaseOf(token, owner string) bson.D {
+	return bson.D{{Key: "$mergeObjects", Value: bson.A{bson.D{
+		{Key: "token", Value: token},
+		{Key: "owner", Value: literal(owner)},
+		{Key: "at", Value: "$$NOW"},
+		{Key: "reclaimed", Value: bson.D{{Key: "$eq", Value: bson.A{"$status", outbox.StatusLeased}}}},
+	}}}}
+}
+
+// literal keeps a value from being read as an expression.
+func literal(v any) bson.D { return bson.D{{Key: "$literal", Value: v}} }
+
+// readBack returns the intents that match, in the order of ids.
+func (s *Store) readBack(ctx context.Context, filter bson.D, ids []bson.RawValue) ([]*outbox.Intent, error) {
+	cursor, err := s.intents.Find(ctx, filter, options.Find().SetHint(bson.D{{Key: "_id", Value: 1}}).SetBatchSize(int32(len(ids))))
+	if err != nil {
+		return nil, err
+	}
+	defer cursor.Close(context.WithoutCancel(ctx))
+	place := make(map[string]int, len(ids))
+	for i, id := range ids {
+		place[keyOf(id)] = i
+	}
+	ordered := make([]*outbox.Intent, len(ids))
+	for cursor.Next(ctx) {
+		doc, err := decode(cursor.Current)
+		if err != nil {
+			return nil, err
+		}
+		in := outbox.Parse(doc, s.rules)
+		if i, ok := place[keyOf(cursor.Current.Lookup("_id"))]; ok {
+			ordered[i] = in
+		} else { // an _id that the index shows in another form
+			ordered = append(ordered, in)
+		}
+		if !in.Lease.At.IsZero() {
+			s.clock.tell(in.Lease.At)
+		}
+	}
+	if err := cursor.Err(); err != nil {
+		return nil, err
+	}
+	intents := ordered[:0]
+	for _, in := range ordered {
+		if in != nil {
+			intents = append(intents, in)
+		}
+	}
+	return intents, nil
+}
+
+// keyOf makes an _id usable as the key of a map.
+func keyOf(id bson.RawValue) string { return string(rune(id.Type)) + string(id.Value) }

@@ -1,0 +1,5 @@
+package store
+
+// followUp and update come with transaction support.
+type followUp struct{}
+type update struct{}

@@ -1,0 +1,190 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"math"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/outboxd/outboxd/outbox"
+)
+
+// maxNesting is how deep documents are read. The contract needs less than thirty levels; what is deeper becomes
+// unsupported, so that no document can exhaust the stack.
+const maxNesting = 100
+
+// errMalformed is returned for bytes that are no BSON. A server never sends such.
+var errMalformed = errors.New("malformed BSON")
+
+// foreignID is an _id of a type that the contract does not allow. It stands in Document["_id"], where outbox.Parse
+// reports it, so that the intent can still be settled by exactly that _id.
+type foreignID struct{ bson.RawValue }
+
+// decode reads a document into the values that outbox.Parse documents.
+func decode(raw bson.Raw) (map[string]any, error) {
+	doc, err := decodeDocument(raw, 1)
+	if err != nil {
+		return nil, err
+	}
+	switch doc["_id"].(type) {
+	case outbox.ID, string:
+	default:
+		id, err := raw.LookupErr("_id")
+		if err != nil {
+			return nil, errMalformed
+		}
+		doc["_id"] = foreignID{bson.RawValue{Type: id.Type, Value: bytes.Clone(id.Value)}}
+	}
+	return doc, nil
+}
+
+func decodeDocument(raw []byte, depth int) (map[string]any, error) {
+	doc := make(map[string]any)
+	err := elements(raw, func(key []byte, t bson.Type, value []byte) error {
+		v, err := decodeValue(t, value, depth)
+		doc[string(key)] = v
+		return err
+	})
+	return doc, err
+}
+
+func decodeArray(raw []byte, depth int) ([]any, error) {
+	list := []any{}
+	err := elements(raw, func(_ []byte, t bson.Type, value []byte) error {
+		v, err := decodeValue(t, value, depth)
+		list = append(list, v)
+		return err
+	})
+	return list, err
+}
+
+// elements calls do for each element of a document or array, without copying anything.
+func elements(raw []byte, do func(key []byte, t bson.Type, value []byte) error) error {
+	if len(raw) < 5 || int64(binary.LittleEndian.Uint32(raw)) != int64(len(raw)) || raw[len(raw)-1] != 0 {
+		return errMalformed
+	}
+	for rest := raw[4 : len(raw)-1]; len(rest) > 0; {
+		t := bson.Type(rest[0])
+		end := bytes.IndexByte(rest[1:], 0)
+		if end < 0 {
+			return errMalformed
+		}
+		key := rest[1 : 1+end]
+		rest = rest[2+end:]
+		size := valueSize(t, rest)
+		if size < 0 || size > len(rest) {
+			return errMalformed
+		}
+		if err := do(key, t, rest[:size]); err != nil {
+			return err
+		}
+		rest = rest[size:]
+	}
+	return nil
+}
+
+// valueSize returns how many bytes the value at the beginning of rest takes, or a negative number.
+func valueSize(t bson.Type, rest []byte) int {
+	prefixed := func(extra int) int { // an int32 length, and so many bytes that it does not count
+		if len(rest) < 4 {
+			return -1
+		}
+		n := int(int32(binary.LittleEndian.Uint32(rest)))
+		if n < 0 || n > len(rest) {
+			return -1
+		}
+		return n + extra
+	}
+	switch t {
+	case bson.TypeDouble, bson.TypeDateTime, bson.TypeInt64, bson.TypeTimestamp:
+		return 8
+	case bson.TypeString, bson.TypeJavaScript, bson.TypeSymbol:
+		return prefixed(4)
+	case bson.TypeEmbeddedDocument, bson.TypeArray, bson.TypeCodeWithScope:
+		return prefixed(0)
+	case bson.TypeBinary:
+		return prefixed(5)
+	case bson.TypeDBPointer:
+		return prefixed(4 + 12)
+	case bson.TypeObjectID:
+		return 12
+	case bson.TypeBoolean:
+		return 1
+	case bson.TypeInt32:
+		return 4
+	case bson.TypeDecimal128:
+		return 16
+	case bson.TypeNull, bson.TypeUndefined, bson.TypeMinKey, bson.TypeMaxKey:
+		return 0
+	case bson.TypeRegex:
+		pattern := bytes.IndexByte(rest, 0)
+		flags := bytes.IndexByte(rest[pattern+1:], 0)
+		if pattern < 0 || flags < 0 {
+			return -1
+		}
+		return pattern + 1 + flags + 1
+	default:
+		return -1
+	}
+}
+
+// decodeValue reads one value. depth is that of the document it stands in.
+func decodeValue(t bson.Type, value []byte, depth int) (any, error) {
+	switch t {
+	case bson.TypeDouble:
+		return math.Float64frombits(binary.LittleEndian.Uint64(value)), nil
+	case bson.TypeString:
+		if len(value) < 5 {
+			return nil, errMalformed
+		}
+		return string(value[4 : len(value)-1]), nil
+	case bson.TypeEmbeddedDocument:
+		if depth < maxNesting {
+			return decodeDocument(value, depth+1)
+		}
+	case bson.TypeArray:
+		if depth < maxNesting {
+			return decodeArray(value, depth+1)
+		}
+	case bson.TypeBinary:
+		if value[4] == bson.TypeBinaryUUID && len(value) == 5+16 {
+			return outbox.NewUUID([16]byte(value[5:])), nil
+		}
+	case bson.TypeObjectID:
+		return outbox.NewObjectID([12]byte(value)), nil
+	case bson.TypeBoolean:
+		return value[0] != 0, nil
+	case bson.TypeDateTime:
+		return time.UnixMilli(int64(binary.LittleEndian.Uint64(value))).UTC(), nil
+	case bson.TypeNull:
+		return nil, nil
+	case bson.TypeInt32:
+		return int64(int32(binary.LittleEndian.Uint32(value))), nil
+	case bson.TypeInt64:
+		return int64(binary.LittleEndian.Uint64(value)), nil
+	}
+	return outbox.Unsupported{Type: typeName(t), Value: &bson.RawValue{Type: t, Value: bytes.Clone(value)}}, nil
+}
+
+// typeName returns the server's alias of a type that has no meaning in an intent.
+func typeName(t bson.Type) string {
+	switch t {
+	case bson.TypeDecimal128:
+		return "decimal"
+	case bson.TypeBinary:
+		return "binData"
+	case bson.TypeRegex:
+		return "regex"
+	case bson.TypeTimestamp:
+		return "timestamp"
+	case bson.TypeJavaScript, bson.TypeCodeWithScope:
+		return "javascript"
+	case bson.TypeEmbeddedDocument, bson.TypeArray:
+		return "document nested too deeply"
+	default:
+		return t.String()
+	}
+}

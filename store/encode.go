@@ -1,0 +1,68 @@
+package store
+
+import (
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/outboxd/outboxd/outbox"
+)
+
+// idOf returns an intent's _id as the driver writes it, whatever type it has.
+func idOf(in *outbox.Intent) any {
+	if foreign, ok := in.Document["_id"].(foreignID); ok {
+		return foreign.RawValue
+	}
+	return encode(in.ID)
+}
+
+// encode turns a value as outbox.Parse documents them into one that the driver writes with the type that a producer's
+// driver would most likely have given it: small integers are int32. Fields of documents come in the order of their names.
+func encode(v any) any {
+	switch v := v.(type) {
+	case outbox.ID:
+		switch v.Type() {
+		case outbox.ObjectID:
+			return bson.ObjectID(v.Bytes())
+		case outbox.UUIDBinary:
+			return bson.Binary{Subtype: bson.TypeBinaryUUID, Data: v.Bytes()}
+		default:
+			return v.String()
+		}
+	case int64:
+		if v >= math.MinInt32 && v <= math.MaxInt32 {
+			return int32(v)
+		}
+		return v
+	case time.Time:
+		return bson.NewDateTimeFromTime(v)
+	case map[string]any:
+		return encodeDocument(v)
+	case []any:
+		list := make(bson.A, len(v))
+		for i, item := range v {
+			list[i] = encode(item)
+		}
+		return list
+	case outbox.Unsupported:
+		if raw, ok := v.Value.(*bson.RawValue); ok {
+			return *raw
+		}
+		return nil
+	case foreignID:
+		return v.RawValue
+	default:
+		return v
+	}
+}
+
+func encodeDocument(doc map[string]any) bson.D {
+	d := make(bson.D, 0, len(doc))
+	for _, key := range slices.Sorted(maps.Keys(doc)) {
+		d = append(d, bson.E{Key: key, Value: encode(doc[key])})
+	}
+	return d
+}

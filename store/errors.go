@@ -1,0 +1,86 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"go.mongodb.org/mongo-driver/v2/mongo"
+)
+
+// Errors of this package. Everything else it returns wraps the driver's error.
+var (
+	// ErrStandalone is returned by Connect for a server that is no member of a replica set: it has neither transactions
+	// nor change streams.
+	ErrStandalone = errors.New("the server is a standalone, without transactions and change streams; start it with --replSet and run rs.initiate()")
+	// ErrNoPrimary is returned by Ready while the server that answers is no primary.
+	ErrNoPrimary = errors.New("the replica set has no primary")
+	// ErrNoWatch is returned by Watch where the database refuses change streams: the privilege is missing, or the server
+	// has none. Polling goes on without it.
+	ErrNoWatch = errors.New("the database refuses a change stream; grant the action changeStream on the database, or rely on polling")
+	// ErrNotFound is returned by Get for an id that no intent has.
+	ErrNotFound = errors.New("there is no such intent")
+)
+
+// Server error codes that decide something here. Source: the server's error_codes.yml.
+const (
+	codeUnauthorized         = 13
+	codeAuthenticationFailed = 18
+
+	codeDuplicateKey  = 11000
+	codeValidation    = 121
+	codeNotReplicaSet = 40573
+)
+
+// failure says what was being done when the driver's error arose. Its text never holds the server's message, which quotes
+// values of documents; errors.Is and errors.As reach the driver's error.
+type failure struct {
+	doing string
+	err   error
+}
+
+func (f *failure) Error() string { return f.doing + ": " + reason(f.err) }
+
+func (f *failure) Unwrap() error { return f.err }
+
+// failed wraps an error of the driver; it returns nil for nil.
+func failed(err error, format string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	return &failure{fmt.Sprintf(format, args...), err}
+}
+
+// reason describes a driver's error in words that hold no value of any document.
+func reason(err error) string {
+	if server, ok := errors.AsType[mongo.ServerError](err); ok {
+		if command, ok := errors.AsType[mongo.CommandError](err); ok && command.Name != "" {
+			return fmt.Sprintf("MongoDB answered %s (code %d)", command.Name, command.Code)
+		}
+		if codes := server.ErrorCodes(); len(codes) > 0 {
+			return "MongoDB answered " + fmt.Sprintf("code %d", codes[0])
+		}
+		if mongo.IsNetworkError(err) {
+			return "the connection to MongoDB broke"
+		}
+		return "MongoDB refused it"
+	}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), mongo.IsTimeout(err):
+		return "timed out: " + err.Error()
+	default:
+		return err.Error()
+	}
+}
+
+// hasCode reports whether the server answered with the code.
+func hasCode(err error, code int) bool {
+	server, ok := errors.AsType[mongo.ServerError](err)
+	return ok && server.HasErrorCode(code)
+}
+
+// hasLabel reports whether the driver or the server labelled the error so.
+func hasLabel(err error, label string) bool {
+	labeled, ok := errors.AsType[mongo.LabeledError](err)
+	return ok && labeled.HasErrorLabel(label)
+}

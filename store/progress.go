@@ -1,0 +1,39 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/outboxd/outboxd/outbox"
+)
+
+// SaveProgress stores p as the intent's progress, whole. It returns [outbox.ErrLeaseLost] if the claim's token no longer
+// holds. After any other error nobody knows whether it is stored.
+func (s *Store) SaveProgress(ctx context.Context, in *outbox.Intent, p outbox.Progress) error {
+	doing := fmt.Sprintf("save the progress of intent %s", in.ID)
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	fence := bson.D{{Key: "_id", Value: equal(idOf(in))}, {Key: "lease.token", Value: in.Lease.Token}}
+	update := bson.D{{Key: "$set", Value: bson.D{{Key: "progress", Value: encodeDocument(p)}}}}
+	for {
+		validate := s.validate.Load()
+		// One document by a classic update: the driver repeats it by itself, exactly once.
+		result, err := s.intents.UpdateOne(ctx, fence, update, options.UpdateOne().SetBypassDocumentValidation(!validate))
+		switch {
+		case !validate && hasCode(err, codeUnauthorized):
+			s.validate.Store(true)
+		case err != nil:
+			return failed(err, "%s", doing)
+		case result.MatchedCount == 0:
+			return fmt.Errorf("%s: %w", doing, outbox.ErrLeaseLost)
+		default:
+			return nil
+		}
+	}
+}
+
+// equal matches a value whatever it is: without $eq a document that begins with an operator would be one.
+func equal(v any) bson.D { return bson.D{{Key: "$eq", Value: v}} }

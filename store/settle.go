@@ -1,0 +1,122 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/outboxd/outboxd/outbox"
+)
+
+// maxRows bounds the settlements in one command.
+const maxRows = 500
+
+// Settle writes what was decided about claimed intents, each only if its claim's token still holds, with its consequences.
+// It returns one answer for each settlement, in their order. After an error nothing is known about any of them, and the
+// same call may be repeated: what an earlier try wrote is recognised and answered as written.
+//
+// A lost lease is an answer, no error. An _id may stand in the batch under several tokens.
+func (s *Store) Settle(ctx context.Context, batch []outbox.Settlement) ([]outbox.Settled, error) {
+	doing := fmt.Sprintf("settle %d intents", len(batch))
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	answers := make([]outbox.Settled, len(batch))
+	for _, rows := range s.rounds(batch) {
+		if err := s.settleRound(ctx, rows, answers); err != nil {
+			return nil, failed(err, "%s", doing)
+		}
+	}
+	return answers, nil
+}
+
+// rounds splits a batch into parts in which no _id stands twice, each in the order of the batch.
+func (s *Store) rounds(batch []outbox.Settlement) [][]*row {
+	var rounds [][]*row
+	times := make(map[string]int, len(batch))
+	for i, settlement := range batch {
+		r := s.newRow(i, settlement)
+		n := times[r.key]
+		times[r.key]++
+		if n == len(rounds) {
+			rounds = append(rounds, nil)
+		}
+		rounds[n] = append(rounds[n], r)
+	}
+	return rounds
+}
+
+func (s *Store) newRow(at int, settlement outbox.Settlement) *row {
+	r := &row{Settlement: settlement, at: at, id: idOf(settlement.Intent)}
+	if foreign, ok := r.id.(bson.RawValue); ok {
+		r.key = keyOf(foreign)
+	} else {
+		r.key = string(rune(settlement.Intent.ID.Type())) + settlement.Intent.ID.String()
+	}
+	return r
+}
+
+// settleRound settles rows with different _ids: those without consequences by few commands, the others in transactions.
+func (s *Store) settleRound(ctx context.Context, rows []*row, answers []outbox.Settled) error {
+	var simple []*row
+	for _, r := range rows {
+		simple = append(simple, r)
+	}
+	for len(simple) > 0 {
+		n := min(len(simple), maxRows)
+		if err := s.settleSimple(ctx, simple[:n], answers); err != nil {
+			return err
+		}
+		simple = simple[n:]
+	}
+	return nil
+}
+
+// settleSimple writes rows by one command.
+func (s *Store) settleSimple(ctx context.Context, rows []*row, answers []outbox.Settled) error {
+	result, err := s.updateMany(ctx, fence(rows), s.settling(rows), "_id")
+	if err != nil {
+		return err
+	}
+	if result.MatchedCount == int64(len(rows)) {
+		for _, r := range rows {
+			answers[r.at] = outbox.Settled{Notes: r.notes}
+		}
+		return nil
+	}
+	return s.judge(ctx, rows, answers)
+}
+
+// judge answers for rows of which the fence refused some, by what their documents are now. The update before it was
+// acknowledged by a majority, and with it whatever an earlier try wrote.
+func (s *Store) judge(ctx context.Context, rows []*row, answers []outbox.Settled) error {
+	ids := make(bson.A, len(rows))
+	for i, r := range rows {
+		ids[i] = r.id
+	}
+	cursor, err := s.intents.Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}},
+		options.Find().SetHint(bson.D{{Key: "_id", Value: 1}}).SetProjection(bson.D{
+			{Key: "status", Value: 1}, {Key: "attempts", Value: 1}, {Key: "lease", Value: 1}, {Key: "history", Value: 1}, {Key: "last_error.code", Value: 1},
+		}))
+	if err != nil {
+		return err
+	}
+	defer cursor.Close(context.WithoutCancel(ctx))
+	found := make(map[string]*outbox.Intent, len(rows))
+	for cursor.Next(ctx) {
+		doc, err := decode(cursor.Current)
+		if err != nil {
+			return err
+		}
+		in := outbox.Parse(doc, s.rules) // its problems, the missing payload among them, are of no interest here
+		found[s.newRow(0, outbox.Settlement{Intent: in}).key] = in
+	}
+	if err := cursor.Err(); err != nil {
+		return err
+	}
+	for _, r := range rows {
+		answers[r.at] = outbox.Settled{Lost: !r.WrittenIn(found[r.key])}
+	}
+	return nil
+}

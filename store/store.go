@@ -1,0 +1,128 @@
+package store
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
+	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
+	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
+
+	"github.com/outboxd/outboxd/outbox"
+)
+
+// What every operation asks for, whatever the connection string or the server's defaults say. A claim that a failover
+// rolled back would be sent twice; a settle that it rolled back would be sent again.
+var (
+	durable   = &writeconcern.WriteConcern{W: writeconcern.WCMajority, Journal: new(true)}
+	committed = readconcern.Majority()
+	latest    = readconcern.Local() // for hints, which may be wrong
+	primary   = readpref.Primary()
+)
+
+// Store is one outbox collection in MongoDB. It is safe for concurrent use.
+type Store struct {
+	client *mongo.Client // nil unless Connect made it
+	db     *mongo.Database
+	intents,
+	hints, // the same collection, read without waiting for a majority
+	lanes,
+	workers *mongo.Collection
+
+	rules     outbox.Rules
+	retention time.Duration
+	operation time.Duration
+
+	clock    clock
+	validate atomic.Bool // the user may not bypass the validator, so writes go through it
+}
+
+// New returns a store on a collection of a database whose client the caller keeps and closes. The first claim asks the
+// database for its time.
+func New(db *mongo.Database, collection string, o Options) *Store {
+	o.Collection = collection
+	o = o.withDefaults()
+	db = db.Client().Database(db.Name(), options.Database().SetReadPreference(primary).SetWriteConcern(durable).SetReadConcern(committed))
+	return &Store{
+		db:        db,
+		intents:   db.Collection(o.Collection),
+		hints:     db.Collection(o.Collection, options.Collection().SetReadConcern(latest)),
+		lanes:     db.Collection(o.Collection + "_lanes"),
+		workers:   db.Collection(o.Collection + "_workers"),
+		rules:     o.Rules,
+		retention: o.Retention,
+		operation: o.Operation,
+	}
+}
+
+// Close ends the connections that Connect opened. It does nothing for a store made by New.
+func (s *Store) Close(ctx context.Context) error {
+	if s.client == nil {
+		return nil
+	}
+	return failed(s.client.Disconnect(ctx), "close the connections to MongoDB")
+}
+
+// Database returns the database that the store uses, with its concerns.
+func (s *Store) Database() *mongo.Database { return s.db }
+
+// Ready reports whether the database has a primary that answers; [ErrNoPrimary] or the reason why not.
+func (s *Store) Ready(ctx context.Context) error { return s.hello(ctx) }
+
+// Now returns the database's time as estimated: what it last told plus what has passed since by the monotonic clock. It
+// never blocks. Before the database was first heard it is the local time.
+func (s *Store) Now() time.Time {
+	now, _ := s.clock.now()
+	return now
+}
+
+// freshNow returns the database's time, and asks for it if the last answer is too old.
+func (s *Store) freshNow(ctx context.Context) (time.Time, error) {
+	now, fresh := s.clock.now()
+	if fresh {
+		return now, nil
+	}
+	if err := s.hello(ctx); err != nil {
+		return time.Time{}, err
+	}
+	return s.Now(), nil
+}
+
+// bound limits an operation in time.
+func (s *Store) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, s.operation)
+}
+
+// updateMany updates documents of the outbox by a pipeline. It goes past the validator where the user may: an old
+// document that breaks a newer rule must neither fail a whole batch nor be stuck.
+func (s *Store) updateMany(ctx context.Context, filter any, pipeline mongo.Pipeline, hint string) (*mongo.UpdateResult, error) {
+	for {
+		validate := s.validate.Load()
+		o := options.UpdateMany().SetBypassDocumentValidation(!validate)
+		if hint != "" {
+			o.SetHint(bson.D{{Key: hint, Value: 1}})
+		}
+		result, err := s.intents.UpdateMany(ctx, filter, pipeline, o)
+		if !validate && hasCode(err, codeUnauthorized) && mongo.SessionFromContext(ctx) == nil {
+			s.validate.Store(true)
+			continue
+		}
+		return result, err
+	}
+}
+
+// wait waits for d and reports whether ctx is still going.
+func wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
