@@ -42,12 +42,12 @@ func v1Contract() *contract {
 		status:    v1StatusRules(),
 		queries:   v1Queries(),
 	}
-	for _, k := range v1Kinds {
-		c.kinds = append(c.kinds, k.kind)
+	for _, k := range v1Kinds() {
+		c.kinds = append(c.kinds, k.name)
 	}
 	c.payload = func(kind string) rule {
-		for _, k := range v1Kinds {
-			if k.kind == kind {
+		for _, k := range v1Kinds() {
+			if k.name == kind {
 				return k.payload(strict)
 			}
 		}

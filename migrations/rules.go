@@ -11,8 +11,9 @@ import (
 // the same sequence of bytes whenever it is built.
 type rule = bson.D
 
-// eos ends a pattern at the end of the string. PCRE lets a bare $ match before a last line feed as well; JavaScript,
-// whose dialect JSON Schema uses, does not.
+// eos ends a pattern at the end of the string. PCRE lets a bare $ match before a last line feed as well; the dialects in
+// which JSON Schema is used do not. Beside it, patterns keep to what all of them know: no look-around, and no
+// repetition above 1000.
 const eos = `$(?!\n)`
 
 // wholeReference and anyReference recognise a follow-up's references. A string that is one reference alone may stand
@@ -56,31 +57,42 @@ func (v vocabulary) date(title, description string) rule {
 	return v.typed(title, title+" must be a BSON Date, not a string or a number: "+description, []string{"date"})
 }
 
-// text accepts strings of at least least and at most most characters; most 0 means no limit.
+// text accepts strings of at least least and at most most characters; most 0 means no limit. In a follow-up the length
+// of a string that holds a reference says nothing.
 func (v vocabulary) text(title, description string, least, most int) rule {
-	if v.references && (least > 0 || most > 0) {
-		limit := ""
-		if most > 0 {
-			limit = fmt.Sprint(most)
-		}
-		return v.pattern(title, description, fmt.Sprintf(`^[\s\S]{%d,%s}`, least, limit)+eos)
-	}
-	r := described(title, description, bson.E{Key: "bsonType", Value: "string"})
+	var limits rule
 	if least > 0 {
-		r = append(r, bson.E{Key: "minLength", Value: int32(least)})
+		limits = append(limits, bson.E{Key: "minLength", Value: int32(least)})
 	}
 	if most > 0 {
-		r = append(r, bson.E{Key: "maxLength", Value: int32(most)})
+		limits = append(limits, bson.E{Key: "maxLength", Value: int32(most)})
 	}
-	return r
+	r := described(title, description, bson.E{Key: "bsonType", Value: "string"})
+	if v.references && most > 0 {
+		return append(r, orReference(limits))
+	}
+	return append(r, limits...)
+}
+
+func orReference(alternatives ...rule) bson.E {
+	var list bson.A
+	for _, a := range alternatives {
+		list = append(list, a)
+	}
+	return bson.E{Key: "anyOf", Value: append(list, rule{{Key: "pattern", Value: anyReference}})}
 }
 
 // pattern accepts strings that match; in a follow-up also those that hold a reference.
 func (v vocabulary) pattern(title, description, expression string) rule {
+	return described(title, description, bson.E{Key: "bsonType", Value: "string"}, v.matches(expression))
+}
+
+// matches says nothing about a value that is no string.
+func (v vocabulary) matches(expression string) bson.E {
 	if v.references {
 		expression = "(" + expression + ")|" + anyReference
 	}
-	return described(title, description, bson.E{Key: "bsonType", Value: "string"}, bson.E{Key: "pattern", Value: expression})
+	return bson.E{Key: "pattern", Value: expression}
 }
 
 // oneOf accepts the given strings.
@@ -143,7 +155,7 @@ func isRefused(v any) bool {
 	return ok && len(not) == 0
 }
 
-// strict reads or writes as typed, without references.
+// strict is the vocabulary without references; it is only read.
 var strict = vocabulary{}
 
 // payloadTitle begins the title of each kind's payload rule.

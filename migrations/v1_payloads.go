@@ -15,22 +15,19 @@ const (
 
 const (
 	v1E164 = `^\+[1-9][0-9]{1,14}` + eos
-	// v1Email asks for little: what an address may be is the provider's to say.
-	v1Email = `^(?=[\s\S]{3,320}$)[^ \t\r\n]+@[^ \t\r\n@]+` + eos
-	// v1Sender is E.164, a short code, or an alphanumeric sender: 1–11 characters with a letter among them
-	// (Twilio, "Alphanumeric Sender ID").
-	v1Sender = `^(\+[1-9][0-9]{1,14}|[0-9]{3,8}|(?=[^A-Za-z]*[A-Za-z])[A-Za-z0-9 +_&-]{1,11})` + eos
+	// v1Mailbox asks for little: what an address may be is the provider's to say.
+	v1Mailbox = `^[^ \t\r\n]+@[^ \t\r\n@]+` + eos
 )
 
-// v1Kinds are the kinds whose payload version 1 knows, in the order of their rules. A document of another kind may have
-// any document as its payload.
-var v1Kinds = []struct {
-	kind    string
+// v1Kind is a kind whose payload version 1 knows. A document of another kind may have any document as its payload.
+type v1Kind struct {
+	name    string
 	payload func(vocabulary) rule
-}{
-	{"charge", vocabulary.v1Charge},
-	{"email", vocabulary.v1Email},
-	{"sms", vocabulary.v1SMS},
+}
+
+// v1Kinds returns the kinds in the order of their rules.
+func v1Kinds() []v1Kind {
+	return []v1Kind{{"charge", vocabulary.v1Charge}, {"email", vocabulary.v1Email}, {"sms", vocabulary.v1SMS}}
 }
 
 // v1Charge follows Stripe's "Create a PaymentIntent".
@@ -43,7 +40,7 @@ func (v vocabulary) v1Charge() rule {
 		{Key: "payment_method", Value: v.text("payment_method", "payment_method must be a string, the id of the customer's Stripe payment method (pm_…).", 1, 0)},
 		{Key: "description", Value: v.text("description", "description must be a string of at least one character.", 1, 0)},
 		{Key: "statement_descriptor_suffix", Value: v.text("statement_descriptor_suffix", "statement_descriptor_suffix must be a string of 1 to 22 characters, Stripe's limit.", 1, 22)},
-		{Key: "receipt_email", Value: v.pattern("receipt_email", "receipt_email must be one e-mail address, without a display name.", v1Email)},
+		{Key: "receipt_email", Value: v.pattern("receipt_email", "receipt_email must be one e-mail address, without a display name.", v1Mailbox)},
 		{Key: "metadata", Value: v.v1StripeMetadata()},
 		{Key: "account", Value: v.text("account", "account must be a string, the id of the Stripe Connect account (acct_…) on whose behalf the charge is made.", 1, 0)},
 	})
@@ -66,14 +63,10 @@ func v1ReservedID() rule {
 
 // v1Address accepts an address as a string or with a display name.
 func (v vocabulary) v1Address(title string) rule {
-	expression := v1Email
-	if v.references {
-		expression = "(" + expression + ")|" + anyReference
-	}
 	return described(title, title+" must be one e-mail address, or a document {email, name} with an address in email.",
-		append(rule{{Key: "bsonType", Value: bson.A{"string", "object"}}, {Key: "pattern", Value: expression}},
+		append(rule{{Key: "bsonType", Value: bson.A{"string", "object"}}, v.matches(v1Mailbox)},
 			objectBody([]string{"email"}, bson.D{
-				{Key: "email", Value: v.pattern("email", "email must be one e-mail address, without a display name.", v1Email)},
+				{Key: "email", Value: v.pattern("email", "email must be one e-mail address, without a display name.", v1Mailbox)},
 				{Key: "name", Value: v.text("name", "name must be a string of at least one character, the display name.", 1, 0)},
 			})...)...)
 }
@@ -119,7 +112,7 @@ func (v vocabulary) v1Attachment() rule {
 func (v vocabulary) v1SMS() rule {
 	return v.object(payloadTitle+"sms", "The payload of kind sms is a document for Twilio.", []string{"to"}, bson.D{
 		{Key: "to", Value: v.pattern("to", "to must be a phone number in E.164: a plus sign, country code and number, no spaces, such as +4915112345678.", v1E164)},
-		{Key: "from", Value: v.pattern("from", "from must be a phone number in E.164, a short code of 3 to 8 digits, or an alphanumeric sender of 1 to 11 characters with a letter among them.", v1Sender)},
+		{Key: "from", Value: v.v1Sender()},
 		{Key: "messaging_service_sid", Value: v.pattern("messaging_service_sid", "messaging_service_sid must be MG and 32 hexadecimal digits, the SID of the Twilio messaging service.", `^MG[0-9a-fA-F]{32}`+eos)},
 		{Key: "body", Value: v.text("body", "body must be a string of 1 to 1600 characters, Twilio's limit.", 1, v1MaxBody)},
 		{Key: "media_urls", Value: v.array("media_urls", "URLs that Twilio can fetch.", v1MaxMedia,
@@ -139,6 +132,20 @@ func (v vocabulary) v1SMS() rule {
 	}})
 }
 
+// v1Sender follows Twilio's "Alphanumeric Sender ID" and "Short codes".
+func (v vocabulary) v1Sender() rule {
+	kinds := bson.A{
+		rule{{Key: "pattern", Value: v1E164}},
+		rule{{Key: "pattern", Value: `^[0-9]{3,8}` + eos}},
+		rule{{Key: "pattern", Value: `^[0-9 +_&-]*[A-Za-z][A-Za-z0-9 +_&-]*` + eos}, {Key: "maxLength", Value: int32(11)}},
+	}
+	if v.references {
+		kinds = append(kinds, rule{{Key: "pattern", Value: anyReference}})
+	}
+	return described("from", "from must be a phone number in E.164, a short code of 3 to 8 digits, or an alphanumeric sender of 1 to 11 characters with a letter among them.",
+		bson.E{Key: "bsonType", Value: "string"}, bson.E{Key: "anyOf", Value: kinds})
+}
+
 // requires and without say nothing about a value that is no document, so that a reference in its place stays allowed.
 func requires(fields ...string) rule { return rule{{Key: "required", Value: names(fields)}} }
 
@@ -153,10 +160,10 @@ func without(fields ...string) bson.E {
 // v1PayloadRules returns one rule a kind: a document is of another kind, or its payload fits.
 func (v vocabulary) v1PayloadRules() bson.A {
 	var rules bson.A
-	for _, k := range v1Kinds {
-		rules = append(rules, described("payload of kind "+k.kind, "The payload of an intent of kind "+k.kind+" must fit that kind.",
+	for _, k := range v1Kinds() {
+		rules = append(rules, described("payload of kind "+k.name, "The payload of an intent of kind "+k.name+" must fit that kind.",
 			bson.E{Key: "anyOf", Value: bson.A{
-				rule{{Key: "properties", Value: bson.D{{Key: "kind", Value: rule{{Key: "not", Value: rule{{Key: "enum", Value: bson.A{k.kind}}}}}}}}},
+				rule{{Key: "properties", Value: bson.D{{Key: "kind", Value: rule{{Key: "not", Value: rule{{Key: "enum", Value: bson.A{k.name}}}}}}}}},
 				rule{{Key: "properties", Value: bson.D{{Key: "payload", Value: k.payload(v)}}}},
 			}}))
 	}
