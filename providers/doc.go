@@ -1,0 +1,20 @@
+// Package providers holds what all providers of effects share: the HTTP transport, what is known of one call, and the
+// rules that follow from the transport alone.
+//
+// # Nouns
+//
+// A [Transport] carries the requests of all providers. A [Call] is what became of one request: whether a connection was
+// ever handed to it, and which answer came. A [Secret] is a credential that no log, error or document can show.
+//
+// # Guarantees
+//
+// One call is at most one request on the wire: net/http's own repetitions, redirects and the SDKs' retries are switched
+// off. An answer takes a bounded amount of memory, whatever the other side sends. No failure made here holds a URL, a
+// recipient, a payload, a credential or a text that came from outside, apart from codes and ids of a narrow alphabet.
+//
+// # Failure handling
+//
+// Whether an effect can have happened is decided by one fact, never by an error's text: as long as no connection was
+// handed the request, it surely was not sent ([outbox.Transient]); from then on, without a readable answer, nobody can
+// know ([outbox.Ambiguous]). What an answer means is each provider's own file classify.go.
+package providers

@@ -1,0 +1,71 @@
+package sendgrid
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+
+	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/providers"
+)
+
+// failure says what an answer means, nil if its status is one of success. The rules are those of SendGrid's pages "Mail
+// Send", "Errors" and "Rate limits". The status comes first: it stands whatever became of the body.
+func failure(ctx context.Context, call *providers.Call) *outbox.Failure {
+	if f := call.Unanswered(ctx, Name); f != nil {
+		return f
+	}
+	if call.OK() {
+		return nil
+	}
+	field := firstField(call)
+	says := func(class outbox.Class, code, message string) *outbox.Failure {
+		f := call.Failure(Name, class, code, message)
+		f.ProviderCode = field
+		return f
+	}
+	switch status := call.Status(); status {
+	case http.StatusUnauthorized:
+		return says(outbox.Hold, outbox.CodeUnauthorized, "SendGrid does not accept the API key, or the account has no credits left")
+	case http.StatusForbidden:
+		// SendGrid says 403 of a sender that is not verified, which concerns this e-mail, and of keys and accounts that
+		// are not allowed or blocked for a time, which concerns all. Only the former names the field.
+		if field == "from" {
+			return says(outbox.Permanent, outbox.CodeForbidden, "the sender's address is not verified at SendGrid")
+		}
+		return says(outbox.Hold, outbox.CodeForbidden, "SendGrid does not let this key or account do this, or has blocked it for a time")
+	case http.StatusTooManyRequests:
+		return says(outbox.RateLimited, outbox.CodeRateLimited, "SendGrid's rate limit was reached")
+	case http.StatusBadRequest:
+		if strings.HasPrefix(field, "personalizations.") && strings.Contains(field, ".to.") {
+			return says(outbox.Permanent, outbox.CodeBadRecipient, "SendGrid does not accept the recipient's address")
+		}
+		return says(outbox.Permanent, outbox.CodeRejected, "SendGrid refused the e-mail as it stands")
+	case http.StatusNotFound:
+		return says(outbox.Permanent, outbox.CodeNotFound, "SendGrid does not know what the request names")
+	case http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusRequestEntityTooLarge,
+		http.StatusUnsupportedMediaType, http.StatusUnavailableForLegalReasons:
+		return says(outbox.Permanent, outbox.CodeRejected, "SendGrid refused the e-mail as it stands")
+	case http.StatusServiceUnavailable, http.StatusBadGateway, http.StatusGatewayTimeout, http.StatusRequestTimeout:
+		return says(outbox.Ambiguous, outbox.CodeUnavailable, "SendGrid or a gateway before it is not available; it may have the e-mail all the same")
+	default:
+		if status >= 500 {
+			return says(outbox.Ambiguous, outbox.CodeServerError, "SendGrid answered with a server error, which does not say whether it acted")
+		}
+		return says(outbox.Ambiguous, outbox.CodeUnclassified, "SendGrid's answer fits no known rule")
+	}
+}
+
+// firstField is the name of the field that the first error is about, empty if it names none.
+func firstField(call *providers.Call) string {
+	var answer struct {
+		Errors []struct {
+			Field *string `json:"field"`
+		} `json:"errors"`
+	}
+	if json.Unmarshal(call.Body(), &answer) != nil || len(answer.Errors) == 0 || answer.Errors[0].Field == nil {
+		return ""
+	}
+	return providers.Token(*answer.Errors[0].Field)
+}

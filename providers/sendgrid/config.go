@@ -1,0 +1,69 @@
+package sendgrid
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/sendgrid/rest"
+	"github.com/sendgrid/sendgrid-go"
+
+	"github.com/outboxd/outboxd/providers"
+)
+
+// Name is this provider's name in receipts and failures.
+const Name = "sendgrid"
+
+// DefaultURL is SendGrid's address. Accounts of its European region use https://api.eu.sendgrid.com.
+const DefaultURL = "https://api.sendgrid.com"
+
+// Config sets a [Provider].
+type Config struct {
+	APIKey    providers.Secret     // with the scope mail.send, and messages.read for look-ups; required
+	URL       string               // base URL; defaults to DefaultURL
+	Transport *providers.Transport // required; the caller closes it
+}
+
+// Provider sends through one SendGrid account. It is safe for concurrent use and holds no goroutine.
+type Provider struct {
+	key  providers.Secret
+	base string
+	http *rest.Client
+}
+
+// New makes a Provider. The error names everything that is wrong with the configuration.
+func New(cfg Config) (*Provider, error) {
+	base, err := providers.BaseURL(cmp.Or(cfg.URL, DefaultURL))
+	errs := []error{err}
+	if !cfg.APIKey.Usable() {
+		errs = append(errs, errors.New("the API key is missing or holds characters that a header cannot carry"))
+	}
+	if cfg.Transport == nil {
+		errs = append(errs, errors.New("the transport is missing"))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("configure sendgrid: %w", err)
+	}
+	return &Provider{key: cfg.APIKey, base: base, http: &rest.Client{HTTPClient: cfg.Transport.Client()}}, nil
+}
+
+// Check asks for the key's scopes: a harmless call that shows whether address and key are right. Its error is an
+// *outbox.Failure; of class hold if SendGrid does not accept the key.
+func (p *Provider) Check(ctx context.Context) error {
+	call := p.send(ctx, rest.Get, "/v3/scopes", nil)
+	if f := failure(ctx, call); f != nil {
+		return providers.Harmless(f)
+	}
+	return nil
+}
+
+// send makes one request. The SDK's client type keeps the last request's body and must not be shared, so each call
+// builds a request of its own. What became of it is in the call; the SDK's error says nothing more.
+func (p *Provider) send(ctx context.Context, method rest.Method, path string, body []byte) *providers.Call {
+	ctx, call := providers.Track(ctx)
+	req := sendgrid.GetRequest(p.key.Reveal(), path, p.base)
+	req.Method, req.Body = method, body
+	_, _ = p.http.SendWithContext(ctx, req)
+	return call
+}

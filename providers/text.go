@@ -1,0 +1,58 @@
+package providers
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/outboxd/outboxd/outbox"
+)
+
+const maxToken = 200
+
+// Token returns a code or an id that came from a provider, if it is made of letters, digits, dot, dash and underscore
+// and not longer than 200 bytes, and else nothing: whatever else stands where a code should be could be anything.
+func Token(s string) string {
+	if len(s) > maxToken || strings.ContainsFunc(s, func(c rune) bool {
+		return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '-' || c == '_')
+	}) {
+		return ""
+	}
+	return s
+}
+
+// Key returns the root of an intent's idempotency keys as it can stand in an HTTP header. Keys of printable ASCII
+// without spaces are taken as they are; of others, which HTTP or an SDK would cut or refuse, the digest is taken, so that
+// two different intents never share a key.
+func Key(in *outbox.Intent) string {
+	key := in.Key()
+	if Secret(key).Usable() {
+		return key
+	}
+	sum := sha256.Sum256([]byte(key))
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// Labels returns what is carried to a provider that knows labels: outbox_id first, then the given maps in their order,
+// each by name; fits says whether one more has room, and may shorten its value. A name that stands already is skipped,
+// so that an earlier map wins over a later one.
+func Labels(in *outbox.Intent, fits func(name, value string) (string, bool), more ...map[string]string) map[string]string {
+	labels := map[string]string{}
+	add := func(name, value string) {
+		if _, there := labels[name]; there {
+			return
+		}
+		if value, ok := fits(name, value); ok {
+			labels[name] = value
+		}
+	}
+	add(outbox.ReservedMetadata, in.ID.String())
+	for _, m := range more {
+		for _, name := range slices.Sorted(maps.Keys(m)) {
+			add(name, m[name])
+		}
+	}
+	return labels
+}

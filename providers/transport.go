@@ -1,0 +1,119 @@
+package providers
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"time"
+)
+
+// MaxAnswer is the most that is read of one answer, in bytes. What is longer counts as unreadable.
+const MaxAnswer = 1 << 20
+
+// errTooLarge is returned to an SDK that reads an answer beyond MaxAnswer.
+var errTooLarge = errors.New("the answer is too large")
+
+// TransportConfig sets a [Transport]. The zero value is ready for use.
+type TransportConfig struct {
+	// Connections is how many idle connections are kept for each provider: the lane's concurrency, so that none is built
+	// anew for a call under load. Defaults to 64.
+	Connections int
+	// DialTimeout bounds building a TCP connection. Defaults to 5 s.
+	DialTimeout time.Duration
+	// TLSTimeout bounds the TLS handshake. Defaults to 5 s.
+	TLSTimeout time.Duration
+	// AnswerTimeout bounds the wait for an answer's first line after the request was written. It is a safety net: the
+	// caller's context has the real bound. Defaults to 90 s.
+	AnswerTimeout time.Duration
+}
+
+// Transport is the http.RoundTripper of all providers. It is safe for concurrent use.
+//
+// It speaks HTTP/1.1 only: then a connection that breaks leaves one call without an answer, not all calls that share
+// it. Connections that idled for 30 s are closed, before the servers' side does it in the middle of a request. Proxies
+// are taken from the environment (HTTPS_PROXY, NO_PROXY) for https addresses, where they only pass bytes on; for plain
+// http no proxy is used, since it could answer or repeat a request by itself.
+//
+// net/http repeats a POST with an Idempotency-Key by itself if a kept connection breaks (net/http, Transport: "if the
+// request is idempotent and … has its GetBody defined"). The transport takes GetBody away, so that it cannot. It also takes
+// away the headers by which Stripe's SDK reports about the machine it runs on.
+type Transport struct{ base *http.Transport }
+
+// NewTransport makes a Transport. The caller should close its idle connections when it is no longer used.
+func NewTransport(cfg TransportConfig) *Transport {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	dialer := &net.Dialer{Timeout: cmp.Or(cfg.DialTimeout, 5*time.Second), KeepAlive: 15 * time.Second}
+	return &Transport{base: &http.Transport{
+		Proxy:                  proxy,
+		DialContext:            dialer.DialContext,
+		Protocols:              protocols,
+		TLSHandshakeTimeout:    cmp.Or(cfg.TLSTimeout, 5*time.Second),
+		ResponseHeaderTimeout:  cmp.Or(cfg.AnswerTimeout, 90*time.Second),
+		IdleConnTimeout:        30 * time.Second,
+		MaxIdleConns:           0, // bounded for each host below
+		MaxIdleConnsPerHost:    cmp.Or(cfg.Connections, 64),
+		MaxResponseHeaderBytes: 64 << 10,
+	}}
+}
+
+// CloseIdleConnections closes connections that no call uses.
+func (t *Transport) CloseIdleConnections() { t.base.CloseIdleConnections() }
+
+// Client returns an HTTP client that uses the transport, follows no redirect and keeps no cookie. It has no timeout of
+// its own: every call brings a context with a deadline.
+func (t *Transport) Client() *http.Client {
+	return &http.Client{
+		Transport:     t,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// RoundTrip sends the request once and reads the whole answer. What became of it is recorded in the [Call] that rides in
+// the request's context, if there is one.
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	call := callIn(req.Context())
+	ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { call.gotConn.Store(true) },
+	})
+	out := req.Clone(ctx)
+	out.GetBody = nil
+	out.Header.Del("X-Stripe-Client-User-Agent")
+	out.Header.Del("X-Stripe-Client-Telemetry")
+	resp, err := t.base.RoundTrip(out)
+	if err != nil {
+		call.fail(err)
+		return nil, err
+	}
+	body, err := readAnswer(resp.Body)
+	call.answer(resp, body, err)
+	resp.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), failing{err}))
+	return resp, nil
+}
+
+// readAnswer reads at most MaxAnswer bytes. Closing what is left of a longer answer also closes its connection.
+func readAnswer(body io.ReadCloser) ([]byte, error) {
+	defer body.Close()
+	data, err := io.ReadAll(io.LimitReader(body, MaxAnswer+1))
+	if len(data) > MaxAnswer {
+		return data[:MaxAnswer], errTooLarge
+	}
+	return data, err
+}
+
+// failing is a reader that ends with the given error, or plainly if there is none.
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error) { return 0, cmp.Or(f.err, io.EOF) }
+
+func proxy(req *http.Request) (*url.URL, error) {
+	if req.URL.Scheme != "https" {
+		return nil, nil
+	}
+	return http.ProxyFromEnvironment(req)
+}
