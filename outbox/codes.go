@@ -45,15 +45,17 @@ type CodeInfo struct {
 }
 
 // Codes lists every code that may stand in last_error.code, in the order of the documentation. The caller may keep it.
+// A code that is ambiguous of a request that acts is transient of one that only prepares or asks (creating a
+// PaymentIntent, getting it): whatever became of that, nothing was acted upon.
 func Codes() []CodeInfo {
 	return []CodeInfo{
 		{CodeNotSent, []Class{Transient}, "No connection was ever handed the request: a name that does not resolve, a refused connection, a failed TLS handshake, or no time left.", "None; it is tried again. If it lasts, look at the network and the provider's base URL."},
-		{CodeNoAnswer, []Class{Ambiguous}, "The request may have left, and no answer came: a timeout, a reset, a closed connection.", "Settled by on_ambiguous. A dead letter with it needs a person who asks the provider."},
-		{CodeBadAnswer, []Class{Ambiguous}, "An answer came that cannot be read: truncated, not of the provider's format, or too large.", "As no_answer."},
-		{CodeRedirected, []Class{Ambiguous}, "The provider's address answered with a redirect, which is never followed.", "Check the provider's base URL, and for a proxy in between."},
-		{CodeAborted, []Class{Ambiguous}, "The worker was told to stop and the drain time ended while the call was under way.", "Settled by on_ambiguous. Give the worker more drain time than the longest call."},
+		{CodeNoAnswer, []Class{Ambiguous, Transient}, "The request may have left, and no answer came: a timeout, a reset, a closed connection.", "Settled by on_ambiguous. A dead letter with it needs a person who asks the provider."},
+		{CodeBadAnswer, []Class{Ambiguous, Transient}, "An answer came that cannot be read: truncated, not of the provider's format, or too large.", "As no_answer."},
+		{CodeRedirected, []Class{Ambiguous, Transient}, "The provider's address answered with a redirect, which is never followed.", "Check the provider's base URL, and for a proxy in between."},
+		{CodeAborted, []Class{Ambiguous, Transient}, "The worker was told to stop and the drain time ended while the call was under way.", "Settled by on_ambiguous. Give the worker more drain time than the longest call."},
 		{CodeLeaseExpired, []Class{Ambiguous}, "The lease ran out while a worker held the intent: it died, stalled, or lost the database.", "Settled by on_ambiguous."},
-		{CodeServerError, []Class{Ambiguous}, "The provider answered with a server error, which does not say whether it acted.", "Settled by on_ambiguous."},
+		{CodeServerError, []Class{Ambiguous, Transient}, "The provider answered with a server error, which does not say whether it acted.", "Settled by on_ambiguous."},
 		{CodeUnavailable, []Class{Ambiguous, Transient}, "The provider or a gateway in front of it said that it is not available.", "Settled by on_ambiguous; transient where the provider states that it did not act."},
 		{CodeConflict, []Class{Transient}, "The provider is still busy with an earlier request under the same idempotency key or on the same object.", "None; the same key is tried again."},
 		{CodeRateLimited, []Class{RateLimited}, "The provider refused because of its rate limit and did not act.", "None; the lane waits. If it lasts, set the lane's rate."},
@@ -66,7 +68,7 @@ func Codes() []CodeInfo {
 		{CodeBadRecipient, []Class{Permanent}, "The recipient cannot be reached this way: not a number, a landline, no route, or the like.", "Correct the recipient; write a new intent."},
 		{CodeOptedOut, []Class{Permanent}, "The recipient has opted out.", "None. Do not send again."},
 		{CodeKeyReused, []Class{Permanent}, "The provider knows the idempotency key with other parameters: the payload was changed under the same _id.", "The first request's outcome stands. Ask the provider; never change an intent's payload."},
-		{CodeReplayedError, []Class{Ambiguous}, "The provider replays a stored server error under this key: repeating cannot tell more.", "Settled by asking the provider."},
+		{CodeReplayedError, []Class{Ambiguous, Transient}, "The provider replays a stored server error under this key: repeating cannot tell more.", "Settled by asking the provider."},
 		{CodeCanceled, []Class{Permanent}, "The payment was cancelled at the provider.", "Find out who cancelled it; write a new intent if it is still wanted."},
 		{CodeNotFound, []Class{Permanent, Ambiguous}, "The provider does not know an object that the request names.", "Check account and base URL; write a new intent."},
 		{CodeCannotTell, []Class{Ambiguous}, "The provider was asked and its answer does not settle whether it acted.", "A person must compare with the provider's own records."},
