@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"reflect"
 	"strconv"
 	"strings"
@@ -116,6 +117,51 @@ func TestHangEndsWhenTheClientLeaves(t *testing.T) {
 			t.Errorf("%s: %+v", when, got)
 		}
 		b.wantEffects(effects...)
+	}
+}
+
+// The handlers alone, on a server that the Sim does not own, end their hanging requests too.
+func TestHangingHandlerEnds(t *testing.T) {
+	for name, end := range map[string]func(*simulator.Sim, context.CancelFunc){
+		"with its client": func(_ *simulator.Sim, leave context.CancelFunc) { leave() },
+		"with the Sim":    func(s *simulator.Sim, _ context.CancelFunc) { s.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := simulator.New(simulator.Config{})
+			t.Cleanup(s.Close)
+			returned := make(chan struct{})
+			api := s.Stripe()
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				defer close(returned)
+				api.ServeHTTP(w, r)
+			}))
+			t.Cleanup(srv.Close)
+			if err := s.AddFaults(simulator.Fault{Do: simulator.DoHang}); err != nil {
+				t.Fatal(err)
+			}
+			ctx, leave := context.WithCancel(t.Context())
+			defer leave()
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, srv.URL+"/v1/balance", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answered := make(chan error, 1)
+			go func() {
+				resp, err := srv.Client().Do(req)
+				if err == nil {
+					_ = resp.Body.Close()
+				}
+				answered <- err
+			}()
+			if err := s.WaitRequests(t.Context(), "stripe", "balance", 1); err != nil {
+				t.Fatal(err)
+			}
+			end(s, leave)
+			<-returned
+			if err := <-answered; err == nil {
+				t.Error("a hanging request was answered")
+			}
+		})
 	}
 }
 
