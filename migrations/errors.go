@@ -3,6 +3,7 @@ package migrations
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"go.mongodb.org/mongo-driver/v2/mongo"
 )
@@ -38,7 +39,6 @@ func (m *Migrator) newer(have int) error {
 // Codes of MongoDB's error table (src/mongo/base/error_codes.yml) that decide here.
 const (
 	codeLockTimeout                = 24
-	codeNamespaceNotFound          = 26
 	codeNamespaceExists            = 48
 	codeMaxTimeMSExpired           = 50
 	codeIndexOptionsConflict       = 85
@@ -67,12 +67,7 @@ func passing(err error) bool {
 	if !ok {
 		return false
 	}
-	for _, code := range []int{codeLockTimeout, codeNamespaceExists, codeMaxTimeMSExpired, codeWriteConflict, codeConflictingOperation,
+	return slices.ContainsFunc([]int{codeLockTimeout, codeNamespaceExists, codeMaxTimeMSExpired, codeWriteConflict, codeConflictingOperation,
 		codePrimarySteppedDown, codeExceededTimeLimit, codeIndexBuildAborted, codeIndexBuildAlreadyRunning, codeNotWritablePrimary,
-		codeInterruptedByStateChange, codeBackgroundOperationForDB, codeBackgroundOperationForColl} {
-		if se.HasErrorCode(code) {
-			return true
-		}
-	}
-	return false
+		codeInterruptedByStateChange, codeBackgroundOperationForDB, codeBackgroundOperationForColl}, se.HasErrorCode)
 }

@@ -27,6 +27,7 @@ func crashed(t *testing.T, db *mongo.Database, left time.Duration) {
 }
 
 func TestCrashedMigratorsLeaseEnds(t *testing.T) {
+	t.Parallel()
 	db := mongotest.Database(t)
 	m := migrations.New(db, "")
 	began := time.Now()
@@ -46,6 +47,7 @@ func TestCrashedMigratorsLeaseEnds(t *testing.T) {
 }
 
 func TestWaitingNamesWhoRuns(t *testing.T) {
+	t.Parallel()
 	db := mongotest.Database(t)
 	crashed(t, db, time.Hour)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -57,6 +59,7 @@ func TestWaitingNamesWhoRuns(t *testing.T) {
 }
 
 func TestLeaseIsRenewedAndFenced(t *testing.T) {
+	t.Parallel()
 	db := mongotest.Database(t)
 	meta := db.Collection("outbox_meta")
 	const d = 600 * time.Millisecond

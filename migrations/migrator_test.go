@@ -61,6 +61,7 @@ func stepTexts(steps []migrations.Step) []string {
 }
 
 func TestUpCreatesEverything(t *testing.T) {
+	t.Parallel()
 	db := mongotest.Database(t)
 	for _, name := range []string{"", "payments_outbox"} {
 		m := migrations.New(db, name)
@@ -87,6 +88,7 @@ func TestUpCreatesEverything(t *testing.T) {
 }
 
 func TestUpTwiceWritesNothing(t *testing.T) {
+	t.Parallel()
 	var sent commands
 	db := mongotest.Database(t, sent.monitor())
 	m := migrations.New(db, "")
@@ -110,6 +112,7 @@ func TestUpTwiceWritesNothing(t *testing.T) {
 }
 
 func TestPlanChangesNothing(t *testing.T) {
+	t.Parallel()
 	var sent commands
 	db := mongotest.Database(t, sent.monitor())
 	m := migrations.New(db, "")
@@ -139,6 +142,7 @@ func TestPlanChangesNothing(t *testing.T) {
 }
 
 func TestUpFromManyClients(t *testing.T) {
+	t.Parallel()
 	db := mongotest.Database(t)
 	const n = 8
 	var g sync.WaitGroup
@@ -167,6 +171,7 @@ func TestUpFromManyClients(t *testing.T) {
 }
 
 func TestUpRepairs(t *testing.T) {
+	t.Parallel()
 	db := migrated(t)
 	m := migrations.New(db, "")
 	outbox := db.Collection("outbox")
@@ -189,6 +194,7 @@ func TestUpRepairs(t *testing.T) {
 }
 
 func TestUpNamesWhatIsInTheWay(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		command bson.D
 		want    string
@@ -214,6 +220,7 @@ func TestUpNamesWhatIsInTheWay(t *testing.T) {
 }
 
 func TestCheckAndStatus(t *testing.T) {
+	t.Parallel()
 	db := mongotest.Database(t)
 	m := migrations.New(db, "payments")
 	err := m.Check(t.Context())
@@ -259,6 +266,7 @@ func TestCheckAndStatus(t *testing.T) {
 }
 
 func TestStandaloneIsRefused(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		hello bson.D
 		want  bool
@@ -275,6 +283,7 @@ func TestStandaloneIsRefused(t *testing.T) {
 
 // TestSecondRunLeavesProducersAlone runs the migration beside transactions that are not repeated when they fail.
 func TestSecondRunLeavesProducersAlone(t *testing.T) {
+	t.Parallel()
 	db := migrated(t)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
@@ -328,6 +337,7 @@ func insertOnce(ctx context.Context, db *mongo.Database) error {
 
 // TestUpWaitsForTransactions holds a transaction open until a step has given up once; producers go on meanwhile.
 func TestUpWaitsForTransactions(t *testing.T) {
+	t.Parallel()
 	failed := make(chan struct{}, 100)
 	db := mongotest.Database(t, options.Client().SetMonitor(&event.CommandMonitor{Failed: func(_ context.Context, e *event.CommandFailedEvent) {
 		if e.CommandName == "collMod" {
@@ -382,6 +392,7 @@ func TestUpWaitsForTransactions(t *testing.T) {
 }
 
 func TestEverySchemaCommandIsDurable(t *testing.T) {
+	t.Parallel()
 	steps, err := migrations.New(mongotest.Database(t), "").Plan(t.Context())
 	if err != nil {
 		t.Fatal(err)

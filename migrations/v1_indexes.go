@@ -2,6 +2,7 @@ package migrations
 
 import (
 	"math"
+	"slices"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
@@ -75,16 +76,12 @@ func v1Unclaimable() bson.D {
 	}}}
 }
 
-// v1TypesBut returns the names of all BSON types but the given ones, and but the one that no driver can write any more.
+// v1TypesBut returns the names of all BSON types but the given ones.
 func v1TypesBut(but ...string) bson.A {
 	var list bson.A
 	for _, t := range []string{"double", "string", "object", "array", "binData", "undefined", "objectId", "bool", "date", "null",
 		"regex", "dbPointer", "javascript", "symbol", "javascriptWithScope", "int", "timestamp", "long", "decimal", "minKey", "maxKey"} {
-		skip := false
-		for _, b := range but {
-			skip = skip || b == t
-		}
-		if !skip {
+		if !slices.Contains(but, t) {
 			list = append(list, t)
 		}
 	}

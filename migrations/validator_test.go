@@ -36,6 +36,7 @@ func describes(v bson.RawValue, text string) bool {
 }
 
 func TestValidator(t *testing.T) {
+	t.Parallel()
 	outbox := migrated(t).Collection(migrations.DefaultCollection)
 	for _, s := range samples() {
 		t.Run(s.name, func(t *testing.T) {
@@ -66,6 +67,7 @@ func TestValidator(t *testing.T) {
 
 // TestValidatorAtUpdates shows level moderate: what is valid stays so, what never was may be settled.
 func TestValidatorAtUpdates(t *testing.T) {
+	t.Parallel()
 	outbox := migrated(t).Collection(migrations.DefaultCollection)
 	valid, invalid := intent("sms", sms()), intent("sms", doc{})
 	valid["_id"], invalid["_id"] = "valid", "invalid"
@@ -82,6 +84,7 @@ func TestValidatorAtUpdates(t *testing.T) {
 }
 
 func TestReasonsOfEveryWrite(t *testing.T) {
+	t.Parallel()
 	db := migrated(t)
 	outbox := db.Collection(migrations.DefaultCollection)
 	bad := func() doc { return intent("sms", sms(set("to", "0151"), set("txt", "secret body"))) }
