@@ -18,7 +18,7 @@ type RetryPolicy struct {
 // Bound returns the longest backoff after the given attempt (from 1): Base doubled for each earlier attempt, at most Max.
 func (p RetryPolicy) Bound(attempt int) time.Duration {
 	bound, most := max(0, p.Base), max(0, p.Max)
-	for range attempt - 1 {
+	for range max(1, attempt) - 1 {
 		if bound == 0 {
 			return 0
 		}
