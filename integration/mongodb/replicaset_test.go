@@ -161,7 +161,12 @@ func TestFailPointsAreThere(t *testing.T) {
 func TestReplicaSetSurvivesItsPrimary(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	defer cancel()
-	set := startSet(t, 3, Options{CacheSizeGB: 0.25, ElectionTimeout: time.Second})
+	set := startSet(t, 3, Options{
+		CacheSizeGB:     0.25,
+		ElectionTimeout: time.Second,
+		// Shutdown waits for it, so that clients notice before connections break.
+		Parameters: map[string]string{"shutdownTimeoutMillisForSignaledShutdown": "100"},
+	})
 	first, err := set.Primary(ctx)
 	if err != nil {
 		t.Fatal(err)
