@@ -18,7 +18,7 @@ import (
 
 const (
 	defaultDatabase   = "outbox"
-	operationTimeout  = 10 * time.Second // of one operation, and of the tries of one transaction
+	operationTimeout  = 10 * time.Second // of one operation outside requests, and of a commit
 	disconnectTimeout = 5 * time.Second
 )
 

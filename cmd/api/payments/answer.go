@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -63,10 +64,8 @@ func unavailable(err error) bool {
 		return true
 	}
 	if se, ok := errors.AsType[mongo.ServerError](err); ok {
-		for _, code := range notPrimary {
-			if se.HasErrorCode(code) {
-				return true
-			}
+		if slices.ContainsFunc(notPrimary, se.HasErrorCode) {
+			return true
 		}
 	}
 	return false

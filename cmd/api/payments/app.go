@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -19,16 +20,21 @@ import (
 
 // Config is what an App is made of.
 type Config struct {
-	// Database holds the payments and the outbox; required. Its client should have a timeout (options.SetTimeout), which
-	// also bounds how long a transaction is tried.
+	// Database holds the payments and the outbox; required. Its client should have a timeout (options.SetTimeout): it
+	// bounds a commit, for which the driver does not heed the request's.
 	Database *mongo.Database
 	// Outbox is the name of the intents' collection. Defaults to migrations.DefaultCollection.
 	Outbox string
 	// Senders are required.
 	Senders Senders
+	// Timeout bounds the work on one request. Defaults to 10 s: a replica set has a new primary about that long after the
+	// old one's death, and who would wait for longer had better be told to come back.
+	Timeout time.Duration
 	// Logger gets a line for each request. Defaults to one that discards.
 	Logger *slog.Logger
 }
+
+const defaultTimeout = 10 * time.Second
 
 // App is the payments API. It is safe for concurrent use.
 type App struct {
@@ -52,6 +58,10 @@ func New(cfg Config) (*App, error) {
 		errs = append(errs, errors.New("payments: Database is required"))
 	}
 	cfg.Outbox = cmp.Or(cfg.Outbox, migrations.DefaultCollection)
+	cfg.Timeout = cmp.Or(cfg.Timeout, defaultTimeout)
+	if cfg.Timeout < 0 {
+		errs = append(errs, fmt.Errorf("payments: Timeout is %v, must not be negative", cfg.Timeout))
+	}
 	if cfg.Outbox == Collection {
 		errs = append(errs, fmt.Errorf("payments: the outbox cannot be the collection %q, which holds the payments", Collection))
 	}

@@ -12,10 +12,6 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
 )
 
-// requestTimeout bounds the work on one request. A replica set has a new primary about 12 s after the old one's death
-// with default settings; who waits for that longer had better be told to come back.
-const requestTimeout = 10 * time.Second
-
 // Handler returns the API. It may be mounted at the root of a host only, since Location names paths from there.
 func (a *App) Handler() http.Handler {
 	mux := http.NewServeMux()
@@ -48,7 +44,7 @@ func (a *App) Handler() http.Handler {
 func (a *App) endpoint(route string, serve func(http.ResponseWriter, *http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
-		ctx, cancel := context.WithTimeoutCause(r.Context(), requestTimeout, fmt.Errorf("the request took longer than %v", requestTimeout))
+		ctx, cancel := context.WithTimeoutCause(r.Context(), a.cfg.Timeout, fmt.Errorf("the request took longer than %v", a.cfg.Timeout))
 		defer cancel()
 		rec := &recorder{ResponseWriter: w}
 		rec.Header().Set("X-Content-Type-Options", "nosniff")
@@ -147,7 +143,7 @@ func (a *App) healthz(w http.ResponseWriter, _ *http.Request) error {
 const readyTimeout = 2 * time.Second
 
 func (a *App) readyz(w http.ResponseWriter, r *http.Request) error {
-	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
+	ctx, cancel := context.WithTimeout(r.Context(), min(readyTimeout, a.cfg.Timeout))
 	defer cancel()
 	var reasons []string
 	if err := a.client.Ping(ctx, readpref.Primary()); err != nil {

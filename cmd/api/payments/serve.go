@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// Bounds of one connection. A request has requestTimeout for its work; the rest is for the network.
+// Bounds of one connection.
 const (
 	headerTimeout = 5 * time.Second
 	readTimeout   = 10 * time.Second
-	writeTimeout  = 2*requestTimeout + 10*time.Second // a commit under way when the request's time ends gets its own
+	writeSpare    = 10 * time.Second
 	idleTimeout   = 2 * time.Minute
 	maxHeader     = 16 << 10
 )
@@ -26,7 +26,7 @@ func (a *App) Serve(ctx context.Context, ln net.Listener, drain time.Duration) e
 		Handler:           a.Handler(),
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       readTimeout,
-		WriteTimeout:      writeTimeout,
+		WriteTimeout:      2*a.cfg.Timeout + writeSpare, // a commit under way when the request's time ends gets its own
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug), // broken connections: the clients' business
