@@ -1,0 +1,3 @@
+package storetest
+
+func consequenceTests() []test { return nil }
