@@ -1,0 +1,58 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Problem is one thing that is wrong with the configuration.
+type Problem struct {
+	Where string // "flag --drain", "variable OUTBOXD_DRAIN", or file, line and key
+	Text  string // what is wrong and what is right; never a secret
+}
+
+// String returns the problem as one line.
+func (p Problem) String() string { return p.Where + ": " + p.Text }
+
+// Problems is everything that is wrong with the configuration, in the order in which it was found.
+type Problems []Problem
+
+// Error lists the problems, one a line.
+func (p Problems) Error() string {
+	lines := make([]string, len(p))
+	for i, problem := range p {
+		lines[i] = "  " + problem.String()
+	}
+	what := "1 problem"
+	if len(p) > 1 {
+		what = fmt.Sprintf("%d problems", len(p))
+	}
+	return what + " with the configuration:\n" + strings.Join(lines, "\n")
+}
+
+// Join returns the problems of several errors of this package together, nil if there are none. An error of another kind
+// becomes a problem of its own.
+func Join(errs ...error) error {
+	var all Problems
+	for _, err := range errs {
+		switch e := err.(type) {
+		case nil:
+		case Problems:
+			all = append(all, e...)
+		default:
+			all = append(all, Problem{Where: "configuration", Text: e.Error()})
+		}
+	}
+	return all.orNil()
+}
+
+func (p Problems) orNil() error {
+	if len(p) == 0 {
+		return nil
+	}
+	return p
+}
+
+func (p *Problems) add(where, format string, args ...any) {
+	*p = append(*p, Problem{Where: where, Text: fmt.Sprintf(format, args...)})
+}

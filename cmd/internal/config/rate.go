@@ -1,0 +1,18 @@
+package config
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+)
+
+// parseRate reads "N/s", "N/m" or "N/h" as a number a second.
+func parseRate(text string) (float64, error) {
+	number, unit, _ := strings.Cut(text, "/")
+	n, err := strconv.ParseUint(number, 10, 32)
+	seconds := map[string]float64{"s": 1, "m": 60, "h": 3600}[unit]
+	if err != nil || n == 0 || seconds == 0 {
+		return 0, errors.New("is no rate; write one like 25/s, 100/m or 5000/h")
+	}
+	return float64(n) / seconds, nil
+}

@@ -1,0 +1,128 @@
+package config
+
+import (
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Defaults of a worker.
+const (
+	DefaultListen = "127.0.0.1:8425"
+	DefaultDrain  = "30s"
+	DefaultWithin = "0s"
+)
+
+// defaultRetention is how long intents are kept that ended well.
+const defaultRetention = 168 * time.Hour
+
+// Retention is how long intents in a final state are kept. Dead letters are kept for ever.
+type Retention struct{ Done, Cancelled time.Duration }
+
+// Worker is the configuration of `outboxd worker`.
+type Worker struct {
+	Mongo     Mongo
+	Providers Providers
+	Lanes     []Lane   // of the kinds to serve, each with its provider configured
+	Unserved  []string // kinds that are not served because their provider has no credentials
+	Retention Retention
+	WriteBack []string      // collections that write_back may name
+	Listen    string        // of health and metrics
+	Drain     time.Duration // for calls to end after the first signal
+	Within    time.Duration // with --until-empty
+}
+
+// LoadWorker reads the configuration of a worker.
+func LoadWorker(src Source) (Worker, error) {
+	r := &reader{Source: src}
+	mongo, mongoErr := LoadMongo(src)
+	w := Worker{
+		Mongo:     mongo,
+		Providers: r.providers(),
+		Retention: Retention{Done: defaultRetention, Cancelled: defaultRetention},
+		Listen:    r.address(setting{"listen", "OUTBOXD_LISTEN", DefaultListen}),
+		Drain:     r.duration(setting{"drain", "OUTBOXD_DRAIN", DefaultDrain}, 0),
+		Within:    r.duration(setting{"within", "", DefaultWithin}, 0),
+	}
+	if _, given := src.Flags["within"]; given && src.Flags["until-empty"] != "true" {
+		r.problems.add("flag --within", "means nothing without --until-empty")
+	}
+	lanes := DefaultLanes()
+	pointers := make([]*Lane, len(lanes))
+	for i := range lanes {
+		pointers[i] = &lanes[i]
+	}
+	path, where := r.text(setting{"config", "OUTBOXD_CONFIG", ""})
+	f := &file{name: "defaults", problems: &r.problems}
+	if path != "" {
+		f = readFile(path, where, &r.problems, pointers, &w.Retention, &w.WriteBack)
+	}
+	for _, l := range lanes {
+		f.check(l)
+	}
+	f.kept("retention.done", w.Retention.Done)
+	f.kept("retention.cancelled", w.Retention.Cancelled)
+	w.Lanes, w.Unserved = r.served(w.Providers, lanes)
+	return w, Join(mongoErr, r.problems.orNil())
+}
+
+// kept checks how long something is kept.
+func (f *file) kept(key string, d time.Duration) {
+	if d <= 0 {
+		f.bad(key, "is %v, must be above 0", d)
+	}
+}
+
+// served splits the lanes into those to serve and the kinds that lack credentials.
+func (r *reader) served(p Providers, lanes []Lane) (serve []Lane, unserved []string) {
+	var wanted []string
+	if text, given := r.Flags["kinds"]; given {
+		for kind := range strings.SplitSeq(text, ",") {
+			kind = strings.TrimSpace(kind)
+			switch {
+			case !slices.ContainsFunc(lanes, func(l Lane) bool { return l.Kind == kind }):
+				r.problems.add("flag --kinds", "%q is no kind; there are %s", kind, strings.Join(kinds(lanes), ", "))
+			case p.Missing(kind) != "":
+				r.problems.add("flag --kinds", "%s has no provider: set %s", kind, p.Missing(kind))
+			}
+			wanted = append(wanted, kind)
+		}
+	}
+	for _, l := range lanes {
+		switch {
+		case p.Missing(l.Kind) != "":
+			unserved = append(unserved, l.Kind)
+		case wanted == nil || slices.Contains(wanted, l.Kind):
+			serve = append(serve, l)
+		}
+	}
+	if p == (Providers{}) {
+		r.problems.add("providers", "none is configured; set %s, %s, or %s and %s",
+			VariableStripe, VariableSendGrid, VariableTwilioSID, VariableTwilioToken)
+	}
+	return serve, unserved
+}
+
+func kinds(lanes []Lane) []string {
+	var all []string
+	for _, l := range lanes {
+		all = append(all, l.Kind)
+	}
+	return all
+}
+
+// address returns a setting that is a TCP address to listen on.
+func (r *reader) address(s setting) string {
+	value, where := r.text(s)
+	if value == "" {
+		return ""
+	}
+	_, port, err := net.SplitHostPort(value)
+	n, portErr := strconv.ParseUint(port, 10, 16)
+	if err != nil || portErr != nil || n > 65535 {
+		r.problems.add(where, "%q is no address to listen on; write one like %s", value, DefaultListen)
+	}
+	return value
+}

@@ -1,0 +1,138 @@
+package metrics
+
+import (
+	"net/http"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/outboxd/outboxd/outbox"
+)
+
+// other stands for every kind and code that is not known beforehand.
+const other = "other"
+
+// Config is what a [Metrics] is made of.
+type Config struct {
+	Kinds    []string // all that outboxd has a provider for
+	Unserved []string // those of them that this worker has no credentials for
+	Queue    Queue
+	Version  string
+	Revision string
+}
+
+// Metrics counts what a worker does. It is a dispatcher.Observer, safe for concurrent use.
+type Metrics struct {
+	registry *prometheus.Registry
+	kinds    []string
+	codes    map[string]bool
+
+	settled  *prometheus.CounterVec
+	attempt  *prometheus.HistogramVec
+	claims   *prometheus.CounterVec
+	claimed  *prometheus.CounterVec
+	failures *prometheus.CounterVec
+	claim    *prometheus.HistogramVec
+	lost     *prometheus.CounterVec
+}
+
+// New makes the metrics of one worker, in a registry of their own.
+func New(cfg Config) *Metrics {
+	m := &Metrics{registry: prometheus.NewRegistry(), kinds: cfg.Kinds, codes: make(map[string]bool)}
+	for _, c := range outbox.Codes() {
+		m.codes[c.Code] = true
+	}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "outboxd_" + name, Help: help}, labels)
+		m.registry.MustRegister(c)
+		return c
+	}
+	histogram := func(name, help string, buckets []float64) *prometheus.HistogramVec {
+		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "outboxd_" + name, Help: help, Buckets: buckets}, []string{"kind"})
+		m.registry.MustRegister(h)
+		return h
+	}
+	m.settled = counter("settled_total", "Outcomes written: the attempt's class, the status that follows, the reason of a dead letter, the code of a failure.",
+		"kind", "outcome", "status", "reason", "code")
+	m.attempt = histogram("attempt_duration_seconds", "How long attempts took, all calls to the provider together.",
+		[]float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 20, 60})
+	m.claims = counter("claims_total", "Claims made, empty ones included.", "kind")
+	m.claimed = counter("claimed_intents_total", "Intents claimed.", "kind")
+	m.failures = counter("claim_errors_total", "Claims that failed.", "kind")
+	m.claim = histogram("claim_duration_seconds", "How long claims took.", []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5, 15})
+	m.lost = counter("lease_lost_total", "Outcomes that were not written because the intent had been claimed again.", "kind")
+
+	for _, kind := range cfg.Kinds { // series that are there from the start can be alerted on
+		m.claims.WithLabelValues(kind)
+		m.claimed.WithLabelValues(kind)
+		m.failures.WithLabelValues(kind)
+		m.lost.WithLabelValues(kind)
+	}
+	info := prometheus.NewGauge(prometheus.GaugeOpts{Name: "outboxd_build_info", Help: "1, with how this outboxd was built.",
+		ConstLabels: prometheus.Labels{"version": cfg.Version, "revision": cfg.Revision, "goversion": runtime.Version()}})
+	info.Set(1)
+	m.registry.MustRegister(info, unserved(cfg), newQueue(cfg.Queue, cfg.Kinds),
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func unserved(cfg Config) prometheus.Collector {
+	g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "outboxd_kind_served", Help: "1 if this worker has credentials for the kind, else 0: then its intents stay pending."}, []string{"kind"})
+	for _, kind := range cfg.Kinds {
+		served := 1.0
+		if slices.Contains(cfg.Unserved, kind) {
+			served = 0
+		}
+		g.WithLabelValues(kind).Set(served)
+	}
+	return g
+}
+
+// ShowLanes adds the state of the lanes to the page. It is called once.
+func (m *Metrics) ShowLanes(source Lanes) { m.registry.MustRegister(&lanes{source: source}) }
+
+// Handler serves the page. A collector that fails leaves its series out and the rest in.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
+}
+
+// Claimed counts a claim.
+func (m *Metrics) Claimed(kind string, n int, took time.Duration, err error) {
+	kind = m.kind(kind)
+	m.claims.WithLabelValues(kind).Inc()
+	m.claimed.WithLabelValues(kind).Add(float64(n))
+	m.claim.WithLabelValues(kind).Observe(took.Seconds())
+	if err != nil {
+		m.failures.WithLabelValues(kind).Inc()
+	}
+}
+
+// Settled counts an outcome.
+func (m *Metrics) Settled(kind string, d outbox.Decision, took time.Duration) {
+	kind = m.kind(kind)
+	code := ""
+	if d.Failure != nil {
+		code = d.Failure.Code
+		if !m.codes[code] {
+			code = other
+		}
+	}
+	m.settled.WithLabelValues(kind, string(d.Outcome), string(d.Status), string(d.Reason), code).Inc()
+	if d.Counted {
+		m.attempt.WithLabelValues(kind).Observe(took.Seconds())
+	}
+}
+
+// LeaseLost counts an outcome that could not be written.
+func (m *Metrics) LeaseLost(kind string) { m.lost.WithLabelValues(m.kind(kind)).Inc() }
+
+func (m *Metrics) kind(kind string) string {
+	if slices.Contains(m.kinds, kind) {
+		return kind
+	}
+	return other
+}
