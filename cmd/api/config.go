@@ -1,7 +1,7 @@
 package main
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,79 +10,91 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/alecthomas/kong"
-	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"golang.org/x/term"
 
 	"github.com/outboxd/outboxd/cmd/api/payments"
+	"github.com/outboxd/outboxd/cmd/internal/config"
 )
 
-// config is the command line with its environment variables. Where they mean the same, they are outboxd's.
-type config struct {
-	MongoDBURI     string        `name:"mongodb-uri" env:"OUTBOXD_MONGODB_URI" default:"mongodb://127.0.0.1:27017/?replicaSet=rs0" placeholder:"URI" help:"Connection string of a replica set or sharded cluster (${env}). Default: a set rs0 on this machine."`
-	Database       string        `env:"OUTBOXD_DATABASE" placeholder:"NAME" help:"Database of payments and intents (${env}). Default: the URI's, else outbox."`
-	Collection     string        `env:"OUTBOXD_COLLECTION" default:"outbox" help:"Collection of the intents (${env}). Default: ${default}."`
-	Listen         string        `env:"OUTBOX_API_LISTEN" default:"127.0.0.1:8426" placeholder:"ADDR" help:"Address of the API, without authentication (${env}). Default: ${default}."`
-	EmailFrom      string        `env:"OUTBOX_API_EMAIL_FROM" default:"receipts@example.com" placeholder:"ADDRESS" help:"Sender of receipts; SendGrid must know it (${env}). Default: ${default}."`
-	SMSFrom        string        `name:"sms-from" env:"OUTBOX_API_SMS_FROM" default:"+15005550006" placeholder:"NUMBER" help:"Sender of SMS in E.164; your Twilio account must own it (${env}). Default: ${default}, Twilio's test sender."`
-	ConnectTimeout time.Duration `env:"OUTBOXD_CONNECT_TIMEOUT" default:"30s" help:"How long to wait for MongoDB at start (${env}). Default: ${default}."`
-	Drain          time.Duration `env:"OUTBOXD_DRAIN" default:"30s" help:"How long requests under way may take after a signal (${env}). Default: ${default}."`
-	LogLevel       string        `env:"OUTBOXD_LOG_LEVEL" default:"info" placeholder:"LEVEL" help:"debug, info, warn or error (${env}). Default: ${default}."`
-	LogFormat      string        `env:"OUTBOXD_LOG_FORMAT" placeholder:"FORMAT" help:"text or json (${env}). Default: text on a terminal, else json."`
+// flags are the grammar of the command line. Where they mean the same, names and variables are outboxd's.
+type flags struct {
+	MongodbURI     string `name:"mongodb-uri" placeholder:"URI" help:"Connection string of a replica set. Default: ${mongodb_uri}." var:"OUTBOXD_MONGODB_URI"`
+	Database       string `placeholder:"NAME" help:"Database of payments and intents. Default: the connection string's, else ${database}." var:"OUTBOXD_DATABASE"`
+	Collection     string `placeholder:"NAME" help:"Collection of the intents. Default: ${collection}." var:"OUTBOXD_COLLECTION"`
+	ConnectTimeout string `placeholder:"DURATION" help:"How long to wait for MongoDB at start. Default: ${connect_timeout}." var:"OUTBOXD_CONNECT_TIMEOUT"`
 
-	Version kong.VersionFlag `help:"Print the version and end."`
+	Listen    string `placeholder:"ADDRESS" help:"Address of the API, which authenticates nobody. Default: ${listen}." var:"OUTBOX_API_LISTEN"`
+	Drain     string `placeholder:"DURATION" help:"How long requests under way may take after a signal. Default: ${drain}." var:"OUTBOXD_DRAIN"`
+	EmailFrom string `placeholder:"EMAIL" help:"Sender of receipts, which SendGrid must know. Default: ${email_from}." var:"OUTBOX_API_EMAIL_FROM"`
+	SMSFrom   string `name:"sms-from" placeholder:"NUMBER" help:"Sender of SMS in E.164, which your Twilio account must own. Default: ${sms_from}, Twilio's test sender." var:"OUTBOX_API_SMS_FROM"`
+
+	LogLevel  string `placeholder:"LEVEL" help:"debug, info, warn or error. Default: ${log_level}." var:"OUTBOXD_LOG_LEVEL"`
+	LogFormat string `placeholder:"FORMAT" help:"text or json. Default: text on a terminal, else json." var:"OUTBOXD_LOG_FORMAT"`
+
+	Version bool `help:"Print the version and end."`
 }
 
-// check returns every problem that the flags themselves do not show, each naming flag and variable.
-func (c *config) check() error {
-	var errs []error
-	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	// The driver's error can repeat the string, which may hold a password.
-	if err := options.Client().ApplyURI(c.MongoDBURI).Validate(); err != nil {
-		bad("--mongodb-uri (OUTBOXD_MONGODB_URI) is no valid connection string; it looks like mongodb://host:27017/?replicaSet=rs0")
-	}
-	if c.Collection == "" || c.Collection == payments.Collection {
-		bad("--collection (OUTBOXD_COLLECTION) must be the outbox's name, not %q", c.Collection)
-	}
-	if err := c.senders().Validate(); err != nil {
-		bad("--email-from (OUTBOX_API_EMAIL_FROM), --sms-from (OUTBOX_API_SMS_FROM): %w", err)
-	}
-	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
-		bad("--listen (OUTBOX_API_LISTEN) is %q, must be host:port", c.Listen)
-	}
-	if c.ConnectTimeout <= 0 {
-		bad("--connect-timeout (OUTBOXD_CONNECT_TIMEOUT) is %v, must be above 0", c.ConnectTimeout)
-	}
-	if c.Drain < 0 {
-		bad("--drain (OUTBOXD_DRAIN) is %v, must not be negative", c.Drain)
-	}
-	if _, err := c.level(); err != nil {
-		bad("--log-level (OUTBOXD_LOG_LEVEL) is %q, must be debug, info, warn or error", c.LogLevel)
-	}
-	if c.LogFormat != "" && c.LogFormat != "text" && c.LogFormat != "json" {
-		bad("--log-format (OUTBOXD_LOG_FORMAT) is %q, must be text or json", c.LogFormat)
-	}
-	return errors.Join(errs...)
+// Defaults of what is this program's own; the others are package config's.
+const (
+	defaultListen    = "127.0.0.1:8426"
+	defaultEmailFrom = "receipts@example.com"
+	defaultSMSFrom   = "+15005550006" // Twilio, "Test credentials": the sender that every test account may use
+)
+
+// settings are what the flags, the environment and the defaults come to.
+type settings struct {
+	mongo   config.Mongo
+	logging config.Logging
+	listen  string
+	drain   time.Duration
+	senders payments.Senders
 }
 
-func (c *config) senders() payments.Senders {
-	return payments.Senders{Email: c.EmailFrom, Phone: c.SMSFrom}
-}
-
-func (c *config) level() (slog.Level, error) {
-	var level slog.Level
-	err := level.UnmarshalText([]byte(c.LogLevel))
-	return level, err
-}
-
-func (c *config) logger(w io.Writer) *slog.Logger {
-	level, err := c.level()
-	if err != nil {
-		level = slog.LevelInfo // check has refused it
+// load reads all settings. Its error lists every problem.
+func load(src config.Source) (settings, error) {
+	var s settings
+	var own config.Problems
+	bad := func(flag, variable, format string, args ...any) {
+		own = append(own, config.Problem{Where: "flag --" + flag + " or variable " + variable, Text: fmt.Sprintf(format, args...)})
 	}
-	opts := &slog.HandlerOptions{Level: level}
+	text := func(flag, variable, fallback string) string {
+		if v, given := src.Flags[flag]; given {
+			return v
+		}
+		return cmp.Or(src.Env(variable), fallback)
+	}
+	var mongoErr, loggingErr error
+	s.mongo, mongoErr = config.LoadMongo(src)
+	s.logging, loggingErr = config.LoadLogging(src)
+	if s.mongo.Collection == payments.Collection {
+		bad("collection", "OUTBOXD_COLLECTION", "must not be %s, which holds the payments", payments.Collection)
+	}
+	s.listen = text("listen", "OUTBOX_API_LISTEN", defaultListen)
+	if _, _, err := net.SplitHostPort(s.listen); err != nil {
+		bad("listen", "OUTBOX_API_LISTEN", "%q is no address to listen on; write one like %s", s.listen, defaultListen)
+	}
+	var err error
+	drain := text("drain", "OUTBOXD_DRAIN", config.DefaultDrain)
+	if s.drain, err = time.ParseDuration(drain); err != nil || s.drain < 0 {
+		bad("drain", "OUTBOXD_DRAIN", "%q is no duration; write one like 30s or 5m", drain)
+	}
+	s.senders = payments.Senders{
+		Email: text("email-from", "OUTBOX_API_EMAIL_FROM", defaultEmailFrom),
+		Phone: text("sms-from", "OUTBOX_API_SMS_FROM", defaultSMSFrom),
+	}
+	if err := s.senders.Validate(); err != nil {
+		bad("email-from, --sms-from", "OUTBOX_API_EMAIL_FROM, OUTBOX_API_SMS_FROM", "%v", err)
+	}
+	if own == nil {
+		return s, config.Join(mongoErr, loggingErr)
+	}
+	return s, config.Join(mongoErr, loggingErr, own)
+}
+
+func logger(l config.Logging, w io.Writer) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: l.Level}
 	f, isFile := w.(*os.File)
-	if c.LogFormat == "text" || c.LogFormat == "" && isFile && term.IsTerminal(int(f.Fd())) {
+	if l.Format == config.LogText || l.Format == "" && isFile && term.IsTerminal(int(f.Fd())) {
 		return slog.New(slog.NewTextHandler(w, opts))
 	}
 	return slog.New(slog.NewJSONHandler(w, opts))
@@ -92,7 +104,7 @@ func (c *config) logger(w io.Writer) *slog.Logger {
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" {
-		return "devel"
+		return "unknown"
 	}
 	return info.Main.Version
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,26 +10,22 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
-	"go.mongodb.org/mongo-driver/v2/x/mongo/driver/connstring"
 
 	"github.com/outboxd/outboxd/cmd/api/payments"
 )
 
 const (
-	defaultDatabase   = "outbox"
 	operationTimeout  = 10 * time.Second // of one operation outside requests, and of a commit
 	disconnectTimeout = 5 * time.Second
+	prepareAgain      = 500 * time.Millisecond // after a refused connection, which fails at once
 )
 
-var errStopped = errors.New("stopped by a signal")
-
 // serve runs the API until ctx ends.
-func serve(ctx context.Context, cfg config, stderr io.Writer) (err error) {
-	log := cfg.logger(stderr)
-	opts := options.Client().ApplyURI(cfg.MongoDBURI).SetAppName("outbox-api").SetTimeout(operationTimeout)
-	client, err := mongo.Connect(opts)
-	if err != nil { // check has tried it
-		return errors.New("connect to MongoDB: the connection string is not usable; see --mongodb-uri")
+func serve(ctx context.Context, s settings, errOut io.Writer) (err error) {
+	log := logger(s.logging, errOut)
+	client, err := mongo.Connect(options.Client().ApplyURI(s.mongo.URI.Reveal()).SetAppName("outbox-api").SetTimeout(operationTimeout))
+	if err != nil { // not shown: it may repeat the connection string, which may hold a password
+		return errors.New("connect to MongoDB: the driver does not accept the connection string (--mongodb-uri); check its options")
 	}
 	defer func() {
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), disconnectTimeout)
@@ -39,57 +34,44 @@ func serve(ctx context.Context, cfg config, stderr io.Writer) (err error) {
 			err = errors.Join(err, fmt.Errorf("disconnect from MongoDB: %w", e))
 		}
 	}()
-	database, err := databaseName(cfg)
-	if err != nil {
-		return err
-	}
 	app, err := payments.New(payments.Config{
-		Database: client.Database(database), Outbox: cfg.Collection, Logger: log,
-		Senders: cfg.senders(),
+		Database: client.Database(s.mongo.Database), Outbox: s.mongo.Collection, Senders: s.senders, Logger: log,
 	})
 	if err != nil {
 		return err
 	}
-	if err := prepare(ctx, cfg, app); err != nil {
+	if err := prepare(ctx, s.mongo.ConnectTimeout, app); err != nil {
+		if ctx.Err() != nil { // told to stop before it served: nothing went wrong
+			return nil
+		}
 		return err
 	}
-	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.Listen)
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", s.listen)
 	if err != nil {
-		return fmt.Errorf("listen on %s, choose another address with --listen: %w", cfg.Listen, err)
+		return fmt.Errorf("listen on %s, choose another address with --listen: %w", s.listen, err)
 	}
-	log.Info("serving the payments API", "address", "http://"+ln.Addr().String(), "database", database, "collection", cfg.Collection)
-	return app.Serve(ctx, ln, cfg.Drain)
+	log.Info("serving the payments API", "address", "http://"+ln.Addr().String(), "database", s.mongo.Database, "collection", s.mongo.Collection)
+	return app.Serve(ctx, ln, s.drain)
 }
 
-// databaseName is the flag's, else the connection string's, else the default.
-func databaseName(cfg config) (string, error) {
-	uri, err := connstring.Parse(cfg.MongoDBURI)
-	if err != nil {
-		return "", errors.New("read --mongodb-uri (OUTBOXD_MONGODB_URI): it is no valid connection string")
-	}
-	return cmp.Or(cfg.Database, uri.Database, defaultDatabase), nil
-}
-
-// prepare readies the database, waiting for MongoDB as long as the configuration says.
-func prepare(ctx context.Context, cfg config, app *payments.App) error {
-	late := fmt.Errorf("MongoDB was not reachable within %v; see --mongodb-uri and --connect-timeout", cfg.ConnectTimeout)
-	within, cancel := context.WithTimeoutCause(ctx, cfg.ConnectTimeout, late)
+// prepare readies the database, and waits for MongoDB as long as the configuration says.
+func prepare(ctx context.Context, patience time.Duration, app *payments.App) error {
+	late := fmt.Errorf("MongoDB did not answer within %v (--mongodb-uri, --connect-timeout)", patience)
+	within, cancel := context.WithTimeoutCause(ctx, patience, late)
 	defer cancel()
 	for {
 		err := app.Prepare(within)
 		switch {
 		case err == nil:
 			return nil
-		case ctx.Err() != nil:
-			return errStopped
 		case within.Err() != nil:
-			return fmt.Errorf("%w: %w", late, err)
+			return fmt.Errorf("%w: %w", context.Cause(within), err)
 		case !mongo.IsTimeout(err) && !mongo.IsNetworkError(err):
 			return err
 		}
-		select { // a refused connection ends a try at once
+		select {
 		case <-within.Done():
-		case <-time.After(time.Second):
+		case <-time.After(prepareAgain):
 		}
 	}
 }
