@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/event"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
@@ -48,12 +49,17 @@ func TestCrashedMigratorsLeaseEnds(t *testing.T) {
 
 func TestWaitingNamesWhoRuns(t *testing.T) {
 	t.Parallel()
-	db := mongotest.Database(t)
-	crashed(t, db, time.Hour)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	// Ended as soon as the lease was asked for once, so that what is interrupted is the waiting.
+	db := mongotest.Database(t, options.Client().SetMonitor(&event.CommandMonitor{Succeeded: func(_ context.Context, e *event.CommandSucceededEvent) {
+		if e.CommandName == "findAndModify" {
+			cancel()
+		}
+	}}))
+	crashed(t, db, time.Hour)
 	_, err := migrations.New(db, "").Up(ctx)
-	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "host:1") {
+	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "host:1") {
 		t.Errorf("got %v, want the owner's name", err)
 	}
 }
@@ -83,7 +89,11 @@ func TestLeaseIsRenewedAndFenced(t *testing.T) {
 	}
 
 	crashed(t, db, time.Hour) // another took it
-	<-held.Done()
+	select {
+	case <-held.Done():
+	case <-time.After(10 * time.Second):
+		t.Fatal("the lease is still held though another took it")
+	}
 	if err := context.Cause(held); !errors.Is(err, migrations.ErrLeaseLost) {
 		t.Errorf("cause %v, want ErrLeaseLost", err)
 	}
