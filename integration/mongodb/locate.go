@@ -56,7 +56,7 @@ func findCached() (string, error) {
 		case err == nil:
 			return path, nil
 		case !errors.Is(err, fs.ErrNotExist):
-			return "", fmt.Errorf("use the mongod in the checkout: %w; `make clean mongod` replaces it", err)
+			return "", fmt.Errorf("use the mongod in the checkout: %w; `make mongod` replaces it", err)
 		}
 	}
 	return "", nil

@@ -1,0 +1,70 @@
+# `make` alone lists the targets. Everything needs Go; `make demo` needs Docker or Go.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-builtin-rules
+
+# Arguments of `outboxd demo`, such as ARGS=--keep.
+ARGS ?=
+# Time for each fuzz target, and packages for `make test` and `make cover`.
+FUZZTIME ?= 10s
+PACKAGES ?= ./...
+# The version in the binaries where the module system does not know it.
+VERSION ?=
+
+GO_BUILD = CGO_ENABLED=0 go build -trimpath -ldflags '-s -w$(if $(VERSION), -X main.release=$(VERSION))'
+STATICCHECK = go tool -modfile=tools.mod staticcheck
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: build
+build: ## Build bin/outboxd and bin/outbox-api, static
+	$(GO_BUILD) -o bin/outboxd ./cmd/outboxd
+	$(GO_BUILD) -o bin/outbox-api ./cmd/api
+
+.PHONY: demo
+demo: ## Show the whole story on this machine or in containers: intents, faults, effects
+	@scripts/demo $(ARGS)
+
+.PHONY: test
+test: some-mongodb ## Run all tests with the race detector, on a real MongoDB
+	go test -race -timeout 10m $(PACKAGES)
+
+.PHONY: cover
+cover: some-mongodb ## Run all tests and write coverage.html
+	go test -timeout 10m -coverpkg=./... -coverprofile=coverage.out $(PACKAGES)
+	go tool cover -html=coverage.out -o coverage.html
+	go tool cover -func=coverage.out | tail -n 1
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME (10s)
+	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | sed 's/^\(.*\)\/[^/]*:func /\1 /' | while read -r package name; do \
+		echo "$$package $$name"; \
+		go test -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) "$$package"; \
+	done
+
+.PHONY: lint
+lint: ## Check form, vet, staticcheck, and that `go fix` has nothing to modernise
+	@files=$$(gofmt -l .); if [ -n "$$files" ]; then printf 'not formatted, run gofmt -w:\n%s\n' "$$files" >&2; exit 1; fi
+	go vet ./...
+	$(STATICCHECK) ./...
+	go fix -diff ./...
+
+.PHONY: docs
+docs: ## Generate what is generated: docs/codes.md
+	go generate ./...
+
+.PHONY: mongod
+mongod: ## Put a mongod into .cache/mongod without Docker (x86-64 Linux, needs pip)
+	@scripts/get-mongod
+
+.PHONY: clean
+clean: ## Remove what the other targets made, but for .cache/mongod
+	rm -rf bin coverage.out coverage.html
+
+# Fetches a mongod only where tests would find no MongoDB at all.
+.PHONY: some-mongodb
+some-mongodb:
+	@scripts/have-mongodb OUTBOXD_TEST_MONGODB_URI mongod docker >/dev/null || scripts/get-mongod
