@@ -68,7 +68,7 @@ func TestLeaseIsRenewedAndFenced(t *testing.T) {
 	t.Parallel()
 	db := mongotest.Database(t)
 	meta := db.Collection("outbox_meta")
-	const d = 600 * time.Millisecond
+	const d = 3 * time.Second // much for a busy machine, and renewed twice a second
 	until := func() time.Time {
 		t.Helper()
 		var l struct{ Until time.Time }
