@@ -257,20 +257,25 @@ func (d decision) lookUpFailed(f *Failure) Decision {
 	return d.again(d.p.Reconcile.Interval)
 }
 
-// since returns how long the outcome has been ambiguous. It counts from the last attempt that can have had an effect: the
-// mark is as old as the first one, and what a later one did may not show at the provider yet.
+// since returns how long the outcome has been ambiguous. It counts from the last attempt: the mark is as old as the first
+// doubt, and what a later attempt did may not show at the provider yet.
 func (d decision) since() time.Duration {
 	at := d.in.AmbiguousAt
-	mayHaveSent := d.p.AsksFirst && d.in.Attempts-1 <= d.max // otherwise the lease before this one was a look-up's
-	if at.IsZero() || d.in.Lease.Reclaimed && mayHaveSent {
+	if at.IsZero() || d.justLost() { // it counts from now
 		return 0
 	}
 	for _, r := range d.in.History {
-		if ended := r.At.Add(r.Took); r.Outcome == Ambiguous && ended.After(at) {
+		if ended := r.At.Add(r.Took); ended.After(at) {
 			at = ended
 		}
 	}
 	return max(0, d.now.Sub(at))
+}
+
+// justLost reports whether the lease before this one may have been an attempt's. Without a delivery that asks first, it
+// was a look-up's if the intent was marked already; with one, it was a look-up's if no attempt was left.
+func (d decision) justLost() bool {
+	return d.in.Lease.Reclaimed && (d.in.AmbiguousAt.IsZero() || d.p.AsksFirst && d.in.Attempts-1 <= d.max)
 }
 
 // unless ends the intent for a reason that says that this attempt had no effect, unless an earlier one may have had it.
@@ -337,6 +342,10 @@ func (d decision) ends(reason DeadReason) Decision {
 }
 
 func (d decision) again(delay time.Duration) Decision {
+	onlyLookUps := d.p.AsksFirst && (d.Attempts >= d.max || d.in.Expired(d.now.Add(delay)))
+	if d.justLost() && onlyLookUps && !d.in.AmbiguousAt.IsZero() {
+		delay = max(delay, d.p.Reconcile.AbsentAfter) // the mark and history are too old to tell when the lost attempt was
+	}
 	d.Status, d.Delay = StatusPending, max(0, delay)
 	return d.marked().Decision
 }

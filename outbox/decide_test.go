@@ -307,7 +307,7 @@ func TestDecide(t *testing.T) {
 		{reconcile, claimed{attempts: 2, marked: 2 * time.Minute, expired: true}, Verdict{Event: Absent}, "dead/expired, 1 given back, cleared, outcome expired, error expired"},
 		{reconcile, claimed{attempts: 2, marked: time.Minute, expired: true}, Verdict{Event: Absent}, "pending in 40s, 1 given back, marked"},
 		{asks, claimed{attempts: 4, reclaimed: true, history: []Record{{Attempt: 2}}}, Verdict{Event: Absent}, "pending in 40s, 3 given back, marked, abandoned [3]"},
-		{asks, claimed{attempts: 4, marked: time.Hour, reclaimed: true, history: []Record{{Attempt: 2}}}, Verdict{Event: Absent}, "pending in 40s, 3 given back, marked, abandoned [3]"},
+		{asks, claimed{attempts: 4, marked: time.Hour, reclaimed: true, history: []Record{{Attempt: 2}}}, Verdict{Event: Absent}, "pending in 2m0s, 3 given back, marked, abandoned [3]"},
 		{asks, claimed{attempts: 5, marked: time.Hour, reclaimed: true, history: []Record{{Attempt: 3}}}, Verdict{Event: Absent}, "dead/exhausted, 3 given back, cleared, error attempts_used"},
 		{asks, claimed{attempts: 4, marked: time.Hour, history: lateAttempt}, Verdict{Event: Absent}, "pending in 40s, 3 given back, marked"},
 
@@ -415,7 +415,7 @@ func sound(in *Intent, v Verdict, p Policy, now time.Time, d Decision) error {
 		must(!in.unknown() || d.Ambiguous == ClearMark, "a doubtful intent that ends as if surely not sent")
 	}
 	if d.Status == StatusPending && p.validTimes() {
-		must(d.Delay <= max(time.Hour, p.Retry.Max, p.Reconcile.Wait, p.Reconcile.Interval), "a delay beyond all bounds")
+		must(d.Delay <= max(time.Hour, p.Retry.Max, p.Reconcile.Wait, p.Reconcile.Interval, p.Reconcile.AbsentAfter), "a delay beyond all bounds")
 	}
 	return errors.Join(errs...)
 }
