@@ -154,6 +154,9 @@ func (d *Dispatcher) Run(stop, abort context.Context) error {
 	var settled error
 	settling.Go(func() { settled = d.settler.run(abort) })
 
+	if d.cfg.Shared != nil {
+		d.share.once(stop)
+	}
 	var lanes sync.WaitGroup
 	for _, l := range d.lanes {
 		lanes.Go(func() { l.run(stop, abort) })

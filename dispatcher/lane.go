@@ -114,7 +114,6 @@ func (l *lane) reserve(now time.Time) (n int, wait time.Duration) {
 		if now.Before(l.hold.probe) || l.inFlight > 0 {
 			return 0, min(poll, max(time.Millisecond, l.hold.probe.Sub(now)))
 		}
-		l.hold.probe = now.Add(probeEvery)
 		return 1, 0
 	case state == gobreaker.StateOpen:
 		return 0, max(time.Millisecond, l.openUntil.Sub(now))
@@ -141,6 +140,9 @@ func (l *lane) claim(stop, abort context.Context, n int) (int, error) {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(stop), claimTimeout, fmt.Errorf("claiming took longer than %v", claimTimeout))
 	defer cancel()
 	sent := time.Now()
+	l.mu.Lock()
+	l.hold.probe = sent.Add(probeEvery)
+	l.mu.Unlock()
 	intents, err := l.store.Claim(ctx, outbox.ClaimOrder{Kind: l.Kind, Limit: n, Lease: l.Lease, Owner: l.worker})
 	l.observer.Claimed(l.Kind, len(intents), time.Since(sent), err)
 	if err != nil {

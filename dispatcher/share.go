@@ -40,6 +40,10 @@ type share struct {
 	lanes  []*lane
 	wake   chan struct{}
 
+	started time.Time // the next three are used by one goroutine alone: Run's, then run's
+	beaten  time.Time
+	failing bool
+
 	mu   sync.Mutex
 	news []func(context.Context) error // what to tell the others, in order
 }
@@ -96,24 +100,27 @@ func (s *share) wakeUp() {
 	}
 }
 
+// once tells the registry that this worker lives, if it is time for that, and exchanges news. Run calls it before the
+// first claim, so that a worker which starts knows what stops its lanes.
+func (s *share) once(ctx context.Context) {
+	if s.started.IsZero() {
+		s.started = s.store.Now()
+	}
+	if time.Since(s.beaten) >= beatEvery {
+		s.beaten = time.Now()
+		s.beat(ctx)
+	}
+	err := s.exchange(ctx)
+	if err != nil && !s.failing && ctx.Err() == nil {
+		s.log.Warn("the lanes' shared state cannot be exchanged; this worker goes by its own", "err", err)
+	}
+	s.failing = err != nil
+}
+
 // run exchanges news until ctx ends, and then takes the worker out of the registry.
 func (s *share) run(ctx context.Context) {
-	started := s.store.Now()
-	var beaten time.Time
-	failures := 0
 	for {
-		if time.Since(beaten) >= beatEvery {
-			beaten = time.Now()
-			s.beat(ctx, started)
-		}
-		if err := s.exchange(ctx); err != nil {
-			if failures == 0 && ctx.Err() == nil {
-				s.log.Warn("the lanes' shared state cannot be exchanged; this worker goes by its own", "err", err)
-			}
-			failures++
-		} else {
-			failures = 0
-		}
+		s.once(ctx)
 		select {
 		case <-ctx.Done():
 			s.leave(ctx)
@@ -153,10 +160,10 @@ func (s *share) exchange(ctx context.Context) error {
 }
 
 // beat tells the registry that this worker lives, and splits each lane's rate over those who live.
-func (s *share) beat(ctx context.Context, started time.Time) {
+func (s *share) beat(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, shareTimeout)
 	defer cancel()
-	w := outbox.Worker{Name: s.worker, InFlight: make(map[string]int), Started: started}
+	w := outbox.Worker{Name: s.worker, InFlight: make(map[string]int), Started: s.started}
 	for _, l := range s.lanes {
 		w.Kinds = append(w.Kinds, l.Kind)
 		w.InFlight[l.Kind] = l.status().InFlight
