@@ -183,16 +183,24 @@ func band(doc map[string]any) (float64, bool) {
 
 // find returns the documents that match, sorted; what compares equal is in the order of insertion.
 func (s *Store) find(match func(map[string]any) bool, compare func(a, b map[string]any) int) []map[string]any {
-	var found []map[string]any
-	for _, doc := range s.intents {
+	type candidate struct {
+		doc   map[string]any
+		order int
+	}
+	var found []candidate
+	for id, doc := range s.intents {
 		if match(doc) {
-			found = append(found, doc)
+			found = append(found, candidate{doc, s.order[id]})
 		}
 	}
-	slices.SortFunc(found, func(a, b map[string]any) int {
-		return cmp.Or(compare(a, b), cmp.Compare(s.order[key(a["_id"])], s.order[key(b["_id"])]))
+	slices.SortFunc(found, func(a, b candidate) int {
+		return cmp.Or(compare(a.doc, b.doc), cmp.Compare(a.order, b.order))
 	})
-	return found
+	docs := make([]map[string]any, len(found))
+	for i, c := range found {
+		docs[i] = c.doc
+	}
+	return docs
 }
 
 // take leases the first of the documents found.
