@@ -54,7 +54,10 @@ var current *shared
 
 // Main runs the tests of a package and ends the process with their result. Before that it closes the server, if a test
 // asked for one, and fails the process when goroutines are left; opts are goleak's, for goroutines that are meant to stay.
-func Main(m *testing.M, opts ...goleak.Option) {
+func Main(m *testing.M, opts ...goleak.Option) { os.Exit(Run(m, opts...)) }
+
+// Run is Main for a package that has to clean up after its tests: it returns the exit code.
+func Run(m *testing.M, opts ...goleak.Option) int {
 	current = new(shared)
 	code := m.Run()
 	if err := current.close(); err != nil {
@@ -68,7 +71,7 @@ func Main(m *testing.M, opts ...goleak.Option) {
 			code = 1
 		}
 	}
-	os.Exit(code)
+	return code
 }
 
 // URI returns the connection string of this process's replica set, and starts the set if no test has asked for it yet.
