@@ -65,12 +65,25 @@ func (f *Failure) Stored() Failure {
 	}
 }
 
-// WrittenIn reports whether the intent as it is now shows that this settlement was written, by an earlier try whose
-// answer got lost. A store asks it when the fence refused a settlement, to tell that from a lost lease.
+// Repeated answers a settlement that the fence refused, by the intent as it is now (nil if there is none): either an
+// earlier try wrote it and its answer got lost, or the lease was lost.
+func (s Settlement) Repeated(now *Intent) Settled {
+	if !s.writtenIn(now) {
+		return Settled{Lost: true}
+	}
+	last, _ := now.Document["last_error"].(map[string]any)
+	message, _ := last["message"].(string)
+	if code := last["code"]; message != "" && (code == CodeWriteBackMissed || code == CodeFollowUpRefused) {
+		return Settled{Notes: []string{message}}
+	}
+	return Settled{}
+}
+
+// writtenIn reports whether the intent as it is now shows that this settlement was written.
 //
 // An attempt that counted is found by its record in history. What was given back leaves no record, but one attempt less
 // than any other worker can leave: the claim after a lease that ran out counts on from it.
-func (s Settlement) WrittenIn(now *Intent) bool {
+func (s Settlement) writtenIn(now *Intent) bool {
 	d, was := s.Decision, s.Intent
 	if now == nil || now.Lease.Token == was.Lease.Token {
 		return false

@@ -1,5 +1,117 @@
 package store
 
-// followUp and update come with transaction support.
-type followUp struct{}
-type update struct{}
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"github.com/outboxd/outboxd/outbox"
+)
+
+// followUp is an intent that a row brings along. What is wrong with it moves it from an intent to a dead letter, from
+// there to none at all, never back: so the tries of a transaction come to an end.
+type followUp struct {
+	outbox.FollowUp
+	failure *outbox.Failure // set: it is kept as a dead letter with this last_error
+	gone    bool            // it exists already, or cannot be kept at all
+}
+
+// update is the write_back that a row brings along.
+type update struct{ outbox.Update }
+
+// bring works out the row's consequences, which depend on the settlement alone.
+func (s *Store) bring(r *row) {
+	followUps, u := r.Intent.Consequences(r.Decision, s.rules)
+	for _, f := range followUps {
+		r.followUps = append(r.followUps, &followUp{FollowUp: f, failure: f.Refused("")})
+	}
+	switch {
+	case u == nil:
+	case len(u.Problems) > 0:
+		r.note(outbox.CodeWriteBackMissed, outbox.UpdateRefused(*u))
+	default:
+		r.update = &update{*u}
+	}
+}
+
+// note keeps what went wrong beside the row's outcome; the first of it becomes last_error.
+func (r *row) note(code, text string) {
+	r.notes = append(r.notes, text)
+	if r.noted != nil {
+		return
+	}
+	class := outbox.Invalid
+	if code == outbox.CodeWriteBackMissed {
+		class = outbox.Done
+		if r.Decision.Failure != nil {
+			class = r.Decision.Failure.Class
+		}
+	}
+	r.noted = &outbox.Failure{Class: class, Code: code, Message: text}
+}
+
+// refuse degrades the follow-up of a row because the database did not take it.
+func (f *followUp) refuse(r *row, err error) {
+	switch {
+	case hasCode(err, codeDuplicateKey): // it exists, by its _id or its dedup_key
+		f.gone = true
+	case f.failure == nil:
+		f.failure = f.Refused(reason(err))
+	default:
+		f.gone = true
+		r.note(outbox.CodeFollowUpRefused, f.Lost(reason(err)))
+	}
+}
+
+// document returns the follow-up as it is inserted at the given instant.
+func (f *followUp) document(now time.Time) bson.D {
+	doc := maps.Clone(f.Document)
+	if f.failure == nil {
+		doc["due_at"] = now.Add(f.Delay)
+		return encodeDocument(doc)
+	}
+	doc["status"], doc["dead_reason"], doc["dead_at"] = string(outbox.StatusDead), string(outbox.ReasonInvalid), now
+	delete(doc, "last_error")
+	return append(encodeDocument(doc), bson.E{Key: "last_error", Value: append(failureDocument(f.failure), bson.E{Key: "at", Value: bson.NewDateTimeFromTime(now)})})
+}
+
+// giveUp drops what the row would bring along, and says so.
+func (r *row) giveUp(err error) {
+	left := 0
+	for _, f := range r.followUps {
+		if !f.gone {
+			left++
+		}
+	}
+	if left > 0 {
+		r.note(outbox.CodeFollowUpRefused, fmt.Sprintf("%d follow-ups were not inserted: %s", left, reason(err)))
+	}
+	if r.update != nil {
+		r.note(outbox.CodeWriteBackMissed, "write_back was not made: "+reason(err))
+	}
+	r.followUps, r.update = nil, nil
+}
+
+// degraded is returned by a try of a transaction that found out what cannot be done; the next try does without it.
+type degraded struct{ err error }
+
+func (d *degraded) Error() string { return "part of a transaction was refused: " + reason(d.err) }
+
+func (d *degraded) Unwrap() error { return d.err }
+
+// refusedAt returns which of the writes of an insert or bulk write the server refused, and why; false for an error that is
+// not about one of them, or that goes away by itself.
+func refusedAt(err error) (int, error, bool) {
+	if hasLabel(err, labelTransient) {
+		return 0, nil, false
+	}
+	if bulk, ok := errors.AsType[mongo.BulkWriteException](err); ok && len(bulk.WriteErrors) > 0 {
+		first := bulk.WriteErrors[0]
+		return first.Index, first.WriteError, true
+	}
+	return 0, nil, false
+}

@@ -24,6 +24,8 @@ var (
 
 // Server error codes that decide something here. Source: the server's error_codes.yml.
 const (
+	codeLockTimeout          = 24
+	codeWriteConflict        = 112
 	codeUnauthorized         = 13
 	codeAuthenticationFailed = 18
 
@@ -31,6 +33,24 @@ const (
 	codeValidation    = 121
 	codeNotReplicaSet = 40573
 )
+
+// nameOf returns the server's name of a code that may arrive without it.
+func nameOf(code int) string {
+	switch code {
+	case codeUnauthorized:
+		return "Unauthorized"
+	case codeLockTimeout:
+		return "LockTimeout"
+	case codeWriteConflict:
+		return "WriteConflict"
+	case codeValidation:
+		return "DocumentValidationFailure"
+	case codeDuplicateKey:
+		return "DuplicateKey"
+	default:
+		return "an error"
+	}
+}
 
 // failure says what was being done when the driver's error arose. Its text never holds the server's message, which quotes
 // values of documents; errors.Is and errors.As reach the driver's error.
@@ -58,7 +78,7 @@ func reason(err error) string {
 			return fmt.Sprintf("MongoDB answered %s (code %d)", command.Name, command.Code)
 		}
 		if codes := server.ErrorCodes(); len(codes) > 0 {
-			return "MongoDB answered " + fmt.Sprintf("code %d", codes[0])
+			return fmt.Sprintf("MongoDB answered %s (code %d)", nameOf(codes[0]), codes[0])
 		}
 		if mongo.IsNetworkError(err) {
 			return "the connection to MongoDB broke"

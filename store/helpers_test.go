@@ -16,8 +16,32 @@ import (
 	"github.com/outboxd/outboxd/store/storetest"
 )
 
+// TestStore runs the conformance suite. A migrated database costs more than most of the tests, so that they share a few,
+// which are emptied in between.
 func TestStore(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) storetest.Harness { return newHarness(t) })
+	free := make(chan *harness, 100)
+	storetest.Run(t, func(sub *testing.T) storetest.Harness {
+		var h *harness
+		select {
+		case h = <-free:
+		default:
+			h = newHarness(t)
+		}
+		mine := *h
+		mine.t = sub
+		sub.Cleanup(func() {
+			if mine.changed {
+				return
+			}
+			for _, c := range []string{"outbox", storetest.Orders} {
+				if _, err := h.db.Collection(c).DeleteMany(context.Background(), bson.D{}); err != nil {
+					sub.Errorf("empty %s: %v", c, err)
+				}
+			}
+			free <- h
+		})
+		return &mine
+	})
 }
 
 // harness is a store on a migrated database of its own, and the suite's hand in its documents.
@@ -26,6 +50,7 @@ type harness struct {
 	db       *mongo.Database
 	store    *store.Store
 	commands *commands
+	changed  bool // the database is not as the migration left it
 }
 
 func newHarness(t testing.TB) *harness {
@@ -124,6 +149,7 @@ func (h *harness) Business(collection string, id any) map[string]any {
 
 func (h *harness) RefuseKind(kind string) {
 	h.t.Helper()
+	h.changed = true
 	h.run(bson.D{{Key: "collMod", Value: "outbox"}, {Key: "validator", Value: bson.D{{Key: "kind", Value: bson.D{{Key: "$ne", Value: kind}}}}}})
 }
 

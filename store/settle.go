@@ -23,7 +23,11 @@ func (s *Store) Settle(ctx context.Context, batch []outbox.Settlement) ([]outbox
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	answers := make([]outbox.Settled, len(batch))
-	for _, rows := range s.rounds(batch) {
+	rounds, err := rounds(batch)
+	if err != nil {
+		return nil, failed(err, "%s", doing)
+	}
+	for _, rows := range rounds {
 		if err := s.settleRound(ctx, rows, answers); err != nil {
 			return nil, failed(err, "%s", doing)
 		}
@@ -32,11 +36,14 @@ func (s *Store) Settle(ctx context.Context, batch []outbox.Settlement) ([]outbox
 }
 
 // rounds splits a batch into parts in which no _id stands twice, each in the order of the batch.
-func (s *Store) rounds(batch []outbox.Settlement) [][]*row {
+func rounds(batch []outbox.Settlement) ([][]*row, error) {
 	var rounds [][]*row
 	times := make(map[string]int, len(batch))
 	for i, settlement := range batch {
-		r := s.newRow(i, settlement)
+		r, err := newRow(i, settlement)
+		if err != nil {
+			return nil, err
+		}
 		n := times[r.key]
 		times[r.key]++
 		if n == len(rounds) {
@@ -44,24 +51,29 @@ func (s *Store) rounds(batch []outbox.Settlement) [][]*row {
 		}
 		rounds[n] = append(rounds[n], r)
 	}
-	return rounds
+	return rounds, nil
 }
 
-func (s *Store) newRow(at int, settlement outbox.Settlement) *row {
+func newRow(at int, settlement outbox.Settlement) (*row, error) {
 	r := &row{Settlement: settlement, at: at, id: idOf(settlement.Intent)}
-	if foreign, ok := r.id.(bson.RawValue); ok {
-		r.key = keyOf(foreign)
-	} else {
-		r.key = string(rune(settlement.Intent.ID.Type())) + settlement.Intent.ID.String()
+	t, value, err := bson.MarshalValue(r.id)
+	if err != nil {
+		return nil, err
 	}
-	return r
+	r.key = keyOf(bson.RawValue{Type: t, Value: value})
+	return r, nil
 }
 
 // settleRound settles rows with different _ids: those without consequences by few commands, the others in transactions.
 func (s *Store) settleRound(ctx context.Context, rows []*row, answers []outbox.Settled) error {
-	var simple []*row
+	var simple, more []*row
 	for _, r := range rows {
-		simple = append(simple, r)
+		s.bring(r)
+		if len(r.followUps) > 0 || r.update != nil {
+			more = append(more, r)
+		} else {
+			simple = append(simple, r)
+		}
 	}
 	for len(simple) > 0 {
 		n := min(len(simple), maxRows)
@@ -69,6 +81,11 @@ func (s *Store) settleRound(ctx context.Context, rows []*row, answers []outbox.S
 			return err
 		}
 		simple = simple[n:]
+	}
+	for _, part := range together(more) {
+		if err := s.settleTogether(ctx, part, answers); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -97,7 +114,7 @@ func (s *Store) judge(ctx context.Context, rows []*row, answers []outbox.Settled
 	}
 	cursor, err := s.intents.Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}},
 		options.Find().SetHint(bson.D{{Key: "_id", Value: 1}}).SetProjection(bson.D{
-			{Key: "status", Value: 1}, {Key: "attempts", Value: 1}, {Key: "lease", Value: 1}, {Key: "history", Value: 1}, {Key: "last_error.code", Value: 1},
+			{Key: "status", Value: 1}, {Key: "attempts", Value: 1}, {Key: "lease", Value: 1}, {Key: "history", Value: 1}, {Key: "last_error", Value: 1},
 		}))
 	if err != nil {
 		return err
@@ -110,13 +127,13 @@ func (s *Store) judge(ctx context.Context, rows []*row, answers []outbox.Settled
 			return err
 		}
 		in := outbox.Parse(doc, s.rules) // its problems, the missing payload among them, are of no interest here
-		found[s.newRow(0, outbox.Settlement{Intent: in}).key] = in
+		found[keyOf(cursor.Current.Lookup("_id"))] = in
 	}
 	if err := cursor.Err(); err != nil {
 		return err
 	}
 	for _, r := range rows {
-		answers[r.at] = outbox.Settled{Lost: !r.WrittenIn(found[r.key])}
+		answers[r.at] = r.Repeated(found[r.key])
 	}
 	return nil
 }

@@ -31,7 +31,7 @@ func (s *Store) settle(settlement outbox.Settlement, now time.Time) outbox.Settl
 		if other, ok := s.intents[key(in.Document["_id"])]; ok {
 			at = outbox.Parse(clone(other).(map[string]any), s.rules)
 		}
-		return outbox.Settled{Lost: !settlement.WrittenIn(at)}
+		return settlement.Repeated(at)
 	}
 	c := s.consequences(in, d, now)
 	delete(doc, "lease")
