@@ -112,6 +112,7 @@ type Intent struct {
 	Generation     int
 	Progress       Progress
 	History        []Record // the last 20
+	DeadReason     DeadReason
 
 	// Problems lists what breaks the contract; if there are any, the intent is never sent and the fields above hold
 	// only what could be read.

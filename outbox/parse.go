@@ -132,5 +132,5 @@ func (in *Intent) parseWorkerFields(r *reader) {
 	for _, field := range [...]string{"done_at", "dead_at", "cancelled_at", "purge_at"} {
 		r.date(field, optional)
 	}
-	r.text("dead_reason", optional, 0)
+	in.DeadReason = DeadReason(r.text("dead_reason", optional, 0))
 }
