@@ -88,8 +88,12 @@ func (p *Provider) candidates(ctx context.Context, to string, since time.Time) (
 	var answer struct {
 		Messages []message `json:"messages"`
 	}
-	if _, f := p.ask(ctx, rest.Post, "/v3/logs", data, &answer); f != nil {
+	call, f := p.ask(ctx, rest.Post, "/v3/logs", data, &answer)
+	switch {
+	case f != nil:
 		return nil, false, f
+	case answer.Messages == nil: // an empty list is a list; no list is no answer
+		return nil, false, call.Unreadable(ctx, Name)
 	}
 	more = len(answer.Messages) >= limit
 	found = answer.Messages
@@ -105,8 +109,11 @@ func (p *Provider) candidates(ctx context.Context, to string, since time.Time) (
 // message gets one e-mail from the log; not there is no failure.
 func (p *Provider) message(ctx context.Context, id string) (m message, there bool, f *outbox.Failure) {
 	call, f := p.ask(ctx, rest.Get, "/v3/logs/"+url.PathEscape(id), nil, &m)
-	if f != nil && call.Status() == http.StatusNotFound {
+	switch {
+	case f != nil && call.Status() == http.StatusNotFound:
 		return message{}, false, nil
+	case f == nil && m.ID != id:
+		f = call.Unreadable(ctx, Name)
 	}
 	return m, f == nil, f
 }

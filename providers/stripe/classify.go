@@ -68,14 +68,14 @@ func failure(ctx context.Context, call *providers.Call, err error, account strin
 		return says(outbox.Ambiguous, outbox.CodeUnavailable, "Stripe or a gateway before it is not available")
 	case status >= 500:
 		return says(outbox.Ambiguous, outbox.CodeServerError, "Stripe answered with a server error, which does not say whether it acted")
+	case status == http.StatusRequestTimeout:
+		return says(outbox.Ambiguous, outbox.CodeUnavailable, "Stripe or a gateway before it gave up waiting for the request")
 	case status == http.StatusFailedDependency:
 		return says(outbox.Ambiguous, outbox.CodeUnavailable, "a service that Stripe depends on failed")
 	case !call.Whole(), !readable:
 		f := call.Unreadable(ctx, Name)
 		f.RequestID = providers.Token(call.Header("Request-Id"))
 		return f
-	case status == http.StatusRequestTimeout:
-		return says(outbox.Ambiguous, outbox.CodeUnavailable, "Stripe or a gateway before it gave up waiting for the request")
 	case status == http.StatusConflict:
 		return says(outbox.Transient, outbox.CodeConflict, "Stripe is busy with another request under the same key")
 	case answer.Type == stripe.ErrorTypeIdempotency:
