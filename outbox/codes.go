@@ -78,7 +78,7 @@ func Codes() []CodeInfo {
 		{CodePanicked, []Class{Ambiguous}, "The provider's code panicked in the middle of a call.", "Report it: it is a defect. Settled by on_ambiguous."},
 		{CodeWriteBackMissed, []Class{Done, Permanent}, "The effect is settled, but the business document named by write_back does not exist.", "Check the producer's write_back.id."},
 		{CodeFollowUpRefused, []Class{Invalid}, "A follow-up could not be inserted as it stands; it is kept as a dead letter of its own.", "Mend the producer; write the follow-up as a new intent."},
-		{CodeUnclassified, []Class{Ambiguous}, "The provider's answer fits no known rule.", "Report it with the HTTP status and the provider's code. Settled by on_ambiguous."},
+		{CodeUnclassified, []Class{Ambiguous, Transient}, "The provider's answer fits no known rule.", "Report it with the HTTP status and the provider's code. Settled by on_ambiguous."},
 		{CodeProgressNotSaved, []Class{Transient}, "The step before the effect could not be stored, so the effect was not begun.", "None; it is tried again."},
 	}
 }
