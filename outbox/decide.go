@@ -244,8 +244,10 @@ func (d decision) lookUpFailed(f *Failure) Decision {
 	d.Ambiguous = SetMark
 	switch f.Class {
 	case RateLimited:
-		d.Gate, d.GateFor = !f.LaneOpen, clamp(f.RetryAfter)
-		return d.again(max(d.p.Reconcile.Interval, d.GateFor))
+		if !f.LaneOpen {
+			d.Gate, d.GateFor = true, clamp(f.RetryAfter)
+		}
+		return d.again(max(d.p.Reconcile.Interval, clamp(f.RetryAfter)))
 	case Hold: // our own trouble is no reason to give up on the provider's answer
 		d.Hold = true
 		return d.again(max(d.p.Reconcile.Interval, holdProbe))

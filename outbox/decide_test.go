@@ -319,7 +319,7 @@ func TestDecide(t *testing.T) {
 		{asks, claimed{attempts: 4, marked: time.Hour, history: lateAttempt}, asked(Transient), "pending in 40s, 3 given back, marked"},
 		{reconcile, claimed{attempts: 2, marked: time.Hour}, asked(RateLimited), "pending in 40s, 1 given back, marked, gate 0s"},
 		{reconcile, claimed{attempts: 2, marked: time.Hour}, with(asked(RateLimited), after(5*time.Minute)), "pending in 5m0s, 1 given back, marked, gate 5m0s"},
-		{reconcile, claimed{attempts: 2, marked: time.Hour}, with(asked(RateLimited), func(f *Failure) { f.LaneOpen = true }), "pending in 40s, 1 given back, marked"},
+		{reconcile, claimed{attempts: 2, marked: time.Hour}, with(asked(RateLimited), func(f *Failure) { f.LaneOpen, f.RetryAfter = true, 5*time.Minute }), "pending in 5m0s, 1 given back, marked"},
 		{reconcile, claimed{attempts: 2, marked: time.Hour}, asked(Hold), "pending in 1m0s, 1 given back, marked, hold"},
 		{reconcile, claimed{attempts: 2, marked: time.Hour}, asked(Permanent), "dead/permanent, 1 given back, cleared, outcome permanent, error c"},
 
