@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"encoding/binary"
+	"maps"
 	"math"
 	"reflect"
 	"strings"
@@ -155,9 +156,7 @@ func FuzzParse(f *testing.F) {
 		}
 		for len(data) > 0 {
 			grown, isDoc := grow(&data, 0).(map[string]any)
-			for field, value := range grown {
-				doc[field] = value
-			}
+			maps.Copy(doc, grown)
 			if !isDoc || len(grown) == 0 {
 				break
 			}

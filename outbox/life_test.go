@@ -31,23 +31,31 @@ const (
 // TestLives lets intents live through random sequences of claims, crashes and verdicts, and proves for each that it ends,
 // that it ends as it should, and that nothing is repeated that may not be.
 func TestLives(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		l := newLife(t)
-		const bound = 200 // claims
-		for claims := 0; !l.in.Status.Final(); claims++ {
-			if claims == bound {
-				t.Fatalf("still %s after %d claims: %+v", l.in.Status, bound, l.in)
+	for _, onAmbiguous := range []Ambiguity{Retry, Reconcile, Park} {
+		for _, asksFirst := range []bool{false, true} {
+			for attempts := 1; attempts <= 5; attempts++ {
+				p := testPolicy(onAmbiguous, asksFirst)
+				p.Retry.MaxAttempts = attempts
+				t.Run(fmt.Sprintf("%s, asks first %v, %d attempts", onAmbiguous, asksFirst, attempts), rapid.MakeCheck(func(t *rapid.T) { live(t, p) }))
 			}
-			l.claim()
 		}
-		l.judge()
-	})
+	}
 }
 
-func newLife(t *rapid.T) *life {
-	l := &life{T: t, now: testNow}
-	l.policy = testPolicy(rapid.SampledFrom([]Ambiguity{Retry, Reconcile, Park}).Draw(t, "policy"), rapid.Bool().Draw(t, "asks first"))
-	l.policy.Retry.MaxAttempts = rapid.IntRange(1, 5).Draw(t, "attempts")
+func live(t *rapid.T, p Policy) {
+	const bound = 200 // claims
+	l := newLife(t, p)
+	for claims := 0; !l.in.Status.Final(); claims++ {
+		if claims == bound {
+			t.Fatalf("still %s after %d claims: %+v", l.in.Status, bound, l.in)
+		}
+		l.claim()
+	}
+	l.judge()
+}
+
+func newLife(t *rapid.T, p Policy) *life {
+	l := &life{T: t, policy: p, now: testNow}
 	l.in = Intent{ID: NewStringID("order-1"), Kind: KindSMS, Status: StatusPending, Document: map[string]any{}}
 	if rapid.Bool().Draw(t, "expires") {
 		l.in.ExpiresAt = l.now.Add(time.Duration(rapid.IntRange(0, 600).Draw(t, "after")) * time.Second)

@@ -61,10 +61,11 @@ func TestBackoffIsFullJitter(t *testing.T) {
 
 func TestBackoffIsAFunctionOfSeedAndAttempt(t *testing.T) {
 	p := RetryPolicy{Base: time.Minute, Max: time.Minute}
-	if p.Backoff(3, "a") != p.Backoff(3, "a") {
+	wait := p.Backoff(3, "a")
+	if again := p.Backoff(3, "a"); again != wait {
 		t.Error("the same attempt of the same intent waits differently")
 	}
-	if p.Backoff(3, "a") == p.Backoff(3, "b") || p.Backoff(3, "a") == p.Backoff(4, "a") {
+	if p.Backoff(3, "b") == wait || p.Backoff(4, "a") == wait {
 		t.Error("another intent or attempt waits in step")
 	}
 	for _, p := range []RetryPolicy{{Base: math.MaxInt64, Max: math.MaxInt64}, {Base: -1, Max: -1}, {}} {
