@@ -3,6 +3,7 @@ package providers
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -30,6 +31,9 @@ type TransportConfig struct {
 	// AnswerTimeout bounds the wait for an answer's first line after the request was written. It is a safety net: the
 	// caller's context has the real bound. Defaults to 90 s.
 	AnswerTimeout time.Duration
+	// Dial builds a connection in place of a TCP dialer, which leaves DialTimeout without a meaning: for a network that is
+	// no network, such as one in memory. Defaults to TCP.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
 // Transport is the http.RoundTripper of all providers. It is safe for concurrent use.
@@ -48,10 +52,13 @@ type Transport struct{ base *http.Transport }
 func NewTransport(cfg TransportConfig) *Transport {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
-	dialer := &net.Dialer{Timeout: cmp.Or(cfg.DialTimeout, 5*time.Second), KeepAlive: 15 * time.Second}
+	dial := cfg.Dial
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: cmp.Or(cfg.DialTimeout, 5*time.Second), KeepAlive: 15 * time.Second}).DialContext
+	}
 	return &Transport{base: &http.Transport{
 		Proxy:                  proxy,
-		DialContext:            dialer.DialContext,
+		DialContext:            dial,
 		Protocols:              protocols,
 		TLSHandshakeTimeout:    cmp.Or(cfg.TLSTimeout, 5*time.Second),
 		ResponseHeaderTimeout:  cmp.Or(cfg.AnswerTimeout, 90*time.Second),
