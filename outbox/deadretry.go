@@ -52,6 +52,8 @@ func RetryDead(in *Intent, p Policy, now time.Time) (DeadRetry, error) {
 		return retry, nil
 	case ReasonPermanent:
 		switch in.lastCode() {
+		case "":
+			return refuse("the code of the provider's final no is not known, so nothing says that it had no effect; ask the provider, and write a new intent")
 		case CodeKeyReused:
 			return refuse("the provider knows its key with another request, whose outcome stands; find that one at the provider")
 		case CodeActionRequired:

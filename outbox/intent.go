@@ -147,9 +147,16 @@ func (in *Intent) recorded() int {
 	return in.History[len(in.History)-1].Attempt
 }
 
-// lastCode returns the code in last_error, empty if there is none.
+// lastCode returns the code of the last failure, empty if there is none or it cannot be told: where last_error tells what
+// went wrong beside the outcome, the outcome's own code is in history, if it was an attempt's.
 func (in *Intent) lastCode() string {
 	last, _ := in.Document["last_error"].(map[string]any)
 	code, _ := last["code"].(string)
-	return code
+	if code != CodeWriteBackMissed && code != CodeFollowUpRefused {
+		return code
+	}
+	if n := len(in.History); n > 0 && in.History[n-1].Outcome == Permanent {
+		return in.History[n-1].Code
+	}
+	return ""
 }
