@@ -1,0 +1,160 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/outboxd/outboxd/outbox"
+)
+
+// Lanes returns what all workers share about each lane, by kind. A kind without an entry is open. People write these
+// documents as well: what cannot be read is taken as not there.
+func (s *Store) Lanes(ctx context.Context) (map[string]outbox.LaneState, error) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	const doing = "read the lanes"
+	cursor, err := s.lanes.Find(ctx, bson.D{})
+	if err != nil {
+		return nil, failed(err, doing)
+	}
+	defer cursor.Close(context.WithoutCancel(ctx))
+	states := make(map[string]outbox.LaneState)
+	for cursor.Next(ctx) {
+		doc, err := decode(cursor.Current)
+		if err != nil {
+			return nil, failed(err, doing)
+		}
+		if kind, ok := doc["_id"].(string); ok {
+			states[kind] = laneState(kind, doc)
+		}
+	}
+	return states, failed(cursor.Err(), doing)
+}
+
+func laneState(kind string, doc map[string]any) outbox.LaneState {
+	text := func(v any) string { t, _ := v.(string); return t }
+	date := func(v any) time.Time { t, _ := v.(time.Time); return t }
+	state := outbox.LaneState{
+		Kind: kind, Paused: isTrue(doc["paused"]), Why: text(doc["why"]), By: text(doc["by"]),
+		GateUntil: date(doc["gate_until"]), Rate: text(doc["rate"]),
+	}
+	switch hold := doc["hold"].(type) {
+	case map[string]any:
+		state.HeldSince, state.HoldCode = date(hold["since"]), text(hold["code"])
+		if state.HeldSince.IsZero() { // held by hand, since whenever
+			state.HeldSince = time.Unix(0, 0).UTC()
+		}
+	default:
+		if isTrue(hold) {
+			state.HeldSince = time.Unix(0, 0).UTC()
+		}
+	}
+	if broken, ok := doc["broken"].(map[string]any); ok {
+		state.BrokenUntil, state.BrokenBy = date(broken["until"]), text(broken["by"])
+	}
+	return state
+}
+
+// isTrue reads a boolean that a person may have written as a number.
+func isTrue(v any) bool {
+	switch v := v.(type) {
+	case bool:
+		return v
+	case int64:
+		return v != 0
+	case float64:
+		return v != 0
+	default:
+		return false
+	}
+}
+
+// CloseGate makes the lane wait until d from now, on every worker. A gate that is closed for longer stays so.
+func (s *Store) CloseGate(ctx context.Context, kind string, d time.Duration) error {
+	return s.setLane(ctx, "close the gate of", kind, bson.D{
+		{Key: "gate_until", Value: bson.D{{Key: "$max", Value: bson.A{"$gate_until", fromNow(d)}}}},
+	})
+}
+
+// Hold makes every worker hold the lane because of the failure's code. A hold that stands keeps its instant and code.
+func (s *Store) Hold(ctx context.Context, kind, code string) error {
+	hold := bson.D{{Key: "since", Value: "$$NOW"}, {Key: "code", Value: literal(code)}}
+	return s.setLane(ctx, "hold", kind, bson.D{
+		{Key: "hold", Value: unless("object", "$hold", hold)},
+	})
+}
+
+// Unhold ends a hold.
+func (s *Store) Unhold(ctx context.Context, kind string) error {
+	return s.clearLane(ctx, "end the hold of", bson.D{{Key: "_id", Value: kind}}, kind, "hold")
+}
+
+// Break tells the other workers that the breaker of this one is open for d.
+func (s *Store) Break(ctx context.Context, kind, worker string, d time.Duration) error {
+	broken := bson.D{{Key: "until", Value: fromNow(d)}, {Key: "by", Value: literal(worker)}}
+	longer := bson.D{{Key: "$gt", Value: bson.A{"$broken.until", fromNow(d)}}}
+	return s.setLane(ctx, "tell of the open breaker of", kind, bson.D{
+		{Key: "broken", Value: bson.D{{Key: "$cond", Value: bson.A{longer, "$broken", broken}}}},
+	})
+}
+
+// Unbreak takes back what the worker told by Break, unless another worker has told so since.
+func (s *Store) Unbreak(ctx context.Context, kind, worker string) error {
+	return s.clearLane(ctx, "tell of the closed breaker of", bson.D{{Key: "_id", Value: kind}, {Key: "broken.by", Value: worker}}, kind, "broken")
+}
+
+// Pause stops the lane on every worker. why is for people; by tells who did it.
+func (s *Store) Pause(ctx context.Context, kind, why, by string) error {
+	return s.setLane(ctx, "pause", kind, bson.D{
+		{Key: "paused", Value: true}, {Key: "why", Value: literal(why)}, {Key: "by", Value: literal(by)},
+	})
+}
+
+// Resume ends a pause and a hold. A gate stays: the provider asked for it.
+func (s *Store) Resume(ctx context.Context, kind string) error {
+	return s.clearLane(ctx, "resume", bson.D{{Key: "_id", Value: kind}}, kind, "paused", "why", "by", "hold")
+}
+
+// ShowRate notes the configured rate of the whole deployment for people to see; "" is unlimited.
+func (s *Store) ShowRate(ctx context.Context, kind, rate string) error {
+	if rate == "" {
+		return s.clearLane(ctx, "note the rate of", bson.D{{Key: "_id", Value: kind}}, kind, "rate")
+	}
+	return s.setLane(ctx, "note the rate of", kind, bson.D{{Key: "rate", Value: literal(rate)}})
+}
+
+// fromNow is the expression for an instant d after the database's now.
+func fromNow(d time.Duration) bson.D {
+	return bson.D{{Key: "$add", Value: bson.A{"$$NOW", d.Milliseconds()}}}
+}
+
+// unless keeps what stands in the field if it has the type, and else gives the new value.
+func unless(bsonType, field string, value any) bson.D {
+	is := bson.D{{Key: "$eq", Value: bson.A{bson.D{{Key: "$type", Value: field}}, bsonType}}}
+	return bson.D{{Key: "$cond", Value: bson.A{is, field, value}}}
+}
+
+// setLane sets fields of a lane's document, which it makes if there is none.
+func (s *Store) setLane(ctx context.Context, doing, kind string, set bson.D) error {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	_, err := s.lanes.UpdateOne(ctx, bson.D{{Key: "_id", Value: kind}}, mongo.Pipeline{{{Key: "$set", Value: set}}}, options.UpdateOne().SetUpsert(true))
+	return failed(err, "%s", fmt.Sprintf("%s lane %q", doing, kind))
+}
+
+// clearLane removes fields of a lane's document if it matches.
+func (s *Store) clearLane(ctx context.Context, doing string, filter bson.D, kind string, fields ...string) error {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	var unset bson.D
+	for _, f := range fields {
+		unset = append(unset, bson.E{Key: f, Value: ""})
+	}
+	_, err := s.lanes.UpdateOne(ctx, filter, bson.D{{Key: "$unset", Value: unset}})
+	return failed(err, "%s", fmt.Sprintf("%s lane %q", doing, kind))
+}
