@@ -115,3 +115,28 @@ func TestAsTextIsUTC(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestReferencesStayWithinABound(t *testing.T) {
+	rows := []struct {
+		text string
+		cost int
+	}{
+		{"no reference", 0},
+		{"${payload.n}", 8},
+		{"${metadata.tenant}", 8 + 2},
+		{"${payload.doc}", 8 + 1 + 8},
+		{"${payload.list}", 8 + (8 + 1) + (8 + 1 + 8 + 1)},
+		{"tenant ${metadata.tenant}, $${", 7 + 2 + 2 + 2},
+	}
+	for _, r := range rows {
+		for _, left := range []int{r.cost, r.cost - 1} {
+			if left < 0 {
+				continue
+			}
+			_, bad := resolver{testScope(), new(left)}.resolve("field", r.text)
+			if (bad != nil) != (left < r.cost) || bad != nil && bad.text != tooLarge {
+				t.Errorf("%q with %d bytes left: %v", r.text, left, bad)
+			}
+		}
+	}
+}
