@@ -26,7 +26,7 @@ const v1IDText = "_id must be an ObjectId, a UUID (binary of subtype 4, 16 bytes
 // v1Shared returns the fields that an intent and a follow-up have in common.
 func (v vocabulary) v1Shared() bson.D {
 	return bson.D{
-		{Key: "v", Value: strict.integer("v", "the version of the contract; leave it out or write 1.", 1, 1)},
+		{Key: "v", Value: v.integer("v", "the version of the contract; leave it out or write 1.", 1, 1)},
 		{Key: "kind", Value: v.text("kind", "kind must be a string of at least one character, the effect: charge, email, sms, or another that a worker is registered for.", 1, 0)},
 		{Key: "payload", Value: v.typed("payload", "payload must be a document, what the kind's provider needs.", []string{"object"})},
 		{Key: "expires_at", Value: v.date("expires_at", "past this instant it is never sent. Leave it out (do not write null) where it never expires.")},

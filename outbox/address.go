@@ -1,9 +1,6 @@
 package outbox
 
-import (
-	"strings"
-	"unicode/utf8"
-)
+import "strings"
 
 const wantAddress = "an e-mail address, or {email, name}"
 
@@ -48,5 +45,5 @@ func (r *reader) addressOf(field string, v any) Address {
 // isEmail asks for little: what an address may be is the provider's to say.
 func isEmail(s string) bool {
 	at := strings.LastIndexByte(s, '@')
-	return at > 0 && at < len(s)-1 && utf8.RuneCountInString(s) <= 320 && !strings.ContainsAny(s, " \t\r\n")
+	return at > 0 && at < len(s)-1 && !strings.ContainsAny(s, " \t\r\n")
 }

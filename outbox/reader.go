@@ -313,7 +313,8 @@ func (r *reader) strings(field string, most int, fits func(string) bool, want st
 	return list
 }
 
-// texts reads a document of strings. A limit of 0 is none.
+// texts reads a document of strings. A limit of 0 is none. Names are measured in bytes, as the database's validator
+// measures them, whose patterns for names know no characters.
 func (r *reader) texts(field string, mostKeys, mostKey, mostValue int) map[string]string {
 	s := r.sub(field)
 	if s == nil {
@@ -329,8 +330,8 @@ func (r *reader) texts(field string, mostKeys, mostKey, mostValue int) map[strin
 		case unknown:
 		case !isString:
 			s.problem(key, "must be a string")
-		case mostKey > 0 && utf8.RuneCountInString(key) > mostKey:
-			s.problem(key, fmt.Sprintf("must have a name of at most %d characters", mostKey))
+		case mostKey > 0 && (key == "" || len(key) > mostKey):
+			s.problem(key, fmt.Sprintf("must have a name of 1 to %d bytes", mostKey))
 		case mostValue > 0 && utf8.RuneCountInString(value) > mostValue:
 			s.problem(key, fmt.Sprintf("must have at most %d characters", mostValue))
 		}
