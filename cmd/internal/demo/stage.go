@@ -1,0 +1,210 @@
+package demo
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
+	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
+
+	"github.com/outboxd/outboxd/cmd/api/payments"
+	"github.com/outboxd/outboxd/cmd/internal/config"
+	"github.com/outboxd/outboxd/integration/mongodb"
+	"github.com/outboxd/outboxd/migrations"
+	"github.com/outboxd/outboxd/providers/simulator"
+)
+
+const (
+	collection    = "outbox"
+	endTimeout    = 15 * time.Second // of taking one thing off the stage
+	clientTimeout = 15 * time.Second // of one operation on the database
+)
+
+// policies are the worker's: as in production but for the waits, which are seconds, so that the story has an end today.
+const policies = `lanes:
+  charge:
+    rate: 100/s
+    timeout: 3s
+    lease: 10s
+    retry: {max_attempts: 8, base: 500ms, max: 2s}
+    reconcile: {wait: 1s, interval: 1s, absent_after: 3s, give_up: 20s}
+    breaker: {open_for: 1s}
+  email:
+    timeout: 3s
+    lease: 10s
+    retry: {max_attempts: 8, base: 500ms, max: 2s}
+    reconcile: {wait: 1s, interval: 1s, absent_after: 3s, give_up: 20s}
+    breaker: {open_for: 1s}
+  sms:
+    timeout: 3s
+    lease: 10s
+    retry: {max_attempts: 8, base: 500ms, max: 2s}
+    reconcile: {wait: 1s, interval: 1s, absent_after: 3s, give_up: 20s}
+    breaker: {open_for: 1s}
+write_back:
+  collections: [payments]
+`
+
+// stage is everything that runs. What is put on it is taken off in reverse order.
+type stage struct {
+	server *mongodb.Server
+	db     *mongo.Database
+	sims   *simulator.Servers
+	apiURL string
+	http   *http.Client
+	worker *child
+	folder string // of the worker's policies and log
+
+	off []func() error
+}
+
+// set puts everything on the stage. After an error, what was put there is taken off.
+func set(ctx context.Context, o Options) (_ *stage, err error) {
+	s := &stage{http: &http.Client{Timeout: clientTimeout, Transport: &http.Transport{}}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.clear())
+		}
+	}()
+	s.later(func() error { s.http.CloseIdleConnections(); return nil })
+	if s.folder, err = os.MkdirTemp("", "outboxd-demo-"); err != nil {
+		return nil, fmt.Errorf("make a folder for the demo: %w", err)
+	}
+	s.later(func() error { return os.RemoveAll(s.folder) })
+	for _, put := range []func(context.Context, Options) error{s.setDatabase, s.setSimulators, s.setAPI, s.setWorker} {
+		if err := put(ctx, o); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (s *stage) later(off func() error) { s.off = append(s.off, off) }
+
+// clear takes everything off the stage. It may be called more than once.
+func (s *stage) clear() error {
+	var errs []error
+	for len(s.off) > 0 {
+		last := len(s.off) - 1
+		off := s.off[last]
+		s.off = s.off[:last]
+		errs = append(errs, off())
+	}
+	return errors.Join(errs...)
+}
+
+// setDatabase finds or starts a MongoDB and prepares a database of the demo's own in it.
+func (s *stage) setDatabase(ctx context.Context, o Options) (err error) {
+	if s.server, err = mongodb.Find(ctx, mongodb.Options{Variables: []string{config.VariableURI}}); err != nil {
+		if errors.Is(err, mongodb.ErrNotFound) {
+			return fmt.Errorf("the demo needs a MongoDB: %w", err)
+		}
+		return err
+	}
+	s.later(s.server.Close)
+	client, err := mongo.Connect(options.Client().ApplyURI(s.server.URI).SetAppName("outboxd-demo").SetTimeout(clientTimeout).
+		SetWriteConcern(&writeconcern.WriteConcern{W: writeconcern.WCMajority, Journal: new(true)}).SetReadConcern(readconcern.Majority()))
+	if err != nil {
+		return errors.New("the connection string of the demo's MongoDB is not valid") // the driver's error may show it
+	}
+	s.later(func() error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+		defer cancel()
+		return client.Disconnect(ctx)
+	})
+	s.db = client.Database("outboxd_demo_" + strings.ToLower(rand.Text()[:8]))
+	s.later(func() error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+		defer cancel()
+		return s.db.Drop(ctx)
+	})
+	_, err = migrations.New(s.db, collection).Up(ctx)
+	return err
+}
+
+// setSimulators starts the three providers. SendGrid's log shows an e-mail a second late, so that a look-up has to wait.
+func (s *stage) setSimulators(_ context.Context, _ Options) (err error) {
+	s.sims, err = simulator.Start(simulator.Config{LogsDelay: time.Second, Latency: 20 * time.Millisecond}, simulator.Addrs{})
+	if err == nil {
+		s.later(func() error { s.sims.Close(); return nil })
+	}
+	return err
+}
+
+// setAPI starts the reference API on a free port of loopback.
+func (s *stage) setAPI(ctx context.Context, _ Options) error {
+	app, err := payments.New(payments.Config{Database: s.db, Outbox: collection, Senders: payments.Senders{Email: "receipts@example.com", Phone: sender}})
+	if err != nil {
+		return err
+	}
+	if err := app.Prepare(ctx); err != nil {
+		return err
+	}
+	if err := s.db.CreateCollection(ctx, orders); err != nil { // a transaction should not have to
+		return fmt.Errorf("create the collection %s: %w", orders, err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("listen for the reference API: %w", err)
+	}
+	s.apiURL = "http://" + ln.Addr().String()
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan error, 1)
+	go func() { ended <- app.Serve(serving, ln, endTimeout) }() // waited for below
+	s.later(func() error {
+		stop()
+		return <-ended
+	})
+	return nil
+}
+
+// setWorker starts the worker and waits until it serves.
+func (s *stage) setWorker(ctx context.Context, o Options) error {
+	path := filepath.Join(s.folder, "outboxd.yaml")
+	if err := os.WriteFile(path, []byte(policies), 0o600); err != nil {
+		return fmt.Errorf("write the worker's policies: %w", err)
+	}
+	worker, err := startWorker(ctx, o.Executable, path, filepath.Join(s.folder, "worker.log"), s.environ(o.Environ))
+	if err != nil {
+		return err
+	}
+	s.worker = worker
+	s.later(worker.stop)
+	return worker.awaitServing(ctx)
+}
+
+// environ is the worker's environment: the demo's own without anything that configures outboxd, so that neither a real
+// credential nor another database can be meant.
+func (s *stage) environ(own []string) []string {
+	var list []string
+	for _, entry := range own {
+		name, _, _ := strings.Cut(entry, "=")
+		if !configures(name) {
+			list = append(list, entry)
+		}
+	}
+	return append(list,
+		config.VariableURI+"="+s.server.URI, "OUTBOXD_DATABASE="+s.db.Name(), "OUTBOXD_COLLECTION="+collection,
+		"STRIPE_API_KEY=sk_test_demo", "STRIPE_API_URL="+s.sims.StripeURL,
+		"SENDGRID_API_KEY=SG.demo", "SENDGRID_API_URL="+s.sims.SendGridURL,
+		"TWILIO_ACCOUNT_SID=AC"+strings.Repeat("0", 32), "TWILIO_AUTH_TOKEN=demo", "TWILIO_API_URL="+s.sims.TwilioURL)
+}
+
+func configures(name string) bool {
+	for _, prefix := range []string{"OUTBOXD_", "STRIPE_", "SENDGRID_", "TWILIO_"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,226 @@
+package worker
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/outboxd/outboxd/cmd/internal/config"
+	"github.com/outboxd/outboxd/cmd/internal/metrics"
+	"github.com/outboxd/outboxd/dispatcher"
+	"github.com/outboxd/outboxd/migrations"
+	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/providers"
+	"github.com/outboxd/outboxd/store"
+)
+
+// abortGrace is how long the dispatcher may take to end after its calls were cancelled: it has five seconds to settle and
+// five to leave the registry.
+const abortGrace = 15 * time.Second
+
+// Options say how a worker runs.
+type Options struct {
+	Config     config.Worker
+	Logger     *slog.Logger
+	UntilEmpty bool // end once nothing is left to do
+	Migrate    bool // bring the schema up to date before anything else
+	Version    string
+	Revision   string
+	// Connect opens the outbox; the function that it returns closes it.
+	Connect func(context.Context, store.Options) (*store.Store, func(), error)
+	// Remains is told what is left when UntilEmpty ends.
+	Remains func([]Remainder) error
+}
+
+// Run serves the lanes until a signal, the end of ctx, or until nothing is left to do. It returns nil once everything
+// that was begun is settled; else [ErrDrainOver], [ErrInterrupted], or what went wrong.
+func Run(ctx context.Context, o Options) error {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+
+	s := newStopper(ctx)
+	w := &worker{Options: o, stopper: s, name: name(), began: time.Now(), ready: newReadiness()}
+	var attending sync.WaitGroup
+	attending.Go(func() {
+		s.attend(ctx, signals, o.Config.Drain, w.stopping, func(cause error) {
+			signal.Stop(signals) // a third signal ends the process
+			o.Logger.Warn("calls are cancelled", "cause", cause)
+		})
+	})
+	defer attending.Wait()
+	defer s.end()
+
+	err := w.run()
+	if s.stop.Err() != nil && !w.serving && s.abort.Err() == nil {
+		o.Logger.Info("stopped before it began", "cause", context.Cause(s.stop))
+		return nil
+	}
+	return err
+}
+
+// worker is one run.
+type worker struct {
+	Options
+	*stopper
+	name    string
+	began   time.Time
+	ready   *readiness
+	serving bool // everything is set up, and lanes are served
+}
+
+func (w *worker) stopping(cause error) {
+	w.ready.stop()
+	w.Logger.Info("stopping: nothing more is claimed", "cause", cause, "drain", w.Config.Drain)
+}
+
+// run sets everything up, serves, and takes everything down in reverse.
+func (w *worker) run() error {
+	cfg := w.Config
+	db, leave, err := w.Connect(w.stop, store.Options{Rules: outbox.Rules{WriteBack: cfg.WriteBack}, Retention: cfg.Retention.Done})
+	if err != nil {
+		return err
+	}
+	defer leave()
+	schema := migrations.New(db.Database(), cfg.Mongo.Collection)
+	if err := w.migrate(schema); err != nil {
+		return err
+	}
+
+	transport := providers.NewTransport(providers.TransportConfig{Connections: connections(cfg.Lanes)})
+	defer transport.CloseIdleConnections()
+	list, err := lanes(cfg.Lanes, cfg.Providers, transport)
+	if err != nil {
+		return err
+	}
+	counts := metrics.New(metrics.Config{
+		Kinds: kinds(config.DefaultLanes()), Unserved: cfg.Unserved, Queue: db, Version: w.Version, Revision: w.Revision,
+	})
+	d, err := dispatcher.New(dispatcher.Config{
+		Worker: w.name, Store: db, Shared: shared{db, w.Version}, Lanes: list, Logger: w.Logger, Observer: observer{counts, w.ready},
+	})
+	if err != nil {
+		return err
+	}
+	counts.ShowLanes(d)
+	h, addr, err := listen(cfg.Listen, w.ready, counts.Handler(), w.Logger)
+	if err != nil {
+		return err
+	}
+	w.ready.ask(w.stop, db.Ready, schema.Check)
+	w.announce(addr.String())
+	w.showRates(db)
+	w.serving = true
+	served := w.serve(db, schema, d)
+	return errors.Join(served, h.close())
+}
+
+// migrate brings the schema up to date where that is wanted, and else refuses one that does not fit.
+func (w *worker) migrate(schema *migrations.Migrator) error {
+	if !w.Migrate {
+		return schema.Check(w.stop)
+	}
+	applied, err := schema.Up(w.stop)
+	for _, step := range applied {
+		w.Logger.Info("migrated", "step", step.Text, "took", step.Took)
+	}
+	return err
+}
+
+// announce says what this worker serves and what it does not.
+func (w *worker) announce(addr string) {
+	w.Logger.Info("serving", "worker", w.name, "kinds", kinds(w.Config.Lanes), "database", w.Config.Mongo.Database,
+		"collection", w.Config.Mongo.Collection, "listen", addr, "version", w.Version)
+	for _, kind := range w.Config.Unserved {
+		w.Logger.Warn("kind not served: its provider has no credentials, and its intents stay pending",
+			"kind", kind, "set", w.Config.Providers.Missing(kind))
+	}
+}
+
+// showRates notes the configured rates beside the lanes, for people. They are not worth failing for.
+func (w *worker) showRates(db *store.Store) {
+	for _, l := range w.Config.Lanes {
+		if err := db.ShowRate(w.stop, l.Kind, l.RateText); err != nil {
+			w.Logger.Warn("noting the lane's rate failed; it applies all the same", "kind", l.Kind, "err", err)
+		}
+	}
+}
+
+// serve runs the dispatcher and everything beside it, and returns when all of it has ended.
+func (w *worker) serve(db *store.Store, schema *migrations.Migrator, d *dispatcher.Dispatcher) error {
+	var beside sync.WaitGroup
+	until, end := context.WithCancel(context.WithoutCancel(w.stop))
+	beside.Go(func() { w.ready.run(until, db.Ready, schema.Check) })
+	beside.Go(func() { watch(w.stop, db, d, w.Logger) })
+	if w.UntilEmpty {
+		beside.Go(func() { w.awaitEmpty(db, d) })
+	}
+
+	done := make(chan error, 1)
+	go func() { done <- d.Run(w.stop, w.abort) }() // waited for below
+	err := w.await(done)
+
+	w.stopNow(errDone)
+	end()
+	beside.Wait()
+	if w.UntilEmpty && err == nil && errors.Is(context.Cause(w.stop), errEmpty) {
+		err = w.remains(db, d)
+	}
+	w.Logger.Info("stopped", "cause", context.Cause(w.stop), "after", time.Since(w.began))
+	return err
+}
+
+// await returns what the dispatcher ended with, and why its calls were cancelled if they were.
+func (w *worker) await(done <-chan error) error {
+	var err error
+	select {
+	case err = <-done:
+	case <-w.abort.Done():
+		select {
+		case err = <-done:
+		case <-time.After(abortGrace):
+			err = fmt.Errorf("the dispatcher did not end within %v after its calls were cancelled; leases run out by themselves", abortGrace)
+		}
+	}
+	if w.abort.Err() != nil {
+		return errors.Join(context.Cause(w.abort), err)
+	}
+	return err
+}
+
+func kinds(lanes []config.Lane) []string {
+	var all []string
+	for _, l := range lanes {
+		all = append(all, l.Kind)
+	}
+	return all
+}
+
+// name makes the worker's name: unique among live workers, and telling where to look.
+func name() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s-%d-%s", host, os.Getpid(), strings.ToLower(rand.Text()[:6]))
+}
+
+// observer tells the metrics and the readiness.
+type observer struct {
+	*metrics.Metrics
+	ready *readiness
+}
+
+// Claimed tells both.
+func (o observer) Claimed(kind string, n int, took time.Duration, err error) {
+	o.Metrics.Claimed(kind, n, took, err)
+	o.ready.claimed(kind, err)
+}

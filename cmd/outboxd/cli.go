@@ -1,0 +1,80 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/outboxd/outboxd/cmd/internal/config"
+	"github.com/outboxd/outboxd/cmd/internal/term"
+)
+
+const description = `A transactional outbox worker on MongoDB. An application writes an intent (charge, email, sms) into a
+collection, in the same transaction as its business data; outboxd carries it out through Stripe,
+SendGrid or Twilio, and never forgets it.
+
+Flags stand above environment variables, those above the configuration file, that above the
+defaults. Secrets come from the environment alone; each variable that may hold one also exists with
+the suffix _FILE, which names a file that holds it (a mounted secret).
+
+Start here:
+  outboxd migrate    prepare the database that OUTBOXD_MONGODB_URI names
+  outboxd worker     carry out intents until a signal
+  outboxd demo       see all of it on this machine, without an account anywhere`
+
+// cli is the grammar of the command line.
+type cli struct {
+	Worker  workerCmd  `cmd:"" help:"Carry out intents until a signal."`
+	Migrate migrateCmd `cmd:"" help:"Bring the database's schema to this version."`
+	Dead    deadCmd    `cmd:"" help:"Look at dead letters."`
+	Stats   statsCmd   `cmd:"" help:"Count intents by kind and status."`
+	Schema  schemaCmd  `cmd:"" help:"Print the intent contract as JSON Schema."`
+	Sim     simCmd     `cmd:"" help:"Simulate the three providers on this machine."`
+	Demo    demoCmd    `cmd:"" help:"Show the whole story on this machine, in one command."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+// mongoFlags say where the outbox is. They are read through package config, which knows the variables as well.
+type mongoFlags struct {
+	MongodbURI     string `name:"mongodb-uri" placeholder:"URI" help:"Connection string of a replica set. Default: ${mongodb_uri}." var:"OUTBOXD_MONGODB_URI"`
+	Database       string `placeholder:"NAME" help:"Database. Default: the connection string's, else ${database}." var:"OUTBOXD_DATABASE"`
+	Collection     string `placeholder:"NAME" help:"Collection of the intents; side collections derive from it. Default: ${collection}." var:"OUTBOXD_COLLECTION"`
+	ConnectTimeout string `placeholder:"DURATION" help:"How long to wait for MongoDB to answer. Default: ${connect_timeout}." var:"OUTBOXD_CONNECT_TIMEOUT"`
+}
+
+// logFlags say what is logged and how.
+type logFlags struct {
+	LogLevel  string `placeholder:"LEVEL" help:"debug, info, warn or error. Default: ${log_level}." var:"OUTBOXD_LOG_LEVEL"`
+	LogFormat string `placeholder:"FORMAT" help:"text or json. Default: text on a terminal, else json." var:"OUTBOXD_LOG_FORMAT"`
+}
+
+// options set kong up to write where the program writes, and to leave the environment to package config.
+func options(p *program, ended func(int)) []kong.Option {
+	return []kong.Option{
+		kong.Name("outboxd"),
+		kong.Description(description),
+		kong.Writers(p.out, p.err),
+		kong.Exit(ended),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, NoAppDescFormat: true, WrapUpperBound: term.Width}),
+		kong.ValueFormatter(explain),
+		kong.Vars{
+			"mongodb_uri":     config.DefaultURI,
+			"database":        config.DefaultDatabase,
+			"collection":      config.DefaultCollection,
+			"connect_timeout": config.DefaultConnectTimeout,
+			"listen":          config.DefaultListen,
+			"drain":           config.DefaultDrain,
+			"within":          config.DefaultWithin,
+			"log_level":       config.DefaultLogLevel,
+		},
+	}
+}
+
+// explain adds a flag's variable to its help.
+func explain(v *kong.Value) string {
+	variable := v.Tag.Get("var")
+	if variable == "" {
+		return v.Help
+	}
+	return strings.TrimSuffix(v.Help, ".") + " ($" + variable + ")."
+}
