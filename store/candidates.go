@@ -98,10 +98,14 @@ func (s *Store) withoutPriority(ctx context.Context, kind string, now time.Time,
 }
 
 func (s *Store) withPriority(ctx context.Context, kind string, now time.Time, limit int) search {
+	return s.withPriorities(ctx, kind, bson.A{0, 1, 2, 3}, now, limit)
+}
+
+func (s *Store) withPriorities(ctx context.Context, kind string, priorities bson.A, now time.Time, limit int) search {
 	cursor, err := s.hints.Find(ctx,
 		bson.D{
 			{Key: "kind", Value: kind},
-			{Key: "priority", Value: bson.D{{Key: "$in", Value: bson.A{0, 1, 2, 3}}}},
+			{Key: "priority", Value: bson.D{{Key: "$in", Value: priorities}}},
 			{Key: "due_at", Value: bson.D{{Key: "$gte", Value: earliest}, {Key: "$lte", Value: bson.NewDateTimeFromTime(now)}}},
 		},
 		options.Find().

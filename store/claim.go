@@ -135,7 +135,8 @@ func literal(v any) bson.D { return bson.D{{Key: "$literal", Value: v}} }
 
 // readBack returns the intents that match, in the order of ids.
 func (s *Store) readBack(ctx context.Context, filter bson.D, ids []bson.RawValue) ([]*outbox.Intent, error) {
-	cursor, err := s.intents.Find(ctx, filter, options.Find().SetHint(bson.D{{Key: "_id", Value: 1}}).SetBatchSize(int32(len(ids))))
+	cursor, err := s.intents.Find(ctx, filter, options.Find().SetHint(bson.D{{Key: "_id", Value: 1}}).
+		SetLimit(int64(len(ids))).SetBatchSize(int32(len(ids))))
 	if err != nil {
 		return nil, err
 	}

@@ -1,9 +1,14 @@
 package store_test
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
+	"fmt"
+	"maps"
 	"sync"
 	"testing"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/event"
@@ -12,6 +17,7 @@ import (
 
 	"github.com/outboxd/outboxd/integration/mongodb/mongotest"
 	"github.com/outboxd/outboxd/migrations"
+	"github.com/outboxd/outboxd/outbox"
 	"github.com/outboxd/outboxd/store"
 	"github.com/outboxd/outboxd/store/storetest"
 )
@@ -50,12 +56,13 @@ type harness struct {
 	db       *mongo.Database
 	store    *store.Store
 	commands *commands
-	changed  bool // the database is not as the migration left it
+	app      string // by which failpoints know the store's client
+	changed  bool   // the database is not as the migration left it
 }
 
 func newHarness(t testing.TB) *harness {
-	h := &harness{t: t, commands: &commands{}}
-	h.db = mongotest.Database(t, options.Client().SetMonitor(h.commands.monitor()))
+	h := &harness{t: t, commands: &commands{}, app: "store-test-" + rand.Text()}
+	h.db = mongotest.Database(t, options.Client().SetMonitor(h.commands.monitor()).SetAppName(h.app))
 	if _, err := migrations.New(h.db, "").Up(t.Context()); err != nil {
 		t.Fatalf("migrate: %v", err)
 	}
@@ -166,22 +173,113 @@ func (h *harness) run(command bson.D) bson.Raw {
 // commands records what a client sends.
 type commands struct {
 	mu   sync.Mutex
-	sent []string
+	sent []command
+}
+
+type command struct {
+	name string
+	body bson.Raw
 }
 
 func (c *commands) monitor() *event.CommandMonitor {
 	return &event.CommandMonitor{Started: func(_ context.Context, e *event.CommandStartedEvent) {
+		if e.CommandName == "explain" { // a test's own
+			return
+		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.sent = append(c.sent, e.CommandName)
+		c.sent = append(c.sent, command{e.CommandName, bytes.Clone(e.Command)})
 	}}
 }
 
-// take returns the names of the commands sent since it was last called.
-func (c *commands) take() []string {
+// take returns the commands sent since it was last called.
+func (c *commands) take() []command {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	sent := c.sent
 	c.sent = nil
 	return sent
+}
+
+func names(sent []command) []string {
+	list := make([]string, len(sent))
+	for i, c := range sent {
+		list[i] = c.name
+	}
+	return list
+}
+
+// intent returns the smallest valid intent, due a second ago, with the given fields.
+func (h *harness) intent(id any, more map[string]any) map[string]any {
+	doc := map[string]any{
+		"_id": id, "kind": "sms", "status": "pending", "due_at": h.store.Now().Add(-time.Second),
+		"payload": map[string]any{"to": "+4915112345678", "from": "+15550001111", "body": "Your code is 4711"},
+	}
+	maps.Copy(doc, more)
+	return doc
+}
+
+// insertMany inserts n intents with the ids "<prefix>0" and so on.
+func (h *harness) insertMany(prefix string, n int, more map[string]any) {
+	h.t.Helper()
+	docs := make([]bson.D, n)
+	for i := range docs {
+		docs[i] = store.Encode(h.intent(fmt.Sprint(prefix, i), more))
+	}
+	if _, err := h.outbox().InsertMany(h.t.Context(), docs, options.InsertMany().SetBypassDocumentValidation(true)); err != nil {
+		h.t.Fatalf("insert: %v", err)
+	}
+}
+
+// claim claims up to n intents of kind sms.
+func (h *harness) claim(n int) []*outbox.Intent {
+	h.t.Helper()
+	claimed, err := h.store.Claim(h.t.Context(), outbox.ClaimOrder{Kind: "sms", Limit: n, Lease: time.Minute, Owner: "worker-1"})
+	if err != nil {
+		h.t.Fatalf("Claim: %v", err)
+	}
+	return claimed
+}
+
+// done makes the settlements that say that all intents were delivered.
+func done(intents []*outbox.Intent) []outbox.Settlement {
+	batch := make([]outbox.Settlement, len(intents))
+	for i, in := range intents {
+		verdict := outbox.Verdict{Event: outbox.Delivered, Receipt: outbox.Receipt{Provider: "twilio", ID: "SM" + in.ID.String(), Status: "queued"}}
+		batch[i] = outbox.Settlement{Intent: in, Decision: outbox.Decide(in, verdict, policy, time.Now()), Took: time.Second}
+	}
+	return batch
+}
+
+var policy = outbox.Policy{
+	Retry:       outbox.RetryPolicy{MaxAttempts: 5, Base: time.Second, Max: time.Minute},
+	OnAmbiguous: outbox.Park,
+	Reconcile:   outbox.ReconcilePolicy{Interval: time.Second},
+}
+
+// settle settles a batch, none of which may be lost, and returns the notes.
+func (h *harness) settle(batch []outbox.Settlement) [][]string {
+	h.t.Helper()
+	answers, err := h.store.Settle(h.t.Context(), batch)
+	if err != nil {
+		h.t.Fatalf("Settle: %v", err)
+	}
+	notes := make([][]string, len(answers))
+	for i, a := range answers {
+		if a.Lost {
+			h.t.Fatalf("settlement %d is lost", i)
+		}
+		notes[i] = a.Notes
+	}
+	return notes
+}
+
+// fail arms a failpoint that concerns the store's client alone; data are its further fields.
+func (h *harness) fail(times int, commands []string, data ...bson.E) {
+	h.t.Helper()
+	d := append(bson.D{{Key: "failCommands", Value: commands}, {Key: "appName", Value: h.app}}, data...)
+	admin := h.db.Client().Database("admin")
+	if err := admin.RunCommand(h.t.Context(), bson.D{{Key: "configureFailPoint", Value: "failCommand"}, {Key: "mode", Value: bson.D{{Key: "times", Value: times}}}, {Key: "data", Value: d}}).Err(); err != nil {
+		h.t.Fatalf("arm a failpoint: %v", err)
+	}
 }

@@ -113,7 +113,7 @@ func (s *Store) judge(ctx context.Context, rows []*row, answers []outbox.Settled
 		ids[i] = r.id
 	}
 	cursor, err := s.intents.Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}},
-		options.Find().SetHint(bson.D{{Key: "_id", Value: 1}}).SetProjection(bson.D{
+		options.Find().SetHint(bson.D{{Key: "_id", Value: 1}}).SetLimit(int64(len(ids))).SetBatchSize(int32(len(ids))).SetProjection(bson.D{
 			{Key: "status", Value: 1}, {Key: "attempts", Value: 1}, {Key: "lease", Value: 1}, {Key: "history", Value: 1}, {Key: "last_error", Value: 1},
 		}))
 	if err != nil {

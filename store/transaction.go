@@ -180,7 +180,7 @@ func (s *Store) live(ctx context.Context, rows []*row) ([]*row, time.Time, error
 	cursor, err := s.intents.Aggregate(ctx, mongo.Pipeline{
 		{{Key: "$match", Value: fence(rows)}},
 		{{Key: "$project", Value: bson.D{{Key: "now", Value: "$$NOW"}}}},
-	}, options.Aggregate().SetHint(bson.D{{Key: "_id", Value: 1}}).SetBatchSize(int32(len(rows))))
+	}, options.Aggregate().SetHint(bson.D{{Key: "_id", Value: 1}}).SetBatchSize(int32(len(rows)+1)))
 	if err != nil {
 		return nil, time.Time{}, err
 	}

@@ -1,0 +1,136 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/outboxd/outboxd/outbox"
+)
+
+// Remaining is what is left of one kind.
+type Remaining struct {
+	Kind   string
+	Due    int64 // pending and due now
+	Leased int64 // by any worker
+	Soon   int64 // pending and due within the time asked for
+	Later  int64 // pending and due after that
+}
+
+// Empty reports whether nothing is due, leased, or due soon.
+func (r Remaining) Empty() bool { return r.Due == 0 && r.Leased == 0 && r.Soon == 0 }
+
+// Remaining counts what is left of the kinds, one entry for each in their order. It reads all that wait, so it is for the
+// end of a queue, not for its middle.
+func (s *Store) Remaining(ctx context.Context, kinds []string, within time.Duration) ([]Remaining, error) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	const doing = "count what remains"
+	count := func(condition any) bson.D {
+		return bson.D{{Key: "$sum", Value: bson.D{{Key: "$cond", Value: bson.A{condition, 1, 0}}}}}
+	}
+	leased := bson.D{{Key: "$eq", Value: bson.A{"$status", outbox.StatusLeased}}}
+	dueBy := func(d time.Duration) bson.D { return bson.D{{Key: "$lte", Value: bson.A{"$due_at", fromNow(d)}}} }
+	pending := func(conditions ...any) bson.D {
+		return bson.D{{Key: "$and", Value: append(bson.A{bson.D{{Key: "$ne", Value: bson.A{"$status", outbox.StatusLeased}}}}, conditions...)}}
+	}
+	not := func(condition any) bson.D { return bson.D{{Key: "$not", Value: bson.A{condition}}} }
+	cursor, err := s.intents.Aggregate(ctx, mongo.Pipeline{
+		{{Key: "$match", Value: bson.D{{Key: "kind", Value: bson.D{{Key: "$in", Value: append([]string{}, kinds...)}}}, {Key: "due_at", Value: bson.D{{Key: "$gte", Value: earliest}}}}}},
+		{{Key: "$group", Value: bson.D{
+			{Key: "_id", Value: "$kind"},
+			{Key: "leased", Value: count(leased)},
+			{Key: "due", Value: count(pending(dueBy(0)))},
+			{Key: "soon", Value: count(pending(not(dueBy(0)), dueBy(within)))},
+			{Key: "later", Value: count(pending(not(dueBy(max(0, within)))))},
+		}}},
+	}, options.Aggregate().SetHint(indexClaim))
+	if err != nil {
+		return nil, failed(err, doing)
+	}
+	var found []struct {
+		Kind                     string `bson:"_id"`
+		Due, Leased, Soon, Later int64
+	}
+	if err := cursor.All(ctx, &found); err != nil {
+		return nil, failed(err, doing)
+	}
+	remaining := make([]Remaining, len(kinds))
+	for i, kind := range kinds {
+		remaining[i].Kind = kind
+		for _, f := range found {
+			if f.Kind == kind {
+				remaining[i] = Remaining{Kind: kind, Due: f.Due, Leased: f.Leased, Soon: f.Soon, Later: f.Later}
+			}
+		}
+	}
+	return remaining, nil
+}
+
+// mostKinds bounds how many kinds are looked at: a producer that makes up kinds must not make each look an endless one.
+const mostKinds = 200
+
+// Oldest returns, for each kind with something due, whether a worker serves it or not, how long its oldest has waited. A
+// lease that ran out counts from its end. It takes a few seeks in the claim index for each kind, whatever waits there.
+func (s *Store) Oldest(ctx context.Context) (map[string]time.Duration, error) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	const doing = "find what has waited longest"
+	now, err := s.freshNow(ctx)
+	if err != nil {
+		return nil, failed(err, doing)
+	}
+	ages := make(map[string]time.Duration)
+	for kind := ""; len(ages) < mostKinds; {
+		next, err := s.kindAfter(ctx, kind)
+		if errors.Is(err, mongo.ErrNoDocuments) {
+			return ages, nil
+		}
+		if err != nil {
+			return nil, failed(err, doing)
+		}
+		kind = next
+		due, found, err := s.oldestOf(ctx, kind, now)
+		if err != nil {
+			return nil, failed(err, doing)
+		}
+		if found {
+			ages[kind] = now.Sub(due)
+		}
+	}
+	return ages, nil
+}
+
+// kindAfter returns the next kind in the claim index.
+func (s *Store) kindAfter(ctx context.Context, kind string) (string, error) {
+	var found struct{ Kind string }
+	err := s.hints.FindOne(ctx, bson.D{{Key: "kind", Value: bson.D{{Key: "$gt", Value: kind}}}, {Key: "due_at", Value: bson.D{{Key: "$exists", Value: true}}}},
+		options.FindOne().SetHint(indexClaim).SetSort(bson.D{{Key: "kind", Value: 1}}).SetProjection(bson.D{{Key: "_id", Value: 0}, {Key: "kind", Value: 1}})).Decode(&found)
+	return found.Kind, err
+}
+
+// oldestOf returns the least due_at of a kind over its priorities.
+func (s *Store) oldestOf(ctx context.Context, kind string, now time.Time) (time.Time, bool, error) {
+	all, err := read(ctx, s.withoutPriority(ctx, kind, now, 1))
+	if err != nil {
+		return time.Time{}, false, err
+	}
+	for priority := range 4 {
+		found, err := read(ctx, s.withPriorities(ctx, kind, bson.A{priority}, now, 1))
+		if err != nil {
+			return time.Time{}, false, err
+		}
+		all = append(all, found...)
+	}
+	if len(all) == 0 {
+		return time.Time{}, false, nil
+	}
+	oldest := slices.MinFunc(all, func(a, b candidate) int { return cmp.Compare(a.DueAt, b.DueAt) })
+	return oldest.DueAt.Time(), true, nil
+}

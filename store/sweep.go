@@ -1,0 +1,157 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/outboxd/outboxd/outbox"
+)
+
+const (
+	sweepBatch = 100 // documents at one time
+	sweepMost  = 10_000
+	sweeper    = "sweep" // owner of the leases under which documents are swept
+)
+
+// sweepFields are those that decide whether a claim can see a document. A sweep changes only documents in which they are
+// still as it read them.
+var sweepFields = [...]string{"status", "due_at", "priority", "kind"}
+
+// Sweep settles documents that no claim can see, because a field that claims go by cannot be read: they become dead
+// letters with the list of their problems, and their on_dead follow-ups are inserted where they can be read. A document in
+// a final status only loses its due_at. It returns how many it changed. An index holds exactly these documents, so that
+// it costs next to nothing while there are none.
+func (s *Store) Sweep(ctx context.Context) (int, error) {
+	const doing = "sweep up what no claim can see"
+	swept := 0
+	for swept < sweepMost {
+		docs, err := s.unclaimable(ctx)
+		if err != nil {
+			return swept, failed(err, doing)
+		}
+		n, err := s.sweep(ctx, docs)
+		swept += n
+		if err != nil {
+			return swept, failed(err, doing)
+		}
+		if n == 0 || len(docs) < sweepBatch {
+			return swept, nil
+		}
+	}
+	return swept, nil
+}
+
+// unclaimable returns the next documents of the index.
+func (s *Store) unclaimable(ctx context.Context) ([]bson.Raw, error) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	bounds := func(v any) bson.D { return bson.D{{Key: "status", Value: v}, {Key: "_id", Value: v}} }
+	cursor, err := s.intents.Find(ctx, bson.D{}, options.Find().SetHint(indexUnclaimable).
+		SetMin(bounds(bson.MinKey{})).SetMax(bounds(bson.MaxKey{})).SetLimit(sweepBatch).SetBatchSize(sweepBatch))
+	if err != nil {
+		return nil, err
+	}
+	var docs []bson.Raw
+	return docs, cursor.All(ctx, &docs)
+}
+
+// sweep changes the documents and returns how many it changed.
+//
+// A document that becomes a dead letter is first given a lease, and nothing else: so it is settled as any other, with its
+// consequences, and a sweep that dies in between leaves it for the next.
+func (s *Store) sweep(ctx context.Context, docs []bson.Raw) (int, error) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	token := rand.Text()
+	var models []mongo.WriteModel
+	var ids []bson.RawValue
+	for _, raw := range docs {
+		doc, err := decode(raw)
+		if err != nil {
+			return 0, err
+		}
+		in := outbox.Parse(doc, s.rules)
+		var change any = mongo.Pipeline{{{Key: "$set", Value: bson.D{{Key: "lease", Value: leaseOf(token, sweeper)}}}}}
+		if in.Status.Final() {
+			change = bson.D{{Key: "$unset", Value: bson.D{{Key: "due_at", Value: ""}, {Key: "lease", Value: ""}}}}
+		} else {
+			ids = append(ids, raw.Lookup("_id"))
+		}
+		models = append(models, mongo.NewUpdateOneModel().SetFilter(as(raw)).SetUpdate(change))
+	}
+	if len(models) == 0 {
+		return 0, nil
+	}
+	result, err := s.bulk(ctx, models)
+	if err != nil {
+		return 0, err
+	}
+	changed := int(result.MatchedCount)
+	if len(ids) == 0 {
+		return changed, nil
+	}
+	held, err := s.readBack(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}, {Key: "lease.token", Value: token}}, ids)
+	if err != nil {
+		return 0, err
+	}
+	var batch []outbox.Settlement
+	for _, in := range held {
+		batch = append(batch, s.condemn(in))
+	}
+	changed -= len(batch) // until they are settled
+	answers, err := s.Settle(ctx, batch)
+	if err != nil {
+		return changed, err
+	}
+	for _, answer := range answers {
+		if !answer.Lost {
+			changed++
+		}
+	}
+	return changed, nil
+}
+
+// condemn decides that a document is a dead letter because no claim can see it. It never was an attempt, so the attempts
+// stay as they are; but whoever held a lease may have called.
+func (s *Store) condemn(in *outbox.Intent) outbox.Settlement {
+	if len(in.Problems) == 0 {
+		in.Problems = []outbox.Problem{{Path: "document", Text: "cannot be seen by any claim"}}
+	}
+	d := outbox.Decide(in, outbox.Verdict{Event: outbox.Malformed}, outbox.Policy{}, s.Now())
+	d.Attempts, d.Abandoned, d.Delay = max(0, in.Attempts), nil, 0
+	d.Status, d.Reason, d.Ambiguous = outbox.StatusDead, outbox.ReasonInvalid, outbox.KeepMark
+	if in.Lease.Reclaimed {
+		d.Ambiguous = outbox.SetMark
+	}
+	return outbox.Settlement{Intent: in, Decision: d}
+}
+
+// as matches a document by its _id while the fields that claims go by are as they were read.
+func as(raw bson.Raw) bson.D {
+	same := make(bson.A, len(sweepFields))
+	for i, field := range sweepFields {
+		if value, err := raw.LookupErr(field); err == nil {
+			same[i] = bson.D{{Key: "$eq", Value: bson.A{"$" + field, literal(value)}}}
+		} else {
+			same[i] = bson.D{{Key: "$eq", Value: bson.A{bson.D{{Key: "$type", Value: "$" + field}}, "missing"}}}
+		}
+	}
+	return bson.D{{Key: "_id", Value: equal(raw.Lookup("_id"))}, {Key: "$expr", Value: bson.D{{Key: "$and", Value: same}}}}
+}
+
+// bulk updates documents of the outbox one by one, past the validator where the user may.
+func (s *Store) bulk(ctx context.Context, models []mongo.WriteModel) (*mongo.BulkWriteResult, error) {
+	for {
+		validate := s.validate.Load()
+		result, err := s.intents.BulkWrite(ctx, models, options.BulkWrite().SetOrdered(false).SetBypassDocumentValidation(!validate))
+		if !validate && hasCode(err, codeUnauthorized) {
+			s.validate.Store(true)
+			continue
+		}
+		return result, err
+	}
+}
