@@ -9,8 +9,8 @@ import (
 	"github.com/outboxd/outboxd/cmd/internal/term"
 )
 
-const description = `A transactional outbox worker on MongoDB. An application writes an intent (charge, email, sms) into a
-collection, in the same transaction as its business data; outboxd carries it out through Stripe,
+const description = `A transactional outbox worker on MongoDB. An application writes an intent (charge, email, sms) into
+a collection, in the same transaction as its business data; outboxd carries it out through Stripe,
 SendGrid or Twilio, and never forgets it.
 
 Flags stand above environment variables, those above the configuration file, that above the
@@ -48,8 +48,8 @@ type logFlags struct {
 	LogFormat string `placeholder:"FORMAT" help:"text or json. Default: text on a terminal, else json." var:"OUTBOXD_LOG_FORMAT"`
 }
 
-// options set kong up to write where the program writes, and to leave the environment to package config.
-func options(p *program, ended func(int)) []kong.Option {
+// grammarOptions set kong up to write where the program writes, and to leave the environment to package config.
+func grammarOptions(p *program, ended func(int)) []kong.Option {
 	return []kong.Option{
 		kong.Name("outboxd"),
 		kong.Description(description),

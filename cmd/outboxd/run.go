@@ -60,7 +60,7 @@ func run(ctx context.Context, args, environ []string, in io.Reader, out, errOut 
 	p := &program{ctx: ctx, in: in, out: out, err: errOut, environ: environ, source: config.Source{Flags: make(map[string]string), Env: lookup(environ)}}
 	var grammar cli
 	ended := -1 // set where kong has done all there is to do: --help
-	parser, err := kong.New(&grammar, options(p, func(code int) { ended = code })...)
+	parser, err := kong.New(&grammar, grammarOptions(p, func(code int) { ended = code })...)
 	if err != nil {
 		fmt.Fprintln(errOut, "outboxd: the command line's grammar is broken:", err)
 		return exitFailed

@@ -27,7 +27,8 @@ TWILIO_AUTH_TOKEN.
 Each of the three also answers GET /_sim/effects (what the world would have noticed), GET /_sim/requests, and
 POST /_sim/faults, which scripts faults. This times out one charge after Stripe has acted:
 
-  curl -d '{"provider":"stripe","route":"confirm","when":"after","do":"hang"}' http://127.0.0.1:8431/_sim/faults`
+  curl http://127.0.0.1:8431/_sim/faults \
+    -d '{"provider":"stripe","route":"confirm","when":"after","do":"hang"}'`
 }
 
 func (c simCmd) Run(p *program) error {

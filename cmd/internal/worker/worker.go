@@ -60,11 +60,15 @@ func Run(ctx context.Context, o Options) error {
 	defer s.end()
 
 	err := w.run()
-	if s.stop.Err() != nil && !w.serving && s.abort.Err() == nil {
+	switch {
+	case w.serving || s.stop.Err() == nil:
+		return err
+	case s.abort.Err() != nil:
+		return context.Cause(s.abort)
+	default:
 		o.Logger.Info("stopped before it began", "cause", context.Cause(s.stop))
 		return nil
 	}
-	return err
 }
 
 // worker is one run.

@@ -1,0 +1,78 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// answer is what /readyz says.
+func answer(r *readiness) (int, string) {
+	rec := httptest.NewRecorder()
+	r.ServeHTTP(rec, httptest.NewRequest("GET", "/readyz", nil))
+	return rec.Code, strings.TrimSpace(rec.Body.String())
+}
+
+func TestReadinessFollowsDatabaseSchemaClaimsAndStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var database, schema error
+		ctx, cancel := context.WithCancel(t.Context())
+		r := newReadiness()
+		expect := func(code int, body string) {
+			t.Helper()
+			if gotCode, gotBody := answer(r); gotCode != code || gotBody != body {
+				t.Errorf("got %d %s, want %d %s", gotCode, gotBody, code, body)
+			}
+		}
+		expect(503, `{"ready":false,"reasons":["MongoDB was not asked yet"]}`)
+
+		go r.run(ctx, func(context.Context) error { return database }, func(context.Context) error { return schema })
+		synctest.Wait()
+		expect(200, `{"ready":true}`)
+
+		database = errors.New("mongodb://user:pa55word@host is away")
+		<-time.After(readyEvery)
+		synctest.Wait()
+		expect(503, `{"ready":false,"reasons":["MongoDB has no primary that answers within 2s"]}`)
+
+		database, schema = nil, errors.New("the schema is newer than this outboxd")
+		<-time.After(readyEvery)
+		synctest.Wait()
+		expect(503, `{"ready":false,"reasons":["the schema is newer than this outboxd"]}`)
+
+		schema = nil
+		<-time.After(readyEvery)
+		synctest.Wait()
+		r.claimed("sms", errors.New("refused"))
+		r.claimed("email", nil)
+		expect(503, `{"ready":false,"reasons":["the last claim of kind sms failed"]}`)
+		r.claimed("sms", nil)
+		expect(200, `{"ready":true}`)
+
+		r.stop()
+		expect(503, `{"ready":false,"reasons":["the worker is stopping"]}`)
+		cancel()
+		synctest.Wait()
+	})
+}
+
+// A database that hangs must not leave an old answer standing.
+func TestReadinessBoundsItsQuestion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		r := newReadiness()
+		hang := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+		go r.run(ctx, hang, func(context.Context) error { return nil })
+		<-time.After(readyTimeout)
+		synctest.Wait()
+		if code, body := answer(r); code != 503 || !strings.Contains(body, "no primary") {
+			t.Errorf("got %d %s", code, body)
+		}
+		cancel()
+		synctest.Wait()
+	})
+}
