@@ -27,6 +27,9 @@ func TestWorkerCarriesOutEachKindOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.insertPastValidator(t, append(intent("sms", "malformed"), bson.E{Key: "colour", Value: "red"}))
+	unseen := intent("sms", "unseen") // by any claim
+	unseen[3].Value = "tomorrow"
+	w.insertPastValidator(t, unseen)
 
 	r := must(t, exitDone, w.env, "worker", "--until-empty", "--log-level", "debug")
 	if r.out != "Nothing remains.\n" {
@@ -42,7 +45,7 @@ func TestWorkerCarriesOutEachKindOnce(t *testing.T) {
 			t.Errorf("%s: %d done, %d effects, want %d", kind, done, effects[kind], each)
 		}
 	}
-	for id, want := range map[string]string{"declined": "permanent", "malformed": "invalid"} {
+	for id, want := range map[string]string{"declined": "permanent", "malformed": "invalid", "unseen": "invalid"} {
 		if got := text(w.get(t, id), "dead_reason"); got != want {
 			t.Errorf("%s is %q, want %q", id, got, want)
 		}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,10 +58,8 @@ func (r *reader) duration(s setting, least time.Duration) time.Duration {
 // oneOf returns a setting that must be one of a few words.
 func (r *reader) oneOf(s setting, words ...string) string {
 	value, where := r.text(s)
-	for _, w := range words {
-		if value == w {
-			return value
-		}
+	if slices.Contains(words, value) {
+		return value
 	}
 	if value != "" {
 		r.problems.add(where, "is %q, must be one of %s", value, strings.Join(words, ", "))

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"log/slog"
+	"math/rand/v2"
 	"time"
 
 	"github.com/outboxd/outboxd/dispatcher"
@@ -25,5 +26,32 @@ func watch(ctx context.Context, db *store.Store, d *dispatcher.Dispatcher, log *
 	})
 	if err != nil {
 		log.Warn("no change stream; intents are found by polling, up to a second later", "err", err)
+	}
+}
+
+// sweepEvery is how often it is looked for documents that no claim can see, with jitter, so that workers take turns.
+const sweepEvery = 3 * time.Minute
+
+// sweep makes dead letters of documents that no claim can see: at once, which it reports by closing first, and again and
+// again until ctx ends.
+func sweep(ctx context.Context, db *store.Store, log *slog.Logger, first chan<- struct{}) {
+	for {
+		n, err := db.Sweep(ctx)
+		switch {
+		case ctx.Err() != nil:
+		case err != nil:
+			log.Warn("sweeping up what no claim can see failed; it is tried again", "err", err)
+		case n > 0:
+			log.Warn("swept up documents that no claim can see; they are dead letters now", "count", n)
+		}
+		if first != nil {
+			close(first)
+			first = nil
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(sweepEvery*3/4 + rand.N(sweepEvery/2)):
+		}
 	}
 }

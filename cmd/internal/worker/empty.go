@@ -48,8 +48,9 @@ func (r Remainder) String() string {
 }
 
 // awaitEmpty stops the worker once nothing of its kinds is due, leased by anyone, or due soon. Lanes that are paused or held
-// are not waited for; gates and breakers are.
-func (w *worker) awaitEmpty(db *store.Store, d *dispatcher.Dispatcher) {
+// are not waited for; gates and breakers are, and the first sweep, which may find something to settle.
+func (w *worker) awaitEmpty(db *store.Store, d *dispatcher.Dispatcher, swept <-chan struct{}) {
+	<-swept
 	opens := make(map[string]time.Time) // when a lane that was shut is surely open again
 	for wait := emptyEvery; ; {
 		select {

@@ -164,8 +164,10 @@ func (w *worker) serve(db *store.Store, schema *migrations.Migrator, d *dispatch
 	until, end := context.WithCancel(context.WithoutCancel(w.stop))
 	beside.Go(func() { w.ready.run(until, db.Ready, schema.Check) })
 	beside.Go(func() { watch(w.stop, db, d, w.Logger) })
+	swept := make(chan struct{})
+	beside.Go(func() { sweep(w.stop, db, w.Logger, swept) })
 	if w.UntilEmpty {
-		beside.Go(func() { w.awaitEmpty(db, d) })
+		beside.Go(func() { w.awaitEmpty(db, d, swept) })
 	}
 
 	done := make(chan error, 1)
