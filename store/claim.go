@@ -21,6 +21,9 @@ func (s *Store) Claim(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.I
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	now, err := s.freshNow(ctx)
+	if err == nil {
+		err = s.adopt(ctx)
+	}
 	if err != nil {
 		return nil, failed(err, "%s", doing)
 	}
@@ -36,7 +39,8 @@ func (s *Store) Claim(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.I
 }
 
 // ClaimExpired takes up to order.Limit pending intents whose expires_at has passed, whenever they are due; order.Kind ""
-// takes those of every kind. The longest expired come first.
+// takes those of every kind. The longest expired come first. Those whose outcome is ambiguous are left to their lane: it
+// has to ask the provider about them, at the time that was set for that.
 func (s *Store) ClaimExpired(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.Intent, error) {
 	const doing = "claim expired intents"
 	ctx, cancel := s.bound(ctx)
@@ -55,6 +59,7 @@ func (s *Store) ClaimExpired(ctx context.Context, order outbox.ClaimOrder) ([]*o
 	}
 	return s.take(ctx, doing, ids, order, bson.D{
 		{Key: "status", Value: outbox.StatusPending},
+		{Key: "ambiguous_at", Value: nil},
 		{Key: "expires_at", Value: bson.D{{Key: "$type", Value: "date"}}},
 		{Key: "$expr", Value: bson.D{{Key: "$lte", Value: bson.A{"$expires_at", "$$NOW"}}}},
 	})
@@ -65,6 +70,7 @@ func (s *Store) expired(ctx context.Context, kind string, now time.Time, limit i
 		{Key: "expires_at", Value: bson.D{{Key: "$gte", Value: earliest}, {Key: "$lte", Value: bson.NewDateTimeFromTime(now)}}},
 		{Key: "due_at", Value: bson.D{{Key: "$exists", Value: true}}},
 		{Key: "status", Value: outbox.StatusPending},
+		{Key: "ambiguous_at", Value: nil},
 	}
 	if kind != "" {
 		filter = append(filter, bson.E{Key: "kind", Value: kind})
@@ -93,6 +99,7 @@ func (s *Store) take(ctx context.Context, doing string, ids []bson.RawValue, ord
 	if err != nil {
 		result, err = s.updateMany(ctx, filter, leasing(token, order), "_id")
 		if err != nil && ctx.Err() != nil {
+			s.orphans.add(ids, token, order.Lease)
 			return nil, failed(err, "%s: take the lease", doing)
 		}
 	} else if result.MatchedCount == 0 {
@@ -100,9 +107,11 @@ func (s *Store) take(ctx context.Context, doing string, ids []bson.RawValue, ord
 	}
 	intents, readErr := s.readBack(ctx, bson.D{among, {Key: "lease.token", Value: token}}, ids)
 	if readErr != nil {
+		s.orphans.add(ids, token, order.Lease)
 		return nil, failed(readErr, "%s: read what was claimed", doing)
 	}
 	if err != nil && len(intents) == 0 {
+		s.orphans.add(ids, token, order.Lease) // it may still come into effect
 		return nil, failed(err, "%s: take the lease", doing)
 	}
 	return intents, nil

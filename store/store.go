@@ -38,6 +38,7 @@ type Store struct {
 	operation time.Duration
 
 	clock    clock
+	orphans  orphans
 	validate atomic.Bool // the user may not bypass the validator, so writes go through it
 }
 

@@ -160,7 +160,7 @@ func (s *Store) ClaimExpired(ctx context.Context, order outbox.ClaimOrder) ([]*o
 	now := s.Now()
 	found := s.find(func(doc map[string]any) bool {
 		expires, ok := doc["expires_at"].(time.Time)
-		return ok && !expires.After(now) && doc["due_at"] != nil && doc["status"] == string(outbox.StatusPending) && (order.Kind == "" || doc["kind"] == order.Kind)
+		return ok && !expires.After(now) && doc["due_at"] != nil && doc["ambiguous_at"] == nil && doc["status"] == string(outbox.StatusPending) && (order.Kind == "" || doc["kind"] == order.Kind)
 	}, func(a, b map[string]any) int {
 		return a["expires_at"].(time.Time).Compare(b["expires_at"].(time.Time))
 	})
