@@ -95,13 +95,16 @@ func TestTransportEndsAnAnswerThatIsTooLarge(t *testing.T) {
 	if _, call, err := post(t.Context(), t, transport, server.URL); err != nil || !call.Whole() {
 		t.Errorf("an answer of the greatest size is not whole: %v", err)
 	}
-	server.Script(providertest.Reply{Status: 200, Body: strings.Repeat("x", providers.MaxAnswer+1)})
+	server.Script(providertest.Reply{Status: 200, Body: strings.Repeat("x", 8*providers.MaxAnswer)})
 	resp, call, err := post(t.Context(), t, transport, server.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.ReadAll(resp.Body); err == nil {
 		t.Error("the SDK sees no error")
+	}
+	if n := len(call.Body()); n != providers.MaxAnswer {
+		t.Errorf("%d bytes were kept", n)
 	}
 	if f := call.Unreadable(t.Context(), "test"); call.Whole() || f.Code != outbox.CodeBadAnswer || !strings.Contains(f.Message, "larger") {
 		t.Errorf("the call says %v", f)

@@ -62,10 +62,10 @@ func TestDeliverSendsTheWholeEMail(t *testing.T) {
 	var want any
 	if err := json.Unmarshal([]byte(`{
 		"from":{"email":"`+sender+`","name":"Shop"},"subject":"`+subject+`","reply_to":{"email":"help@private.example"},"categories":["orders"],
-		"personalizations":[{"to":[{"email":"`+recipient+`","name":"Reader"}],"cc":[{"email":"cc@private.example"}],"bcc":[{"email":"bcc@private.example"}]}],
+		"personalizations":[{"to":[{"email":"`+recipient+`","name":"Reader"}],"cc":[{"email":"cc@private.example"}],"bcc":[{"email":"bcc@private.example"}],
+			"custom_args":{"outbox_id":"mail-17","note":"`+metaValue+`"}}],
 		"content":[{"type":"text/plain","value":"`+content+`"},{"type":"text/html","value":"<p>`+content+`</p>"}],
-		"attachments":[{"content":"SGk=","filename":"a.txt","type":"text/plain","disposition":"inline","content_id":"a"}],
-		"custom_args":{"outbox_id":"mail-17","note":"`+metaValue+`"}}`), &want); err != nil {
+		"attachments":[{"content":"SGk=","filename":"a.txt","type":"text/plain","disposition":"inline","content_id":"a"}]}`), &want); err != nil {
 		t.Fatal(err)
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -120,12 +120,14 @@ func TestDeliverConcurrently(t *testing.T) {
 	seen := map[string]bool{}
 	for _, req := range server.Requests() {
 		var body struct {
-			Args map[string]string `json:"custom_args"`
+			Personalizations []struct {
+				Args map[string]string `json:"custom_args"`
+			}
 		}
 		if err := json.Unmarshal([]byte(req.Body), &body); err != nil {
 			t.Fatal(err)
 		}
-		seen[body.Args["outbox_id"]] = true
+		seen[body.Personalizations[0].Args["outbox_id"]] = true
 	}
 	if len(seen) != 16 {
 		t.Errorf("%d different e-mails were sent, want 16", len(seen))

@@ -20,7 +20,6 @@ func body(in *outbox.Intent, e *outbox.Email) ([]byte, error) {
 	m.Subject = e.Subject
 	m.TemplateID = e.TemplateID
 	m.Categories = e.Categories
-	m.CustomArgs = customArgs(in)
 	if e.ReplyTo != nil {
 		m.ReplyTo = mailbox(*e.ReplyTo)
 	}
@@ -43,6 +42,8 @@ func body(in *outbox.Intent, e *outbox.Email) ([]byte, error) {
 	for _, a := range e.BCC {
 		to.AddBCCs(mailbox(a))
 	}
+	// SendGrid's OpenAPI description knows them as an object only here, though its SDK writes one at the top as well.
+	to.CustomArgs = customArgs(in)
 	if len(e.TemplateData) > 0 {
 		to.DynamicTemplateData = plain(e.TemplateData).(map[string]any)
 	}

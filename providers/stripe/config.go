@@ -46,9 +46,9 @@ func New(cfg Config) (*Provider, error) {
 	// the bodies of errors.
 	backend := stripe.GetBackendWithConfig(stripe.APIBackend, &stripe.BackendConfig{
 		HTTPClient:        cfg.Transport.Client(),
-		URL:               stripe.String(base),
+		URL:               new(base),
 		MaxNetworkRetries: stripe.Int64(0),
-		EnableTelemetry:   stripe.Bool(false),
+		EnableTelemetry:   new(false),
 		LeveledLogger:     &stripe.LeveledLogger{Level: stripe.LevelNull},
 	})
 	return &Provider{

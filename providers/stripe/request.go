@@ -35,10 +35,10 @@ func params(ctx context.Context, c *outbox.Charge, key string) stripe.Params {
 func createParams(ctx context.Context, in *outbox.Intent, c *outbox.Charge, key string) *stripe.PaymentIntentParams {
 	p := &stripe.PaymentIntentParams{
 		Params:                    params(ctx, c, key),
-		Amount:                    stripe.Int64(c.Amount),
-		Currency:                  stripe.String(c.Currency),
-		Customer:                  stripe.String(c.Customer),
-		PaymentMethod:             stripe.String(c.PaymentMethod),
+		Amount:                    new(c.Amount),
+		Currency:                  new(c.Currency),
+		Customer:                  new(c.Customer),
+		PaymentMethod:             new(c.PaymentMethod),
 		Description:               optional(c.Description),
 		ReceiptEmail:              optional(c.ReceiptEmail),
 		StatementDescriptorSuffix: optional(c.StatementDescriptorSuffix),
@@ -52,9 +52,9 @@ func createParams(ctx context.Context, in *outbox.Intent, c *outbox.Charge, key 
 func confirmParams(ctx context.Context, c *outbox.Charge, key string) *stripe.PaymentIntentConfirmParams {
 	return &stripe.PaymentIntentConfirmParams{
 		Params:                params(ctx, c, key),
-		PaymentMethod:         stripe.String(c.PaymentMethod),
-		OffSession:            stripe.Bool(true),
-		ErrorOnRequiresAction: stripe.Bool(true),
+		PaymentMethod:         new(c.PaymentMethod),
+		OffSession:            new(true),
+		ErrorOnRequiresAction: new(true),
 	}
 }
 
