@@ -27,6 +27,7 @@ type cli struct {
 	Worker  workerCmd  `cmd:"" help:"Carry out intents until a signal."`
 	Migrate migrateCmd `cmd:"" help:"Bring the database's schema to this version."`
 	Dead    deadCmd    `cmd:"" help:"Look at dead letters."`
+	Lane    laneCmd    `cmd:"" help:"Look at lanes; pause and resume them."`
 	Stats   statsCmd   `cmd:"" help:"Count intents by kind and status."`
 	Schema  schemaCmd  `cmd:"" help:"Print the intent contract as JSON Schema."`
 	Sim     simCmd     `cmd:"" help:"Simulate the three providers on this machine."`

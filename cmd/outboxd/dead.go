@@ -18,8 +18,9 @@ import (
 )
 
 type deadCmd struct {
-	List deadListCmd `cmd:"" help:"List dead letters, the newest first."`
-	Show deadShowCmd `cmd:"" help:"Show one intent with everything in it."`
+	List   deadListCmd   `cmd:"" help:"List dead letters, the newest first."`
+	Show   deadShowCmd   `cmd:"" help:"Show one intent with everything in it."`
+	Export deadExportCmd `cmd:"" help:"Write dead letters whole, as mongoimport takes them."`
 }
 
 func (deadCmd) Help() string {
@@ -88,19 +89,26 @@ type deadListCmd struct {
 }
 
 func (c deadListCmd) Run(p *program) error {
-	_, err := c.filter(p.source, time.Time{})
-	if _, mongoErr := config.LoadMongo(p.source); err != nil || mongoErr != nil {
-		return config.Join(mongoErr, err)
-	}
-	return p.withStore(func(ctx context.Context, s *store.Store) error {
-		filter, err := c.filter(p.source, s.Now())
-		if err != nil {
-			return err
-		}
+	return c.run(p, func(ctx context.Context, s *store.Store, filter store.Filter) error {
 		if c.JSON {
 			return c.lines(ctx, p, s, filter)
 		}
 		return c.table(ctx, p, s, filter)
+	})
+}
+
+// run runs a command on the dead letters that the flags choose.
+func (f deadFilter) run(p *program, do func(context.Context, *store.Store, store.Filter) error) error {
+	_, err := f.filter(p.source, time.Time{}) // before anything is connected, so that all problems are told
+	if _, mongoErr := config.LoadMongo(p.source); err != nil || mongoErr != nil {
+		return config.Join(mongoErr, err)
+	}
+	return p.withStore(func(ctx context.Context, s *store.Store) error {
+		filter, err := f.filter(p.source, s.Now())
+		if err != nil {
+			return err
+		}
+		return do(ctx, s, filter)
 	})
 }
 
@@ -162,6 +170,30 @@ func (c deadListCmd) table(ctx context.Context, p *program, s *store.Store, filt
 		return err
 	}
 	return nil
+}
+
+type deadExportCmd struct {
+	mongoFlags
+	deadFilter
+	JSON bool `help:"As without it: one document a line."`
+}
+
+func (deadExportCmd) Help() string {
+	return `Writes one document a line, as relaxed Extended JSON, with everything in it: payloads hold your customers' data.`
+}
+
+func (c deadExportCmd) Run(p *program) error {
+	return c.run(p, func(ctx context.Context, s *store.Store, filter store.Filter) error {
+		for doc, err := range s.Dead(ctx, filter) {
+			if err != nil {
+				return err
+			}
+			if err := p.json(doc); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 type deadShowCmd struct {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"maps"
 	"slices"
 	"strings"
@@ -66,6 +67,16 @@ func TestDeadLetters(t *testing.T) {
 		if n := strings.Count(must(t, exitDone, w.env, append([]string{"dead", "list", "--json"}, strings.Fields(c.filter)...)...).out, "\n"); n != c.want {
 			t.Errorf("dead list %s: %d, want %d", c.filter, n, c.want)
 		}
+	}
+
+	exported := must(t, exitDone, w.env, "dead", "export", "--kind", "charge").out
+	var whole bson.D
+	if err := bson.UnmarshalExtJSON([]byte(exported), false, &whole); err != nil {
+		t.Fatalf("dead export: %v\n%s", err, exported)
+	}
+	again, err := bson.Marshal(whole)
+	if err != nil || !bytes.Equal(again, w.get(t, oid)) {
+		t.Errorf("what was exported is another document: %s, %v", exported, err)
 	}
 
 	for _, id := range []string{oid.Hex(), "30313233-3435-3637-3839-616263646566", "alive"} {

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store"
+)
+
+func TestLanes(t *testing.T) {
+	w := newWorld(t)
+	db := store.New(w.db, "", store.Options{})
+	for _, err := range []error{
+		db.CloseGate(t.Context(), "email", time.Hour), db.ShowRate(t.Context(), "email", "5/s"), db.Hold(t.Context(), "charge", outbox.CodeUnauthorized),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"a", "b"} {
+		if _, err := db.Heartbeat(t.Context(), outbox.Worker{Name: name, Kinds: []string{"email"}, InFlight: map[string]int{"email": 3}, Started: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	env := append(slices.Clone(w.env), "USER=ada")
+	if r := must(t, exitDone, env, "lane", "pause", "sms", "--why", "a carrier's outage "+strings.Repeat("x", 200)); !strings.Contains(r.out, "Lane sms is paused") {
+		t.Errorf("pause: %s", r.out)
+	}
+	checkHuman(t, must(t, exitDone, env, "lane", "list").out)
+
+	docs := objects(t, must(t, exitDone, env, "lane", "list", "--json").out)
+	if len(docs) != 3 {
+		t.Fatalf("%d lanes, want 3", len(docs))
+	}
+	charge, email, sms := docs[0], docs[1], docs[2]
+	if got, want := slices.Sorted(maps.Keys(charge)), []string{"in_flight", "kind", "rate", "state", "until", "why", "workers"}; !slices.Equal(got, want) {
+		t.Errorf("the fields are %v, want %v", got, want)
+	}
+	if charge["state"] != "held" || charge["why"] != "unauthorized" || charge["rate"] != nil || charge["until"] != nil || charge["workers"] != 0.0 {
+		t.Errorf("charge: %v", charge)
+	}
+	if until, _ := email["until"].(map[string]any); email["state"] != "gated" || until["$date"] == nil || email["rate"] != "5/s" || email["workers"] != 2.0 || email["in_flight"] != 6.0 {
+		t.Errorf("email: %v", email)
+	}
+	if why, _ := sms["why"].(string); sms["state"] != "paused" || !strings.HasPrefix(why, "a carrier's outage") || !strings.Contains(why, "(ada@") {
+		t.Errorf("sms: %v", sms)
+	}
+
+	for _, kind := range []string{"sms", "charge"} {
+		must(t, exitDone, env, "lane", "resume", kind)
+	}
+	for _, doc := range objects(t, must(t, exitDone, env, "lane", "list", "--json").out) {
+		if doc["kind"] != "email" && doc["state"] != "open" {
+			t.Errorf("after resume: %v", doc)
+		}
+	}
+	for _, args := range []string{"lane pause fax --why x", "lane resume fax", "lane pause sms"} {
+		must(t, exitWrongUse, env, strings.Fields(args)...)
+	}
+}
+
+// A pause reaches a worker that runs, and its end as well.
+func TestAPauseReachesTheWorker(t *testing.T) {
+	w := newWorld(t)
+	r := start(t, w.env)
+	must(t, exitDone, w.env, "lane", "pause", "sms", "--why", "maintenance")
+	r.log.await(t, "lane paused or resumed", 1)
+	w.insert(t, intent("sms", "waits"), intent("email", "runs"))
+	r.log.await(t, "settled", 1)
+	if got := text(w.get(t, "waits"), "status"); got != "pending" {
+		t.Errorf("an intent of the paused lane is %s", got)
+	}
+	must(t, exitDone, w.env, "lane", "resume", "sms")
+	r.log.await(t, "settled", 2)
+	if got := text(w.get(t, "waits"), "status"); got != "done" {
+		t.Errorf("after resume the intent is %s", got)
+	}
+}
