@@ -250,12 +250,14 @@ func TestDeliverKeysOfIDsThatNoHeaderCarries(t *testing.T) {
 
 func TestDeliverDoesNotBeginAConfirmationThatItCannotWaitFor(t *testing.T) {
 	r := newRig(t)
-	r.Script(unconfirmed)
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	r.Script(unconfirmed, succeeded)
+	const whole = 800 * time.Millisecond
+	ctx, cancel := context.WithTimeout(t.Context(), whole)
 	defer cancel()
+	deadline, _ := ctx.Deadline()
 	_, err := r.Deliver(ctx, newIntent(nil), func(ctx context.Context, _ outbox.Progress) error {
-		<-ctx.Done() // the database took all of the time
-		return nil
+		<-time.After(time.Until(deadline) - whole/(2*confirmShare)) // the database took nearly all of the time
+		return ctx.Err()
 	})
 	f, _ := errors.AsType[*outbox.Failure](err)
 	if f == nil || f.Class != outbox.Transient || f.Code != outbox.CodeNotSent {
