@@ -98,7 +98,7 @@ func (l *lane) run(stop, abort context.Context) {
 
 // reserve returns how many intents may be claimed now; if none, how long to wait at most unless woken.
 func (l *lane) reserve(now time.Time) (n int, wait time.Duration) {
-	state := l.breaker.State() // not under our lock: it may call breakerChanged
+	state, calls := l.breaker.State(), l.breaker.Counts() // not under our lock: it may call breakerChanged
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n = l.Concurrency - l.inFlight
@@ -119,6 +119,9 @@ func (l *lane) reserve(now time.Time) (n int, wait time.Duration) {
 		return 0, max(time.Millisecond, l.openUntil.Sub(now))
 	case state == gobreaker.StateHalfOpen || now.Before(l.brokenFor):
 		n = min(n, l.Breaker.Probes-l.inFlight)
+		if state == gobreaker.StateHalfOpen { // it counts probes that have succeeded as well, until the last one has ended
+			n = min(n, l.Breaker.Probes-int(calls.Requests-calls.TotalExclusions))
+		}
 		if n <= 0 {
 			l.hungry = true
 			return 0, poll

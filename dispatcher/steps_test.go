@@ -1,0 +1,78 @@
+package dispatcher_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/outboxd/outboxd/dispatcher"
+	"github.com/outboxd/outboxd/outbox"
+)
+
+// stepwise is a provider that saves progress before the step that counts.
+type stepwise struct {
+	provider
+	first time.Duration // how long the step before takes
+}
+
+func (s *stepwise) Deliver(ctx context.Context, in *outbox.Intent, save func(context.Context, outbox.Progress) error) (outbox.Receipt, error) {
+	<-time.After(s.first)
+	if err := save(ctx, outbox.Progress{"step": int64(1)}); err != nil {
+		return outbox.Receipt{}, err
+	}
+	return s.provider.Deliver(ctx, in, save)
+}
+
+func TestAnIntentThatExpiresBetweenStepsIsNotSent(t *testing.T) {
+	for name, tt := range map[string]struct {
+		first  time.Duration
+		status string
+		calls  int
+	}{
+		"before":  {time.Second, "dead", 0},
+		"in time": {100 * time.Millisecond, "done", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				box, p := newBox(), &stepwise{first: tt.first}
+				id := box.insert(t, "sms", map[string]any{"expires_at": time.Now().Add(500 * time.Millisecond)})
+				r := start(t, dispatcher.Config{Store: box, Lanes: []dispatcher.Lane{laneOf("sms", p)}})
+				<-time.After(5 * time.Second)
+				r.end(t)
+				if doc := box.get(t, id); doc["status"] != tt.status || len(p.made()) != tt.calls {
+					t.Errorf("%d calls, want %d: %v", len(p.made()), tt.calls, doc)
+				}
+			})
+		})
+	}
+}
+
+// A half-open breaker counts a probe that succeeded until its last probe has ended.
+func TestAHalfOpenLaneWaitsForItsLastProbe(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		box := newBox()
+		p := &provider{deliver: func(ctx context.Context, in *outbox.Intent, n int) error {
+			switch {
+			case n <= 5:
+				return &outbox.Failure{Class: outbox.Transient, Code: outbox.CodeNotSent}
+			case n == 6:
+				return takes(100*time.Millisecond)(ctx, in, n)
+			default:
+				return takes(8*time.Second)(ctx, in, n)
+			}
+		}}
+		for range 5 {
+			box.insert(t, "sms", nil)
+		}
+		r := start(t, dispatcher.Config{Store: box, Lanes: []dispatcher.Lane{laneOf("sms", p)}})
+		<-time.After(31 * time.Second) // the breaker opened at once, and has let two probes through since
+		before := box.claims.Load()
+		<-time.After(5 * time.Second)
+		if n := box.claims.Load() - before; n > 10 {
+			t.Errorf("%d claims in five seconds in which the breaker lets nothing through", n)
+		}
+		<-time.After(time.Minute)
+		r.end(t)
+		box.want(t, "done", 5)
+	})
+}
