@@ -93,7 +93,7 @@ func (l *lane) call(abort context.Context, in *outbox.Intent, action outbox.Acti
 		}
 		v.Event = outbox.Found
 	} else {
-		receipt, err = l.Provider.Deliver(ctx, in, func(ctx context.Context, p outbox.Progress) error { return l.store.SaveProgress(ctx, in, p) })
+		receipt, err = l.Provider.Deliver(ctx, in, l.saving(in))
 		v.Event = outbox.Delivered
 	}
 	if err == nil {
@@ -105,6 +105,20 @@ func (l *lane) call(abort context.Context, in *outbox.Intent, action outbox.Acti
 		failure = &outbox.Failure{Class: outbox.Ambiguous, Code: outbox.CodeUnclassified, Message: "the provider returned an error without a class", Cause: err}
 	}
 	return outbox.Verdict{Event: failed, Failure: failure}, health(failure)
+}
+
+// saving returns what a delivery calls between two steps. The intent may have expired since it was claimed, and then the
+// next step must not be begun.
+func (l *lane) saving(in *outbox.Intent) func(context.Context, outbox.Progress) error {
+	return func(ctx context.Context, p outbox.Progress) error {
+		if err := l.store.SaveProgress(ctx, in, p); err != nil {
+			return err
+		}
+		if in.Expired(l.store.Now()) {
+			return &outbox.Failure{Class: outbox.Expired, Code: outbox.CodeExpired, Message: "expires_at passed between two steps, before the one that counts"}
+		}
+		return nil
+	}
 }
 
 // heed draws the lane's own conclusions from a decision: gate and hold.

@@ -31,7 +31,8 @@ type Store interface {
 // Provider carries out the effects of one kind. It is used by many goroutines at once.
 type Provider interface {
 	// Deliver attempts the effect once, within the context's deadline. Its error is always an *outbox.Failure. save
-	// stores progress; if it fails, the effect must not be begun.
+	// stores progress; if it fails, the effect must not be begun. If its error is an *outbox.Failure, for the intent has
+	// expired meanwhile, that is Deliver's error as well.
 	Deliver(ctx context.Context, in *outbox.Intent, save func(context.Context, outbox.Progress) error) (outbox.Receipt, error)
 	// LookUp asks whether an earlier attempt had its effect. Its error is always an *outbox.Failure: of class permanent
 	// if the provider's answer was a final no, else it could not tell.

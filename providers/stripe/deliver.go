@@ -2,6 +2,7 @@ package stripe
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	stripe "github.com/stripe/stripe-go/v76"
@@ -124,7 +125,12 @@ func notACharge() *outbox.Failure {
 	return &outbox.Failure{Class: outbox.Permanent, Code: outbox.CodeRejected, Provider: Name, Message: "the intent's payload is not a charge"}
 }
 
+// notSaved is the failure of a delivery that may not go on to its confirmation: progress could not be stored, or whoever
+// stored it says why not.
 func notSaved(err error) *outbox.Failure {
+	if f, ok := errors.AsType[*outbox.Failure](err); ok {
+		return f
+	}
 	return &outbox.Failure{
 		Class: outbox.Transient, Code: outbox.CodeProgressNotSaved, Provider: Name, Cause: err,
 		Message: "the PaymentIntent's id could not be stored, so it was not confirmed",
