@@ -1,0 +1,97 @@
+package schedules
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/outboxd/outboxd/outbox"
+)
+
+// story is what happened in a schedule, kept cheaply and told only if the schedule fails.
+type story struct {
+	began time.Time
+
+	mu    sync.Mutex
+	lines []line
+}
+
+type line struct {
+	at   time.Duration
+	who  string
+	what string
+	more []string
+	err  error
+}
+
+func (s *story) add(who, what string, err error, more ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lines = append(s.lines, line{time.Since(s.began), who, what, more, err})
+}
+
+func (s *story) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var b strings.Builder
+	for _, l := range s.lines {
+		fmt.Fprintf(&b, "  %12v %-6s %s %s", l.at.Round(time.Microsecond), l.who, l.what, strings.Join(l.more, " "))
+		if l.err != nil {
+			fmt.Fprintf(&b, " -> %v", l.err)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// String tells the plan.
+func (p plan) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "latency %v, logs after %v, providers' clocks ahead by %v\n", p.latency, p.logsDelay, p.skew)
+	for _, l := range p.lanes {
+		fmt.Fprintf(&b, "lane %s: timeout %v lease %v slots %d rate %v %+v\n", l.Kind, l.Timeout, l.Lease, l.Concurrency, l.Rate, l.Policy)
+	}
+	for _, w := range p.all() {
+		fmt.Fprintf(&b, "intent %s: %s, due %v, expires %v, on_ambiguous %s, attempts %d, refused %v, payload %v\n",
+			w.id, w.kind, w.due, w.expires, w.policy, w.attempts, w.refused, w.doc["payload"])
+	}
+	for _, f := range p.faults {
+		fmt.Fprintf(&b, "fault %s %s of %q: %s %s %d saved %v headers %v delay %v, from the %dth, %d times\n",
+			f.Provider, f.Route, f.Match.OutboxID, f.When, f.Do, f.Status, f.Saved, f.Headers, f.Delay, max(1, f.Match.Nth), f.Match.Times)
+	}
+	for n, slot := range p.slots {
+		for m, l := range slot {
+			fmt.Fprintf(&b, "machine %s: after %v, refused dials %v, incidents %+v\n", machineName(n, m), l.pause, l.refused, l.incidents)
+		}
+	}
+	return b.String()
+}
+
+// describe tells a settlement without a payload.
+func describe(s outbox.Settlement) string {
+	d := s.Decision
+	text := s.Intent.ID.String() + ":" + string(d.Status)
+	for _, more := range []string{string(d.Reason), string(d.Outcome)} {
+		if more != "" {
+			text += "/" + more
+		}
+	}
+	if d.Failure != nil {
+		text += "/" + d.Failure.Code
+	}
+	return text + fmt.Sprintf(" attempts %d in %v", d.Attempts, d.Delay)
+}
+
+func ids(intents []*outbox.Intent) []string {
+	var list []string
+	for _, in := range intents {
+		id := in.ID.String()
+		if in.Lease.Reclaimed {
+			id += "(reclaimed)"
+		}
+		list = append(list, id)
+	}
+	return slices.Clip(list)
+}
