@@ -29,6 +29,7 @@ type cli struct {
 	Dead    deadCmd    `cmd:"" help:"Look at dead letters."`
 	Lane    laneCmd    `cmd:"" help:"Look at lanes; pause and resume them."`
 	Stats   statsCmd   `cmd:"" help:"Count intents by kind and status."`
+	Doctor  doctorCmd  `cmd:"" help:"Check everything that a deployment needs."`
 	Schema  schemaCmd  `cmd:"" help:"Print the intent contract as JSON Schema."`
 	Sim     simCmd     `cmd:"" help:"Simulate the three providers on this machine."`
 	Demo    demoCmd    `cmd:"" help:"Show the whole story on this machine, in one command."`

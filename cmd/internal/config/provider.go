@@ -38,6 +38,13 @@ const (
 	VariableTwilioToken = "TWILIO_AUTH_TOKEN"
 )
 
+// LoadProviders reads the credentials alone.
+func LoadProviders(src Source) (Providers, error) {
+	r := &reader{Source: src}
+	p := r.providers()
+	return p, r.problems.orNil()
+}
+
 func (r *reader) providers() Providers {
 	var p Providers
 	stripeURL := r.baseURL("STRIPE_API_URL")

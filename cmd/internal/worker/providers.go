@@ -20,7 +20,7 @@ func lanes(configured []config.Lane, p config.Providers, transport *providers.Tr
 	for _, l := range configured {
 		lane := l.Lane
 		var err error
-		if lane.Provider, err = provider(l.Kind, p, transport); err != nil {
+		if lane.Provider, err = Provider(l.Kind, p, transport); err != nil {
 			errs = append(errs, err)
 		}
 		list = append(list, lane)
@@ -28,7 +28,8 @@ func lanes(configured []config.Lane, p config.Providers, transport *providers.Tr
 	return list, errors.Join(errs...)
 }
 
-func provider(kind string, p config.Providers, transport *providers.Transport) (dispatcher.Provider, error) {
+// Provider returns what carries out a kind, whose credentials must be there.
+func Provider(kind string, p config.Providers, transport *providers.Transport) (dispatcher.Provider, error) {
 	switch kind {
 	case outbox.KindCharge:
 		return stripe.New(stripe.Config{APIKey: p.Stripe.Key, URL: p.Stripe.URL, Transport: transport})

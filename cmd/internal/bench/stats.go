@@ -1,0 +1,29 @@
+package bench
+
+import (
+	"math"
+	"slices"
+	"time"
+)
+
+// spread summarises a figure's rounds; there is at least one.
+func spread(values []float64) Spread {
+	sorted := slices.Sorted(slices.Values(values))
+	n := len(sorted)
+	return Spread{Median: (sorted[(n-1)/2] + sorted[n/2]) / 2, Min: sorted[0], Max: sorted[n-1]}
+}
+
+// percentiles summarises durations.
+func percentiles(list []time.Duration) Percentiles {
+	sorted := slices.Sorted(slices.Values(list))
+	return Percentiles{N: len(sorted), P50: at(sorted, .5), P95: at(sorted, .95), P99: at(sorted, .99), Max: at(sorted, 1)}
+}
+
+// at returns the value in milliseconds below which the given share of a sorted list lies; 0 of an empty one.
+func at(sorted []time.Duration, share float64) float64 {
+	if len(sorted) == 0 {
+		return 0
+	}
+	i := int(math.Ceil(share*float64(len(sorted)))) - 1
+	return float64(sorted[max(0, i)]) / float64(time.Millisecond)
+}

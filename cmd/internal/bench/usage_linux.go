@@ -1,0 +1,61 @@
+package bench
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// used returns what this process took so far.
+func used() usage {
+	u := usage{Resident: statusField("/proc/self/status", "VmRSS"), ResidentMost: statusField("/proc/self/status", "VmHWM")}
+	var r syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &r) == nil {
+		u.CPU = time.Duration(r.Utime.Nano() + r.Stime.Nano())
+	}
+	return u
+}
+
+// statusField reads a field of kilobytes in one of the kernel's files, in bytes; 0 if it is not there.
+func statusField(path, name string) int64 {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return 0
+	}
+	for l := range strings.Lines(string(data)) {
+		if rest, ok := strings.CutPrefix(l, name+":"); ok {
+			n, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
+			return n << 10
+		}
+	}
+	return 0
+}
+
+func memory() int64 { return statusField("/proc/meminfo", "MemTotal") }
+
+// loadAverage returns how many processes wanted the processor over the last minute.
+func loadAverage() float64 {
+	data, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0
+	}
+	first, _, _ := strings.Cut(string(data), " ")
+	n, _ := strconv.ParseFloat(first, 64)
+	return n
+}
+
+// processor names the processor's model.
+func processor() string {
+	data, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return ""
+	}
+	for l := range strings.Lines(string(data)) {
+		if name, value, ok := strings.Cut(l, ":"); ok && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}

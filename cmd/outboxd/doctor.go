@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/outboxd/outboxd/cmd/internal/config"
+	"github.com/outboxd/outboxd/cmd/internal/doctor"
+	"github.com/outboxd/outboxd/cmd/internal/term"
+	"github.com/outboxd/outboxd/migrations"
+	"github.com/outboxd/outboxd/store"
+)
+
+type doctorCmd struct {
+	mongoFlags
+	Credentials bool `help:"Also make one harmless authenticated call to each provider."`
+	JSON        bool `help:"One JSON object for each check: {check, ok, detail, remedy}."`
+}
+
+func (doctorCmd) Help() string {
+	return `Looks at the server, the schema, privileges, clocks, lanes, and at what waits for nobody, and says what to do where something is
+not well; the exit code is 1 then. It changes nothing. Run it with the user, and the environment, of a worker.`
+}
+
+func (c doctorCmd) Run(p *program) error {
+	m, err := config.LoadMongo(p.source)
+	keys, keysErr := config.LoadProviders(p.source)
+	if err := config.Join(err, keysErr); err != nil {
+		return err
+	}
+	return p.withStore(func(ctx context.Context, s *store.Store) error {
+		style := term.NewStyle(p.out, p.env)
+		well, err := doctor.Examine(ctx, doctor.Patient{
+			Store: s, Schema: migrations.New(s.Database(), m.Collection), Collection: m.Collection, Providers: keys, Credentials: c.Credentials,
+		}, func(f doctor.Finding) error {
+			if c.JSON {
+				return p.json(findingDoc(f))
+			}
+			_, err := fmt.Fprintln(p.out, findingText(f, style))
+			return err
+		})
+		if err == nil && !well {
+			return &exitError{code: exitFailed}
+		}
+		return err
+	})
+}
+
+func findingDoc(f doctor.Finding) bson.D {
+	doc := bson.D{{Key: "check", Value: f.Check}, {Key: "ok", Value: f.OK}, {Key: "detail", Value: f.Detail}, {Key: "remedy", Value: nil}}
+	if f.Remedy != "" {
+		doc[3].Value = f.Remedy
+	}
+	return doc
+}
+
+// findingText writes a finding: a line if all is well, else the remedy below it.
+func findingText(f doctor.Finding, style term.Style) string {
+	const indent = "      "
+	verdict, mark := "ok  ", style.Green
+	if !f.OK {
+		verdict, mark = "FAIL", style.Red
+	}
+	text := strings.TrimPrefix(term.Wrap(f.Check+": "+f.Detail, indent), indent)
+	text = mark(verdict) + "  " + text
+	if f.Remedy != "" {
+		text += "\n" + term.Wrap("-> "+f.Remedy, indent)
+	}
+	return text
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/outboxd/outboxd/store"
+)
+
+// findings runs the doctor and returns its findings by check.
+func findings(t *testing.T, code int, env []string, args ...string) map[string]map[string]any {
+	t.Helper()
+	r := must(t, code, env, append([]string{"doctor", "--json"}, args...)...)
+	byCheck := make(map[string]map[string]any)
+	for _, doc := range objects(t, r.out) {
+		byCheck[doc["check"].(string)] = doc
+	}
+	return byCheck
+}
+
+func TestDoctorFindsAHealthyDeploymentWell(t *testing.T) {
+	w := newWorld(t)
+	found := findings(t, exitDone, w.env, "--credentials")
+	if len(found) != 13 {
+		t.Errorf("%d checks, want 13", len(found))
+	}
+	for name, f := range found {
+		if f["ok"] != true || f["remedy"] != nil || f["detail"] == "" {
+			t.Errorf("%s: %v", name, f)
+		}
+	}
+	checkHuman(t, must(t, exitDone, w.env, "doctor").out)
+	if n := w.count(t, bson.D{}); n != 0 {
+		t.Errorf("the doctor left %d intents", n)
+	}
+}
+
+func TestDoctorFindsWhatIsWrong(t *testing.T) {
+	w := newWorld(t)
+	db := store.New(w.db, "", store.Options{})
+	if err := db.Hold(t.Context(), "charge", "unauthorized"); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Pause(t.Context(), "email", "maintenance", "ada"); err != nil {
+		t.Fatal(err)
+	}
+	w.insert(t, intent("sms", "unserved"))
+	lost := intent("sms", "lost", bson.E{Key: "attempts", Value: 1})
+	lost[2].Value, lost[3].Value = "leased", time.Now().Add(-time.Hour)
+	w.insertPastValidator(t, lost)
+	unseen := intent("sms", "unseen")
+	unseen[3].Value = "tomorrow"
+	w.insertPastValidator(t, unseen)
+	if err := w.outbox().Indexes().DropOne(t.Context(), "dedup"); err != nil {
+		t.Fatal(err)
+	}
+	env := append(w.env[:len(w.env):len(w.env)], "TWILIO_API_URL=http://127.0.0.1:1", "SENDGRID_API_KEY=")
+
+	found := findings(t, exitFailed, env, "--credentials")
+	for name, want := range map[string]string{
+		"schema":               "run `outboxd migrate`",
+		"lanes":                "correct the credentials of charge and restart its workers; `outboxd lane resume email` when the reason is gone",
+		"served kinds":         "start a worker with credentials for it, or correct the producer's kind",
+		"leases":               "start a worker for their kinds; it asks the provider before it sends again",
+		"malformed intents":    "start a worker, which makes dead letters of them",
+		"credentials of sms":   "correct the key or the URL in the environment",
+		"credentials of email": "set SENDGRID_API_KEY, or do without email",
+	} {
+		if f := found[name]; f["ok"] != false || f["remedy"] != want {
+			t.Errorf("%s: %v, want the remedy %q", name, f, want)
+		}
+	}
+	for _, name := range []string{"server", "write concern", "privileges", "change stream", "clock", "credentials of charge"} {
+		if f := found[name]; f["ok"] != true {
+			t.Errorf("%s: %v", name, f)
+		}
+	}
+	r := must(t, exitFailed, env, "doctor")
+	checkHuman(t, r.out)
+	if !strings.Contains(r.out, "FAIL  schema: ") || !strings.Contains(r.out, "-> run `outboxd migrate`") || r.err != "" {
+		t.Errorf("doctor:\n%s%s", r.out, r.err)
+	}
+}
+
+func TestDoctorOnAnUnmigratedDatabase(t *testing.T) {
+	w := emptyWorld(t)
+	found := findings(t, exitFailed, w.env)
+	if f := found["schema"]; f["ok"] != false || f["remedy"] != "run `outboxd migrate`" {
+		t.Errorf("schema: %v", f)
+	}
+	if names, err := w.db.ListCollectionNames(t.Context(), bson.D{}); err != nil || len(names) > 0 {
+		t.Errorf("the doctor made collections: %v, %v", names, err)
+	}
+}
