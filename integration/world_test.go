@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -87,8 +88,8 @@ func (w *world) smuggle(docs ...any) {
 // intent is one as the database has it, as far as tests look at it.
 type intent struct {
 	ID          any       `bson:"_id"`
-	Kind        string    `bson:"kind"`
-	Status      string    `bson:"status"`
+	Kind        any       `bson:"kind"`
+	Status      any       `bson:"status"`
 	Attempts    int       `bson:"attempts"`
 	DeadReason  string    `bson:"dead_reason"`
 	AmbiguousAt time.Time `bson:"ambiguous_at"`
@@ -103,7 +104,7 @@ type intent struct {
 // outcome says in a few words how an intent stands.
 func (in intent) outcome() string {
 	if in.Status != "dead" {
-		return in.Status
+		return fmt.Sprint(in.Status)
 	}
 	return "dead/" + in.DeadReason
 }

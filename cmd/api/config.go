@@ -6,14 +6,12 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"os"
 	"runtime/debug"
 	"time"
 
-	"golang.org/x/term"
-
 	"github.com/outboxd/outboxd/cmd/api/payments"
 	"github.com/outboxd/outboxd/cmd/internal/config"
+	"github.com/outboxd/outboxd/cmd/internal/term"
 )
 
 // flags are the grammar of the command line. Where they mean the same, names and variables are outboxd's.
@@ -91,10 +89,15 @@ func load(src config.Source) (settings, error) {
 	return s, config.Join(mongoErr, loggingErr, own)
 }
 
+// logger returns the logger for w: text for a person, else JSON.
 func logger(l config.Logging, w io.Writer) *slog.Logger {
-	opts := &slog.HandlerOptions{Level: l.Level}
-	f, isFile := w.(*os.File)
-	if l.Format == config.LogText || l.Format == "" && isFile && term.IsTerminal(int(f.Fd())) {
+	opts := &slog.HandlerOptions{Level: l.Level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Value.Kind() == slog.KindDuration { // JSON would have a number of nanoseconds
+			return slog.String(a.Key, a.Value.Duration().Round(time.Microsecond).String())
+		}
+		return a
+	}}
+	if l.Format == config.LogText || l.Format == "" && term.IsTerminal(w) {
 		return slog.New(slog.NewTextHandler(w, opts))
 	}
 	return slog.New(slog.NewJSONHandler(w, opts))
