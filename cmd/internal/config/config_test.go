@@ -253,7 +253,7 @@ func TestTheExampleFileIsTheDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	example, err := config.LoadWorker(source([]string{"config=../../outboxd/testdata/outboxd.example.yaml"}, everything))
+	example, err := config.LoadWorker(source([]string{"config=../../../outboxd.example.yaml"}, everything))
 	if err != nil {
 		t.Fatal(err)
 	}
