@@ -126,7 +126,8 @@ const maxRoundTrips = 2
 func TestLoad(t *testing.T) {
 	l := runLoad(t, loadSize(t, 200))
 	t.Log(l)
-	if trips := l.roundTrips(); trips > maxRoundTrips && !strings.Contains(mongotest.Server(t).How, "names") {
+	// A server that is not this test process's own may have other clients.
+	if trips := l.roundTrips(); trips > maxRoundTrips && os.Getenv(mongotest.Variable) == "" {
 		t.Errorf("%.2f round trips per intent, want at most %d", trips, maxRoundTrips)
 	}
 }
