@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -87,11 +88,11 @@ func Connect(ctx context.Context, o Options) (*Store, error) {
 func (s *Store) awaitPrimary(ctx context.Context) error {
 	for {
 		err := s.hello(ctx)
-		if err == nil || errors.Is(err, ErrStandalone) || hasCode(err, codeUnauthorized) || hasCode(err, codeAuthenticationFailed) || ctx.Err() != nil {
+		if err == nil || errors.Is(err, ErrStandalone) || hasCode(err, codeUnauthorized) || hasCode(err, codeAuthenticationFailed) {
 			return err
 		}
-		if !wait(ctx, awaitPause) {
-			return errors.Join(context.Cause(ctx), err)
+		if ctx.Err() != nil || !wait(ctx, awaitPause) {
+			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		}
 	}
 }

@@ -107,11 +107,24 @@ func (s *Store) Oldest(ctx context.Context) (map[string]time.Duration, error) {
 	return ages, nil
 }
 
-// kindAfter returns the next kind in the claim index.
+// kindAfter returns the next kind in the claim index: one seek, to behind the last entry of the kind before.
 func (s *Store) kindAfter(ctx context.Context, kind string) (string, error) {
+	bounds := func(kind any) bson.D {
+		last := bson.MaxKey{}
+		return bson.D{{Key: "kind", Value: kind}, {Key: "priority", Value: last}, {Key: "due_at", Value: last}, {Key: "_id", Value: last}}
+	}
 	var found struct{ Kind string }
-	err := s.hints.FindOne(ctx, bson.D{{Key: "kind", Value: bson.D{{Key: "$gt", Value: kind}}}, {Key: "due_at", Value: bson.D{{Key: "$exists", Value: true}}}},
-		options.FindOne().SetHint(indexClaim).SetSort(bson.D{{Key: "kind", Value: 1}}).SetProjection(bson.D{{Key: "_id", Value: 0}, {Key: "kind", Value: 1}})).Decode(&found)
+	cursor, err := s.hints.Find(ctx, bson.D{}, options.Find().SetHint(indexClaim).
+		SetMin(bounds(kind)).SetMax(bounds(bson.D{})). // documents sort after all strings
+		SetProjection(bson.D{{Key: "_id", Value: 0}, {Key: "kind", Value: 1}}).SetLimit(1).SetBatchSize(1))
+	if err != nil {
+		return "", err
+	}
+	defer cursor.Close(context.WithoutCancel(ctx))
+	if !cursor.Next(ctx) {
+		return "", cmp.Or(cursor.Err(), mongo.ErrNoDocuments)
+	}
+	err = cursor.Decode(&found)
 	return found.Kind, err
 }
 

@@ -1,0 +1,92 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/outboxd/outboxd/store"
+)
+
+// watching runs Watch and returns its hints. It ends with the test.
+func (h *harness) watching(t *testing.T) <-chan string {
+	hints := make(chan string, 1000)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- h.store.Watch(ctx, func(kind string) { hints <- kind }) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Watch: %v", err)
+		}
+	})
+	wantHint(t, hints, "") // it is open
+	return hints
+}
+
+// wantHint checks the next hint.
+func wantHint(t *testing.T, hints <-chan string, want string) {
+	t.Helper()
+	select {
+	case got := <-hints:
+		if got != want {
+			t.Errorf("the hint is %q, want %q", got, want)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatalf("no hint for %q", want)
+	}
+}
+
+func TestWatch(t *testing.T) {
+	h := newHarness(t)
+	hints := h.watching(t)
+
+	h.insertMany("a", 1, nil)
+	wantHint(t, hints, "sms")
+	h.insertMany("later", 1, map[string]any{"due_at": h.store.Now().Add(time.Hour)}) // no hint
+	h.insertMany("odd", 1, map[string]any{"kind": int64(7)})
+	wantHint(t, hints, "")
+	h.must(h.store.Pause(t.Context(), "email", "", ""))
+	wantHint(t, hints, "email")
+
+	claimed := h.claim(1) // no hint
+	retry := done(claimed)
+	retry[0].Decision.Status, retry[0].Decision.Receipt, retry[0].Decision.Delay = "pending", nil, time.Hour
+	h.settle(retry) // no hint: it is due later
+	h.Change("a0", map[string]any{"due_at": h.store.Now()})
+	wantHint(t, hints, "")
+	claimed = h.claim(1)
+	h.settle(done(claimed)) // no hint
+	h.insertMany("last", 1, map[string]any{"kind": "charge"})
+	wantHint(t, hints, "charge")
+}
+
+// A stream that breaks is opened again, and everybody is woken for what happened meanwhile.
+func TestWatchReopens(t *testing.T) {
+	h := newHarness(t)
+	hints := h.watching(t)
+	h.fail(1, []string{"getMore"}, bson.E{Key: "errorCode", Value: 286}) // ChangeStreamHistoryLost: the driver cannot resume
+	h.insertMany("a", 1, nil)
+	for hint := range hints { // the event may still come before the error
+		if hint == "" {
+			break
+		}
+	}
+	h.insertMany("b", 1, map[string]any{"kind": "email"})
+	for hint := range hints {
+		if hint == "email" {
+			break
+		}
+	}
+}
+
+func TestWatchRefused(t *testing.T) {
+	h := newHarness(t)
+	h.fail(1, []string{"aggregate"}, bson.E{Key: "errorCode", Value: 13})
+	if err := h.store.Watch(t.Context(), func(string) {}); !errors.Is(err, store.ErrNoWatch) {
+		t.Errorf("Watch: %v, want ErrNoWatch", err)
+	}
+}
