@@ -5,10 +5,29 @@ import (
 	"errors"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 )
+
+// probe is a question whose answer a test sets.
+type probe struct {
+	mu  sync.Mutex
+	err error
+}
+
+func (p *probe) set(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.err = err
+}
+
+func (p *probe) ask(context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.err
+}
 
 // answer is what /readyz says.
 func answer(r *readiness) (int, string) {
@@ -19,7 +38,7 @@ func answer(r *readiness) (int, string) {
 
 func TestReadinessFollowsDatabaseSchemaClaimsAndStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var database, schema error
+		var database, schema probe
 		ctx, cancel := context.WithCancel(t.Context())
 		r := newReadiness()
 		expect := func(code int, body string) {
@@ -30,21 +49,22 @@ func TestReadinessFollowsDatabaseSchemaClaimsAndStop(t *testing.T) {
 		}
 		expect(503, `{"ready":false,"reasons":["MongoDB was not asked yet"]}`)
 
-		go r.run(ctx, func(context.Context) error { return database }, func(context.Context) error { return schema })
+		go r.run(ctx, database.ask, schema.ask)
 		synctest.Wait()
 		expect(200, `{"ready":true}`)
 
-		database = errors.New("mongodb://user:pa55word@host is away")
+		database.set(errors.New("mongodb://user:pa55word@host is away"))
 		<-time.After(readyEvery)
 		synctest.Wait()
 		expect(503, `{"ready":false,"reasons":["MongoDB has no primary that answers within 2s"]}`)
 
-		database, schema = nil, errors.New("the schema is newer than this outboxd")
+		database.set(nil)
+		schema.set(errors.New("the schema is newer than this outboxd"))
 		<-time.After(readyEvery)
 		synctest.Wait()
 		expect(503, `{"ready":false,"reasons":["the schema is newer than this outboxd"]}`)
 
-		schema = nil
+		schema.set(nil)
 		<-time.After(readyEvery)
 		synctest.Wait()
 		r.claimed("sms", errors.New("refused"))
