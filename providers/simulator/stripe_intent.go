@@ -68,7 +68,7 @@ func (p *stripeAPI) create(c *call, sc *stripeCall, in createInput) reply {
 	id := newID("pi_3", 23)
 	pi := &intent{
 		ID: id, Object: "payment_intent", Amount: in.amount, Currency: in.currency, Created: c.now.Unix(),
-		CaptureMethod: cmp.Or(in.capture, "automatic"), ClientSecret: newID(id+"_secret_", 25), ConfirmationMethod: "automatic",
+		CaptureMethod: cmp.Or(in.capture, "automatic"), ClientSecret: newID(id+"_secret_", 25), ConfirmationMethod: cmp.Or(in.confirmation, "automatic"),
 		Customer: optional(in.customer), Description: optional(in.description), Metadata: in.metadata,
 		PaymentMethod: optional(in.method), PaymentMethodOptions: map[string]any{}, PaymentMethodTypes: in.types,
 		ReceiptEmail: optional(in.receiptEmail), SetupFutureUsage: optional(in.futures),
@@ -136,6 +136,10 @@ func (pi *intent) confirmable(in confirmInput) *stripeError {
 func (p *stripeAPI) attempt(c *call, pi *intent, in confirmInput) reply {
 	method := cmp.Or(in.method, deref(pi.PaymentMethod))
 	pi.PaymentMethod, pi.LastPaymentError, pi.NextAction = &method, nil, nil
+	pi.CaptureMethod = cmp.Or(in.capture, pi.CaptureMethod)
+	if in.futures != "" {
+		pi.SetupFutureUsage = &in.futures
+	}
 	name := strings.TrimPrefix(method, "pm_card_")
 	for _, brand := range []string{"visa_", "mastercard_", "amex_"} {
 		name = strings.TrimPrefix(name, brand)
@@ -164,7 +168,10 @@ func (p *stripeAPI) declined(pi *intent, d decline, charged bool) reply {
 	method := deref(pi.PaymentMethod)
 	fail := stripeError{
 		Type: "card_error", Code: d.code, DeclineCode: d.declineCode, AdviceCode: d.advice, Message: d.message,
-		PaymentMethod: map[string]any{"id": method, "object": "payment_method", "type": "card", "livemode": false},
+		PaymentMethod: map[string]any{
+			"id": method, "object": "payment_method", "type": "card", "livemode": false, "created": pi.Created, "customer": pi.Customer,
+			"billing_details": map[string]any{"address": nil, "email": nil, "name": nil, "phone": nil},
+		},
 	}
 	if charged {
 		fail.Charge = newID("ch_3", 23)

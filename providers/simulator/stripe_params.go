@@ -10,32 +10,33 @@ import (
 
 // createInput is a valid POST /v1/payment_intents.
 type createInput struct {
-	amount                                         int64
-	currency, customer, description, receiptEmail  string
-	descriptor, descriptorSuffix, capture, futures string
-	metadata                                       map[string]string
-	types                                          []string
-	noRedirects                                    bool // the payment methods chosen at creation never redirect
-	confirm                                        bool
+	amount                                        int64
+	currency, customer, description, receiptEmail string
+	descriptor, descriptorSuffix, confirmation    string
+	metadata                                      map[string]string
+	types                                         []string
+	noRedirects                                   bool // the payment methods chosen at creation never redirect
+	confirm                                       bool
 	confirmInput
 }
 
 // confirmInput is what decides a confirmation, at creation or later.
 type confirmInput struct {
-	method                                 string
+	method, capture, futures               string
 	offSession, errorOnAction, returnURLOK bool
 }
 
 var (
-	createParams = strings.Fields(`amount currency customer payment_method confirm off_session error_on_requires_action metadata
+	// What each call takes: a plain name takes a value, one with [] a list, one with {} an object.
+	createParams = strings.Fields(`amount currency customer payment_method confirm off_session error_on_requires_action metadata{}
 		description statement_descriptor statement_descriptor_suffix receipt_email capture_method confirmation_method
-		payment_method_types automatic_payment_methods return_url setup_future_usage shipping mandate mandate_data
-		payment_method_options payment_method_data payment_method_configuration on_behalf_of transfer_data transfer_group
-		application_fee_amount use_stripe_sdk radar_options expand`)
+		payment_method_types[] automatic_payment_methods{} return_url setup_future_usage shipping{} mandate mandate_data{}
+		payment_method_options{} payment_method_data{} payment_method_configuration on_behalf_of transfer_data{} transfer_group
+		application_fee_amount use_stripe_sdk radar_options{} expand[]`)
 	confirmParams = strings.Fields(`payment_method off_session error_on_requires_action return_url receipt_email capture_method
-		setup_future_usage shipping mandate mandate_data payment_method_options payment_method_data payment_method_types
-		use_stripe_sdk radar_options expand`)
-	cancelParams = strings.Fields(`cancellation_reason expand`)
+		setup_future_usage shipping{} mandate mandate_data{} payment_method_options{} payment_method_data{} payment_method_types[]
+		use_stripe_sdk radar_options{} expand[]`)
+	cancelParams = strings.Fields(`cancellation_reason expand[]`)
 
 	currencyPattern = regexp.MustCompile(`^[a-zA-Z]{3}$`)
 	emailPattern    = regexp.MustCompile(`^[^@\s]+@[^@\s]+\.[^@\s]+$`)
@@ -47,14 +48,30 @@ var (
 
 const largestAmount = 99_999_999 // eight digits (docs.stripe.com, "Create a PaymentIntent", amount)
 
-func unknownParam(form url.Values, known []string) *stripeError {
+// badParam finds a parameter that a call does not take, or not in that shape. An empty value unsets whatever it is.
+func badParam(form url.Values, known []string) *stripeError {
 	for name := range form {
-		base, _, _ := strings.Cut(name, "[")
-		if !slices.Contains(known, base) {
+		base, inner, nested := strings.Cut(name, "[")
+		key, _, _ := strings.Cut(inner, "]")
+		index := nested && strings.Trim(key, "0123456789") == ""
+		value, list, object := slices.Contains(known, base), slices.Contains(known, base+"[]"), slices.Contains(known, base+"{}")
+		switch {
+		case !value && !list && !object:
 			return stripeInvalid("parameter_unknown", name, "Received unknown parameter: "+name)
+		case nested && (object || index && list), !nested && (value || form.Get(name) == ""):
+		default:
+			return stripeInvalid("", base, "Invalid "+base+": it is not of the right type.")
 		}
 	}
 	return nil
+}
+
+// readEnum reads a parameter that takes one of a few values.
+func readEnum(form url.Values, name string, values ...string) (string, *stripeError) {
+	if v := form.Get(name); v == "" || slices.Contains(values, v) {
+		return v, nil
+	}
+	return "", stripeInvalid("", name, "Invalid "+name+": must be one of "+strings.Join(values, ", ")+".")
 }
 
 func readBool(form url.Values, name string) (bool, *stripeError) {
@@ -69,7 +86,7 @@ func readBool(form url.Values, name string) (bool, *stripeError) {
 
 func readCreate(form url.Values) (createInput, *stripeError) {
 	var in createInput
-	if bad := unknownParam(form, createParams); bad != nil {
+	if bad := badParam(form, createParams); bad != nil {
 		return in, bad
 	}
 	for _, name := range []string{"amount", "currency"} {
@@ -100,12 +117,11 @@ func readCreate(form url.Values) (createInput, *stripeError) {
 	if in.descriptorSuffix = form.Get("statement_descriptor_suffix"); len(in.descriptorSuffix) > 22 {
 		return in, stripeInvalid("", "statement_descriptor_suffix", "The statement descriptor suffix must be at most 22 characters.")
 	}
-	in.capture = form.Get("capture_method")
-	if in.capture != "" && in.capture != "automatic" && in.capture != "automatic_async" && in.capture != "manual" {
-		return in, stripeInvalid("", "capture_method", "Invalid capture_method.")
-	}
-	in.description, in.descriptor, in.futures = form.Get("description"), form.Get("statement_descriptor"), form.Get("setup_future_usage")
+	in.description, in.descriptor = form.Get("description"), form.Get("statement_descriptor")
 	var bad *stripeError
+	if in.confirmation, bad = readEnum(form, "confirmation_method", "automatic", "manual"); bad != nil {
+		return in, bad
+	}
 	if in.metadata, bad = readMetadata(form); bad != nil {
 		return in, bad
 	}
@@ -135,7 +151,7 @@ func readCreate(form url.Values) (createInput, *stripeError) {
 }
 
 func readConfirm(form url.Values) (confirmInput, *stripeError) {
-	if bad := unknownParam(form, confirmParams); bad != nil {
+	if bad := badParam(form, confirmParams); bad != nil {
 		return confirmInput{}, bad
 	}
 	return readConfirmation(form)
@@ -152,20 +168,25 @@ func readConfirmation(form url.Values) (in confirmInput, bad *stripeError) {
 	} else if in.offSession, bad = readBool(form, "off_session"); bad != nil {
 		return in, bad
 	}
-	in.errorOnAction, bad = readBool(form, "error_on_requires_action")
+	if bad != nil {
+		return in, bad
+	}
+	if in.errorOnAction, bad = readBool(form, "error_on_requires_action"); bad != nil {
+		return in, bad
+	}
+	if in.capture, bad = readEnum(form, "capture_method", "automatic", "automatic_async", "manual"); bad != nil {
+		return in, bad
+	}
+	in.futures, bad = readEnum(form, "setup_future_usage", "off_session", "on_session")
 	in.returnURLOK = form.Get("return_url") != ""
 	return in, bad
 }
 
 func readCancel(form url.Values) (string, *stripeError) {
-	if bad := unknownParam(form, cancelParams); bad != nil {
+	if bad := badParam(form, cancelParams); bad != nil {
 		return "", bad
 	}
-	reason := form.Get("cancellation_reason")
-	if !slices.Contains([]string{"", "duplicate", "fraudulent", "requested_by_customer", "abandoned"}, reason) {
-		return "", stripeInvalid("", "cancellation_reason", "Invalid cancellation_reason.")
-	}
-	return reason, nil
+	return readEnum(form, "cancellation_reason", "duplicate", "fraudulent", "requested_by_customer", "abandoned")
 }
 
 // readMetadata enforces the published limits: 50 keys of 40 characters, values of 500 (docs.stripe.com, "Metadata").

@@ -16,11 +16,16 @@ const (
 )
 
 var (
-	listParams   = strings.Fields("customer created limit starting_after ending_before expand")
-	searchParams = strings.Fields("query limit page expand")
+	listParams     = strings.Fields("customer created created{} limit starting_after ending_before expand[]")
+	searchParams   = strings.Fields("query limit page expand[]")
+	retrieveParams = strings.Fields("client_secret expand[]")
+	expandOnly     = strings.Fields("expand[]") // of balance and account
 )
 
 func (p *stripeAPI) retrieve(sc *stripeCall) reply {
+	if bad := badParam(sc.form, retrieveParams); bad != nil {
+		return bad.reply()
+	}
 	p.mu.Lock()
 	pi := p.intents[sc.id]
 	if pi == nil || pi.account != sc.account {
@@ -33,6 +38,9 @@ func (p *stripeAPI) retrieve(sc *stripeCall) reply {
 }
 
 func (p *stripeAPI) balance(sc *stripeCall) reply {
+	if bad := badParam(sc.form, expandOnly); bad != nil {
+		return bad.reply()
+	}
 	total := map[string]int64{"usd": 0}
 	p.mu.Lock()
 	for _, pi := range p.order {
@@ -56,6 +64,17 @@ func (p *stripeAPI) balance(sc *stripeCall) reply {
 	return jsonReply(http.StatusOK, map[string]any{"object": "balance", "livemode": false, "available": available, "pending": pending})
 }
 
+// own is the account that asks.
+func (p *stripeAPI) own(sc *stripeCall) reply {
+	if bad := badParam(sc.form, expandOnly); bad != nil {
+		return bad.reply()
+	}
+	return jsonReply(http.StatusOK, map[string]any{
+		"id": sc.account, "object": "account", "charges_enabled": true, "payouts_enabled": true,
+		"details_submitted": true, "country": "US", "default_currency": "usd", "type": "standard", "metadata": map[string]string{},
+	})
+}
+
 func pageSize(form url.Values) (int, *stripeError) {
 	if form.Get("limit") == "" {
 		return stripePage, nil
@@ -69,7 +88,7 @@ func pageSize(form url.Values) (int, *stripeError) {
 
 // list shows the newest first. Unlike search it is exact at once (docs.stripe.com, "Search").
 func (p *stripeAPI) list(sc *stripeCall) reply {
-	if bad := unknownParam(sc.form, listParams); bad != nil {
+	if bad := badParam(sc.form, listParams); bad != nil {
 		return bad.reply()
 	}
 	limit, bad := pageSize(sc.form)
@@ -154,7 +173,7 @@ var searchClause = regexp.MustCompile(`^\s*(-?)(metadata\[["']([^"']+)["']\]|sta
 // search finds what is older than the lag; the query language is the part of docs.stripe.com, "Search", that is needed
 // for metadata, status, customer, currency, amount and created, joined by AND.
 func (p *stripeAPI) search(c *call, sc *stripeCall) reply {
-	if bad := unknownParam(sc.form, searchParams); bad != nil {
+	if bad := badParam(sc.form, searchParams); bad != nil {
 		return bad.reply()
 	}
 	limit, bad := pageSize(sc.form)

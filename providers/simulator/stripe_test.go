@@ -343,6 +343,27 @@ func TestStripeDeclines(t *testing.T) {
 	}
 }
 
+func TestStripeConfirmationDecidesOnCapture(t *testing.T) {
+	api := start(t, simulator.Config{}).stripe()
+	pi, err := api.New(charge(t.Context(), "x", "", func(p *stripe.PaymentIntentParams) {
+		p.Confirm, p.OffSession, p.ErrorOnRequiresAction = nil, nil, nil
+		p.ConfirmationMethod = new("manual")
+		p.AddMetadata("17", "a number as name")
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pi.ConfirmationMethod != stripe.PaymentIntentConfirmationMethodManual || pi.Metadata["17"] != "a number as name" {
+		t.Errorf("created %s %v", pi.ConfirmationMethod, pi.Metadata)
+	}
+	p := confirm(t.Context(), "")
+	p.CaptureMethod, p.SetupFutureUsage = new("manual"), new("off_session")
+	pi, err = api.Confirm(pi.ID, p)
+	if err != nil || pi.Status != stripe.PaymentIntentStatusRequiresCapture || pi.SetupFutureUsage != stripe.PaymentIntentSetupFutureUsageOffSession {
+		t.Errorf("confirmed: %v, %+v", err, pi)
+	}
+}
+
 func TestStripeRefusesBadParameters(t *testing.T) {
 	b := start(t, simulator.Config{})
 	for _, tc := range []struct {
@@ -359,6 +380,11 @@ func TestStripeRefusesBadParameters(t *testing.T) {
 		{"no method", "payment_method", "payment_intent_unexpected_state", func(p *stripe.PaymentIntentParams) { p.PaymentMethod = nil }},
 		{"bad receipt", "receipt_email", "email_invalid", func(p *stripe.PaymentIntentParams) { p.ReceiptEmail = new("ann") }},
 		{"unknown", "surprise", "parameter_unknown", func(p *stripe.PaymentIntentParams) { p.AddExtra("surprise", "1") }},
+		{"object as text", "shipping", "", func(p *stripe.PaymentIntentParams) { p.AddExtra("shipping", "home") }},
+		{"list as text", "payment_method_types", "", func(p *stripe.PaymentIntentParams) { p.AddExtra("payment_method_types", "card") }},
+		{"text as list", "description", "", func(p *stripe.PaymentIntentParams) { p.AddExtra("description[]", "x") }},
+		{"future usage", "setup_future_usage", "", func(p *stripe.PaymentIntentParams) { p.SetupFutureUsage = new("never") }},
+		{"confirmation method", "confirmation_method", "", func(p *stripe.PaymentIntentParams) { p.ConfirmationMethod = new("later") }},
 		{"off session without confirm", "off_session", "", func(p *stripe.PaymentIntentParams) { p.Confirm = nil }},
 		{"present without return", "return_url", "", func(p *stripe.PaymentIntentParams) { p.OffSession, p.ErrorOnRequiresAction = nil, nil }},
 		{"metadata too long", "metadata[" + fmt.Sprintf("%041d", 0) + "]", "", func(p *stripe.PaymentIntentParams) { p.AddMetadata(fmt.Sprintf("%041d", 0), "") }},
