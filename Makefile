@@ -32,6 +32,10 @@ demo: ## Show the whole story on this machine or in containers: intents, faults,
 test: some-mongodb ## Run all tests with the race detector, on a real MongoDB
 	go test -race -timeout 10m $(PACKAGES)
 
+.PHONY: contract
+contract: ## Hold providers and simulator against what the vendors publish
+	go test -C providers/simulator/contractcheck -timeout 5m ./...
+
 .PHONY: cover
 cover: some-mongodb ## Run all tests and write coverage.html
 	go test -timeout 10m -coverpkg=./... -coverprofile=coverage.out $(PACKAGES)
