@@ -1,12 +1,15 @@
 package payments_test
 
 import (
+	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/event"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
@@ -49,6 +52,34 @@ func TestPaymentAndIntentAreWrittenTogether(t *testing.T) {
 	}
 	if strings.Contains(seen.text, "ada@") || strings.Contains(seen.text, "+49") || strings.Contains(seen.text, "pm_") {
 		t.Errorf("GET shows the customer's data: %s", seen.text)
+	}
+}
+
+// Both inserts belong to one transaction, whose commit is on the journals of a majority.
+func TestOneTransaction(t *testing.T) {
+	var mu sync.Mutex
+	transactions := make(map[string]string) // collection: its insert's session and transaction
+	concern := ""
+	a := start(t, options.Client().SetMonitor(&event.CommandMonitor{Started: func(_ context.Context, e *event.CommandStartedEvent) {
+		mu.Lock()
+		defer mu.Unlock()
+		switch e.CommandName {
+		case "insert":
+			transactions[e.Command.Lookup("insert").StringValue()] = fmt.Sprint(e.Command.Lookup("autocommit"), e.Command.Lookup("lsid"), e.Command.Lookup("txnNumber"))
+		case "commitTransaction":
+			concern = e.Command.Lookup("writeConcern").String()
+		}
+	}}))
+	if ans := a.post(good); ans.status != http.StatusAccepted {
+		t.Fatalf("POST: %d %s", ans.status, ans.text)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if p, i := transactions[payments.Collection], transactions["outbox"]; p != i || !strings.HasPrefix(p, "false") {
+		t.Errorf("the payment's insert is of the transaction %s, the intent's of %s", p, i)
+	}
+	if !strings.Contains(concern, `"majority"`) || !strings.Contains(concern, `"j": true`) {
+		t.Errorf("the commit asks for %s", concern)
 	}
 }
 
