@@ -33,7 +33,10 @@ type cli struct {
 	Schema  schemaCmd  `cmd:"" help:"Print the intent contract as JSON Schema."`
 	Sim     simCmd     `cmd:"" help:"Simulate the three providers on this machine."`
 	Demo    demoCmd    `cmd:"" help:"Show the whole story on this machine, in one command."`
+	Bench   benchCmd   `cmd:"" help:"Measure throughput, latency and cost against what MongoDB allows."`
 	Version versionCmd `cmd:"" help:"Print the version."`
+
+	BenchWorker benchWorkerCmd `cmd:"" hidden:"" help:"One worker process of a benchmark."`
 }
 
 // mongoFlags say where the outbox is. They are read through package config, which knows the variables as well.

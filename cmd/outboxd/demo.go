@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"os"
 
@@ -35,8 +33,8 @@ func (c demoCmd) Run(p *program) error {
 		Out: p.out, Style: term.NewStyle(p.out, p.env), Terminal: term.IsTerminal(p.out) && p.env("TERM") != "dumb",
 		Executable: executable, Environ: p.environ, Keep: c.Keep,
 	})
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		return fmt.Errorf("interrupted: %w", err)
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("interrupted before its end: %w", err)
 	}
 	return err
 }

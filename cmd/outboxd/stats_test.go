@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bufio"
+	"context"
 	"encoding/json"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -46,5 +49,47 @@ func TestStats(t *testing.T) {
 	var doc map[string]any
 	if err := json.Unmarshal([]byte(sms), &doc); err != nil || len(doc) != 8 {
 		t.Errorf("sms: %v, %v", doc, err)
+	}
+}
+
+func TestStatsWatchShowsRatesUntilAnInterrupt(t *testing.T) {
+	w := newWorld(t)
+	w.insert(t, intent("sms", "one"))
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	read, write := io.Pipe()
+	code := make(chan int, 1)
+	go func() {
+		code <- run(ctx, []string{"stats", "--watch"}, w.env, strings.NewReader(""), write, io.Discard)
+	}()
+	lines := bufio.NewReader(read)
+	next := func() []string {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkHuman(t, line)
+		return strings.Fields(line)
+	}
+	if heading := strings.Join(next(), " "); heading != "KIND PENDING DUE LEASED DONE DEAD CANCELLED OLDEST DUE DONE/S DEAD/S" {
+		t.Errorf("the heading is %s", heading)
+	}
+	if first := next(); first[0] != "sms" || first[4] != "0" || first[8] != "-" {
+		t.Errorf("the first count is %v", first)
+	}
+	must(t, exitDone, w.env, "worker", "--until-empty", "--log-level", "error")
+	next()
+	for second := next(); ; second = next() { // the worker may be slower than the second count
+		if second[4] == "1" {
+			if second[8] == "0.0" || second[9] != "0.0" {
+				t.Errorf("the rates are %v", second)
+			}
+			break
+		}
+		next()
+	}
+	stop()
+	if got := <-code; got != exitDone {
+		t.Errorf("exit code %d", got)
 	}
 }

@@ -86,7 +86,7 @@ func (s *stage) play(ctx context.Context, o Options, acts []*act) (*cast, error)
 		cancel()
 	}
 	producing.Wait()
-	return all, errors.Join(failed, err)
+	return all, cmp.Or(err, failed) // what failed after err is its consequence
 }
 
 // watch shows the board until everything is written and has ended.
