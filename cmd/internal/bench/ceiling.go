@@ -25,14 +25,14 @@ func (r *run) ceiling(ctx context.Context) (*Ceiling, error) {
 	result := &Ceiling{}
 	for _, batch := range batches {
 		for _, parallel := range parallels {
-			rate, err := r.ceilingOnce(ctx, batch, parallel)
+			try, err := r.ceilingOnce(ctx, batch, parallel)
 			if err != nil {
 				return nil, err
 			}
-			r.say("ceiling: %d a batch, %d in parallel: %.0f intents/s", batch, parallel, rate)
-			result.Tries = append(result.Tries, CeilingTry{batch, parallel, rate})
-			if rate > result.Rate {
-				result.Batch, result.Parallel, result.Rate = batch, parallel, rate
+			r.say("ceiling: %d a batch, %d in parallel: %.0f intents/s, server CPU %.3f s/1000", batch, parallel, try.Rate, try.CPU)
+			result.Tries = append(result.Tries, try)
+			if try.Rate > result.Rate {
+				result.Batch, result.Parallel, result.Rate = batch, parallel, try.Rate
 			}
 		}
 	}
@@ -53,15 +53,20 @@ func (r *run) bestCeiling(ctx context.Context) (*Ceiling, error) {
 
 // ceilingOnce writes each intent twice, a claim and a settle, by nothing but the cheapest commands that leave the documents
 // and indexes as a worker leaves them: an updateMany with constants, and one with a literal table of the receipts.
-func (r *run) ceilingOnce(ctx context.Context, batch, parallel int) (rate float64, err error) {
+func (r *run) ceilingOnce(ctx context.Context, batch, parallel int) (try CeilingTry, err error) {
+	try.Batch, try.Parallel = batch, parallel
 	c, drop, err := r.collection(ctx)
 	if err != nil {
-		return 0, err
+		return try, err
 	}
 	defer func() { err = errors.Join(err, drop()) }()
 	ids, err := loadDue(ctx, c, r.Intents)
 	if err != nil {
-		return 0, err
+		return try, err
+	}
+	before, err := r.counts(ctx)
+	if err != nil {
+		return try, err
 	}
 	began := time.Now()
 	err = inParallel(ctx, parallel, batch, len(ids), func(ctx context.Context, from, to int) error {
@@ -73,9 +78,12 @@ func (r *run) ceilingOnce(ctx context.Context, batch, parallel int) (rate float6
 		return updateAll(ctx, c, some, settleUpdate(some))
 	})
 	if err != nil {
-		return 0, fmt.Errorf("measure the ceiling, %d a batch, %d in parallel: %w", batch, parallel, err)
+		return try, fmt.Errorf("measure the ceiling, %d a batch, %d in parallel: %w", batch, parallel, err)
 	}
-	return float64(len(ids)) / time.Since(began).Seconds(), nil
+	try.Rate = float64(len(ids)) / time.Since(began).Seconds()
+	after, err := r.counts(ctx)
+	try.CPU = after.since(before).cpu() / float64(len(ids)) * 1000
+	return try, err
 }
 
 func updateAll(ctx context.Context, c *mongo.Collection, ids []bson.ObjectID, update any) error {

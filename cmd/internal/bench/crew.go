@@ -3,12 +3,14 @@ package bench
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os/exec"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -211,7 +213,7 @@ func (c *crew) reached(n int) int64 {
 			before = p.Settled
 		}
 	}
-	sortBy(steps, func(s step) int64 { return s.at })
+	slices.SortFunc(steps, func(a, b step) int { return cmp.Compare(a.at, b.at) })
 	sum := 0
 	for _, s := range steps {
 		if sum += s.add; sum >= n {

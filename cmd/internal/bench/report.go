@@ -81,6 +81,7 @@ type CeilingTry struct {
 	Batch    int     `json:"batch"`
 	Parallel int     `json:"parallel"`
 	Rate     float64 `json:"intents_per_s"`
+	CPU      float64 `json:"server_cpu_s_per_1000"`
 }
 
 // Worker is how fast preloaded intents go from claim to done.
@@ -96,6 +97,7 @@ type Crew struct {
 	OfOne     *Spread `json:"share_of_one_process,omitempty"`
 	ClaimP50  float64 `json:"claim_p50_ms"`
 	ClaimSize float64 `json:"intents_per_claim"`
+	CPU       float64 `json:"server_cpu_s_per_1000"`
 }
 
 // Latency is from the acknowledgement of an insert to the call of the provider.

@@ -14,13 +14,13 @@ import (
 )
 
 // lanes gives each configured lane its provider.
-func lanes(configured []config.Lane, p config.Providers, transport *providers.Transport) ([]dispatcher.Lane, error) {
+func lanes(configured []config.Lane, provider func(kind string) (dispatcher.Provider, error)) ([]dispatcher.Lane, error) {
 	var errs []error
 	list := make([]dispatcher.Lane, 0, len(configured))
 	for _, l := range configured {
 		lane := l.Lane
 		var err error
-		if lane.Provider, err = Provider(l.Kind, p, transport); err != nil {
+		if lane.Provider, err = provider(l.Kind); err != nil {
 			errs = append(errs, err)
 		}
 		list = append(list, lane)

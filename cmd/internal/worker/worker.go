@@ -36,6 +36,10 @@ type Options struct {
 	Revision   string
 	// Connect opens the outbox; the function that it returns closes it.
 	Connect func(context.Context, store.Options) (*store.Store, func(), error)
+	// Provider replaces the providers of the configuration by its own, for measurements. Nil: those of the configuration.
+	Provider func(kind string) dispatcher.Provider
+	// Observer is told what happened beside the metrics. Nil: nobody is.
+	Observer dispatcher.Observer
 	// Remains is told what is left when UntilEmpty ends.
 	Remains func([]Remainder) error
 }
@@ -101,7 +105,12 @@ func (w *worker) run() error {
 
 	transport := providers.NewTransport(providers.TransportConfig{Connections: connections(cfg.Lanes)})
 	defer transport.CloseIdleConnections()
-	list, err := lanes(cfg.Lanes, cfg.Providers, transport)
+	list, err := lanes(cfg.Lanes, func(kind string) (dispatcher.Provider, error) {
+		if w.Provider != nil {
+			return w.Provider(kind), nil
+		}
+		return Provider(kind, cfg.Providers, transport)
+	})
 	if err != nil {
 		return err
 	}
@@ -109,7 +118,7 @@ func (w *worker) run() error {
 		Kinds: kinds(config.DefaultLanes()), Unserved: cfg.Unserved, Queue: db, Version: w.Version, Revision: w.Revision,
 	})
 	d, err := dispatcher.New(dispatcher.Config{
-		Worker: w.name, Store: db, Shared: shared{db, w.Version}, Lanes: list, Logger: w.Logger, Observer: observer{counts, w.ready},
+		Worker: w.name, Store: db, Shared: shared{db, w.Version}, Lanes: list, Logger: w.Logger, Observer: observer{counts, w.ready, w.Observer},
 	})
 	if err != nil {
 		return err
@@ -219,14 +228,34 @@ func name() string {
 	return fmt.Sprintf("%s-%d-%s", host, os.Getpid(), strings.ToLower(rand.Text()[:6]))
 }
 
-// observer tells the metrics and the readiness.
+// observer tells the metrics, the readiness, and who else wants to know.
 type observer struct {
 	*metrics.Metrics
 	ready *readiness
+	more  dispatcher.Observer // nil: nobody
 }
 
-// Claimed tells both.
+// Claimed tells all.
 func (o observer) Claimed(kind string, n int, took time.Duration, err error) {
 	o.Metrics.Claimed(kind, n, took, err)
 	o.ready.claimed(kind, err)
+	if o.more != nil {
+		o.more.Claimed(kind, n, took, err)
+	}
+}
+
+// Settled tells the metrics, and who else wants to know.
+func (o observer) Settled(kind string, d outbox.Decision, took time.Duration) {
+	o.Metrics.Settled(kind, d, took)
+	if o.more != nil {
+		o.more.Settled(kind, d, took)
+	}
+}
+
+// LeaseLost tells the metrics, and who else wants to know.
+func (o observer) LeaseLost(kind string) {
+	o.Metrics.LeaseLost(kind)
+	if o.more != nil {
+		o.more.LeaseLost(kind)
+	}
 }

@@ -1,0 +1,159 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+)
+
+const (
+	idlePause    = 200 * time.Millisecond // between two inserts on average, so that the worker is idle in between
+	halfLoadTick = 10 * time.Millisecond  // between two inserts of some intents at half load
+	halfLoadFor  = 15 * time.Second
+)
+
+// latency measures how soon the provider is called after an insert was acknowledged.
+func (r *run) latency(ctx context.Context) error {
+	n, during := 300, halfLoadFor
+	if r.Quick {
+		n, during = 50, halfLoadFor/5
+	}
+	l := &Latency{}
+	err := r.timed(ctx, func(c *mongo.Collection) (map[string]time.Time, error) { return insertSingly(ctx, c, n) }, &l.Idle)
+	if err != nil {
+		return err
+	}
+	r.say("latency: idle: p50 %.1f ms, p99 %.1f ms", l.Idle.P50, l.Idle.P99)
+	full, err := r.fullLoad(ctx)
+	if err != nil {
+		return err
+	}
+	l.HalfRate = full / 2
+	err = r.timed(ctx, func(c *mongo.Collection) (map[string]time.Time, error) {
+		return insertSteadily(ctx, c, l.HalfRate, during)
+	}, &l.HalfLoad)
+	if err != nil {
+		return err
+	}
+	r.say("latency: at %.0f intents/s: p50 %.1f ms, p99 %.1f ms", l.HalfRate, l.HalfLoad.P50, l.HalfLoad.P99)
+	r.report.Latency = l
+	return nil
+}
+
+// fullLoad returns what one process can do, from the part before or measured now.
+func (r *run) fullLoad(ctx context.Context) (float64, error) {
+	if w := r.report.Worker; w != nil {
+		return w.Crews[0].Rate.Median, nil
+	}
+	result, err := r.fresh(ctx, 1)
+	return result.rate, err
+}
+
+// timed lets one worker process serve a collection while intents are inserted, and measures from the acknowledgements to
+// the calls.
+func (r *run) timed(ctx context.Context, insert func(*mongo.Collection) (map[string]time.Time, error), result *Percentiles) error {
+	return r.within(ctx, func(c *mongo.Collection) (err error) {
+		crew, err := r.recruit(ctx, 1, c.Name(), []string{"--slots", strconv.Itoa(r.Slots), "--trace"})
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, crew.dismiss()) }()
+		if err := crew.tell(wordGo); err != nil {
+			return err
+		}
+		if err := crew.served(ctx); err != nil {
+			return err
+		}
+		select { // its change stream opens a moment after its first claim
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		inserted, err := insert(c)
+		if err != nil {
+			return err
+		}
+		if err := crew.settle(ctx, len(inserted)); err != nil {
+			return err
+		}
+		if err := crew.dismiss(); err != nil {
+			return err
+		}
+		waits := make([]time.Duration, 0, len(inserted))
+		for id, acknowledged := range inserted {
+			called, ok := crew.calls[id]
+			if !ok {
+				return errors.New("an intent was settled without a call")
+			}
+			waits = append(waits, max(0, time.Duration(called-acknowledged.UnixNano()))) // the call may come before the insert is heard of
+		}
+		*result = percentiles(waits)
+		return nil
+	})
+}
+
+// insertSingly inserts n intents one by one at random intervals, and returns when each was acknowledged.
+func insertSingly(ctx context.Context, c *mongo.Collection, n int) (map[string]time.Time, error) {
+	acknowledged := make(map[string]time.Time, n)
+	for range n {
+		select {
+		case <-time.After(rand.N(2 * idlePause)):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		id := bson.NewObjectID()
+		if _, err := c.InsertOne(ctx, intent(id, time.Now())); err != nil {
+			return nil, err
+		}
+		acknowledged[id.Hex()] = time.Now()
+	}
+	return acknowledged, nil
+}
+
+// insertSteadily inserts intents at a rate for a while, some at a time as busy producers do together.
+func insertSteadily(ctx context.Context, c *mongo.Collection, rate float64, during time.Duration) (map[string]time.Time, error) {
+	acknowledged := make(map[string]time.Time)
+	var mu sync.Mutex
+	var failed error
+	var inserting sync.WaitGroup
+	tick := time.NewTicker(halfLoadTick)
+	defer tick.Stop()
+	slots := make(chan struct{}, loadParallel)
+	began, sent := time.Now(), 0
+	for since := time.Duration(0); since < during && ctx.Err() == nil; since = time.Since(began) {
+		<-tick.C
+		some := int(rate*time.Since(began).Seconds()) - sent
+		if some <= 0 {
+			continue
+		}
+		sent += some
+		slots <- struct{}{}
+		inserting.Go(func() {
+			defer func() { <-slots }()
+			docs, ids := make([]bson.D, some), make([]bson.ObjectID, some)
+			for i := range docs {
+				ids[i] = bson.NewObjectID()
+				docs[i] = intent(ids[i], time.Now())
+			}
+			_, err := c.InsertMany(ctx, docs, options.InsertMany().SetOrdered(false))
+			now := time.Now()
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				failed = err
+			}
+			for _, id := range ids {
+				acknowledged[id.Hex()] = now
+			}
+		})
+	}
+	inserting.Wait()
+	return acknowledged, errors.Join(failed, context.Cause(ctx))
+}
