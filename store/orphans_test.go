@@ -16,7 +16,7 @@ func TestClaimGivesBackWhatAnEarlierOneHolds(t *testing.T) {
 	h := newHarness(t)
 	h.insertMany("a", 5, nil)
 	order := outbox.ClaimOrder{Kind: "sms", Limit: 10, Lease: time.Minute, Owner: "w"}
-	h.armed(bson.D{{Key: "skip", Value: 2}}) // both searches for candidates pass, the claim is not read
+	h.armed(bson.D{{Key: "skip", Value: 2}})                         // both searches for candidates pass, the claim is not read
 	short, cancel := context.WithTimeout(t.Context(), 2*time.Second) // the driver repeats a read until its time is over
 	defer cancel()
 	if claimed, err := h.store.Claim(short, order); err == nil {
