@@ -10,7 +10,7 @@ import (
 // The demo is its own proof: it fails if one number does not fit. Credentials that look real must not reach its worker.
 func TestDemo(t *testing.T) {
 	t.Parallel()
-	p := launch(t, []string{"OUTBOXD_MONGODB_URI=" + mongotest.URI(t), "STRIPE_API_KEY=sk_live_real", "STRIPE_API_URL=http://127.0.0.1:1", "OUTBOXD_DATABASE=mine", "TMPDIR=" + t.TempDir()}, "demo")
+	p := launch(t, []string{"OUTBOXD_MONGODB_URI=" + mongotest.URI(t), "STRIPE_API_KEY=sk_live_real", "STRIPE_API_URL=http://127.0.0.1:1", "OUTBOXD_DATABASE=mine", "STRIPE_API_KEY_FILE=/run/secrets/stripe", "TMPDIR=" + t.TempDir()}, "demo")
 	if code := p.end(t); code != exitDone {
 		t.Fatalf("exit code %d\n%s%s", code, p.out, p.log)
 	}

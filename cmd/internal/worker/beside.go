@@ -36,7 +36,7 @@ const sweepEvery = 3 * time.Minute
 // again until ctx ends.
 func sweep(ctx context.Context, db *store.Store, log *slog.Logger, first chan<- struct{}) {
 	for {
-		n, err := 0, error(nil)
+		n, err := db.Sweep(ctx)
 		switch {
 		case ctx.Err() != nil:
 		case err != nil:
