@@ -30,9 +30,13 @@ func (f fence) passed(now time.Time) bool {
 
 // attempt takes one claimed intent to its outcome and hands that to the settler.
 func (l *lane) attempt(stop, abort context.Context, in *outbox.Intent, f fence) {
-	began := time.Now()
+	began, asked := time.Now(), l.store.Now()
 	verdict := l.verdict(stop, abort, in, f, began)
-	d := outbox.Decide(in, verdict, l.Policy, l.store.Now())
+	now := l.store.Now()
+	if verdict.Event == outbox.Absent {
+		now = asked // the answer may be as old as the question, and tells nothing of what was recorded since
+	}
+	d := outbox.Decide(in, verdict, l.Policy, now)
 	l.heed(d, verdict, began)
 	l.settler.settle(outcome{
 		Settlement: outbox.Settlement{Intent: in, Decision: d, Took: time.Since(began)},

@@ -76,3 +76,33 @@ func TestAHalfOpenLaneWaitsForItsLastProbe(t *testing.T) {
 		box.want(t, "done", 5)
 	})
 }
+
+// A provider that answers slowly shows what its records held when it was asked.
+func TestAnAbsenceIsAsOldAsItsQuestion(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		box := newBox()
+		var acted time.Time
+		p := &provider{
+			deliver: func(_ context.Context, _ *outbox.Intent, n int) error {
+				acted = time.Now()
+				return &outbox.Failure{Class: outbox.Ambiguous, Code: outbox.CodeNoAnswer}
+			},
+			lookUp: func(context.Context, *outbox.Intent) (bool, error) {
+				shows := time.Since(acted) >= 119*time.Second // sooner than absent_after
+				<-time.After(8 * time.Second)
+				return shows, nil
+			},
+		}
+		lane := laneOf("sms", p)
+		lane.Policy.OnAmbiguous = outbox.Reconcile
+		lane.Policy.Reconcile.Wait = 118 * time.Second
+		box.insert(t, "sms", nil)
+		r := start(t, dispatcher.Config{Store: box, Lanes: []dispatcher.Lane{lane}})
+		<-time.After(5 * time.Minute)
+		r.end(t)
+		box.want(t, "done", 1)
+		if n := len(p.made()); n != 1 {
+			t.Errorf("%d calls, want 1: the first one had its effect", n)
+		}
+	})
+}
