@@ -97,7 +97,7 @@ func (s *Store) take(ctx context.Context, doing string, ids []bson.RawValue, ord
 	token := rand.Text()
 	result, err := s.updateMany(ctx, filter, leasing(token, order), "_id")
 	if err != nil {
-		result, err = s.updateMany(ctx, filter, leasing(token, order), "_id")
+		_, err = s.updateMany(ctx, filter, leasing(token, order), "_id")
 		if err != nil && ctx.Err() != nil {
 			s.orphans.add(ids, token, order.Lease)
 			return nil, failed(err, "%s: take the lease", doing)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -133,9 +134,7 @@ func (h *harness) custom(n int, writeBack map[string]any) []*outbox.Intent {
 	h.t.Helper()
 	for i := range n {
 		back := map[string]any{"collection": "orders", "id": fmt.Sprint("o", i), "done": map[string]any{"state": "paid"}}
-		for name, value := range writeBack {
-			back[name] = value
-		}
+		maps.Copy(back, writeBack)
 		h.Insert(h.intent(fmt.Sprint("a", i), map[string]any{"write_back": back,
 			"on_done": []any{map[string]any{"kind": "email", "payload": map[string]any{"from": "a@b.c", "to": "d@e.f", "subject": "s", "text": "t"}}}}))
 	}
@@ -159,6 +158,7 @@ func (h *harness) wantParents(n int, code string, noted func(i int) bool) {
 
 // What the business database refuses costs the note, never the outcome, and nothing of the other intents.
 func TestWriteBackRefused(t *testing.T) {
+	t.Parallel()
 	second := func(i int) bool { return i == 1 }
 	for name, c := range map[string]struct {
 		before func(*harness)
@@ -178,6 +178,7 @@ func TestWriteBackRefused(t *testing.T) {
 		"by a missing id": {back: map[string]any{"id": "o1"}, noted: func(int) bool { return false }},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			h := newHarness(t)
 			for i := range 3 {
 				h.InsertBusiness("orders", map[string]any{"_id": fmt.Sprint("o", i), "n": int64(i)})
@@ -193,6 +194,7 @@ func TestWriteBackRefused(t *testing.T) {
 
 // A business document that somebody keeps locked holds an outcome up for a while, and not for ever.
 func TestWriteBackLocked(t *testing.T) {
+	t.Parallel()
 	h := newHarness(t)
 	for i := range 2 {
 		h.InsertBusiness("orders", map[string]any{"_id": fmt.Sprint("o", i)})

@@ -275,6 +275,8 @@ func (h *harness) settle(batch []outbox.Settlement) [][]string {
 }
 
 // fail arms a failpoint that concerns the store's client alone; data are its further fields.
+//
+// The server has one such failpoint: tests that arm it are not parallel, so that they run while nothing else does.
 func (h *harness) fail(times int, commands []string, data ...bson.E) {
 	h.t.Helper()
 	d := append(bson.D{{Key: "failCommands", Value: commands}, {Key: "appName", Value: h.app}}, data...)

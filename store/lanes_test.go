@@ -27,6 +27,7 @@ func (h *harness) must(err error) {
 }
 
 func TestLanes(t *testing.T) {
+	t.Parallel()
 	h := newHarness(t)
 	ctx, s := t.Context(), h.store
 	near := func(at time.Time, d time.Duration) bool { return at.Sub(time.Now().Add(d)).Abs() < 20*time.Second }
@@ -78,6 +79,7 @@ func TestLanes(t *testing.T) {
 }
 
 func TestLanesByHand(t *testing.T) {
+	t.Parallel()
 	h := newHarness(t)
 	lanes := h.db.Collection("outbox_lanes")
 	docs := []any{
@@ -109,6 +111,7 @@ func TestLanesByHand(t *testing.T) {
 }
 
 func TestWorkers(t *testing.T) {
+	t.Parallel()
 	h := newHarness(t)
 	ctx, s := t.Context(), h.store
 	beat := func(w outbox.Worker, want map[string]int) {

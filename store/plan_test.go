@@ -98,6 +98,7 @@ func (h *harness) crowd(n int) {
 }
 
 func TestPlans(t *testing.T) {
+	t.Parallel()
 	h := newHarness(t)
 	h.crowd(500)
 	h.insertMany("due", 100, nil)
@@ -162,6 +163,7 @@ func TestPlans(t *testing.T) {
 
 // An empty search costs the same however much waits: the whole point of the claim index.
 func TestIdleClaimReadsNothing(t *testing.T) {
+	t.Parallel()
 	h := newHarness(t)
 	h.crowd(1000)
 	h.claim(1)
@@ -182,6 +184,7 @@ func TestIdleClaimReadsNothing(t *testing.T) {
 
 // The number of round trips does not grow with the batch.
 func TestRoundTrips(t *testing.T) {
+	t.Parallel()
 	h := newHarness(t)
 	h.insertMany("a", 1, nil)
 	h.settle(done(h.claim(1)))
@@ -204,6 +207,7 @@ func TestRoundTrips(t *testing.T) {
 
 // Whatever the connection string says, each write waits for a majority and its journal.
 func TestEveryWriteIsDurable(t *testing.T) {
+	t.Parallel()
 	h := newHarness(t)
 	h.insertMany("a", 3, map[string]any{"on_done": []any{map[string]any{"kind": "sms", "payload": map[string]any{"to": "+4915112345678", "from": "x", "body": "b"}}}})
 	h.insertMany("b", 1, map[string]any{"priority": int64(9)})

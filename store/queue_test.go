@@ -13,6 +13,7 @@ import (
 )
 
 func TestRemaining(t *testing.T) {
+	t.Parallel()
 	h := newHarness(t)
 	now := h.store.Now()
 	h.insertMany("due", 3, nil)
@@ -39,6 +40,7 @@ func TestRemaining(t *testing.T) {
 }
 
 func TestOldest(t *testing.T) {
+	t.Parallel()
 	h := newHarness(t)
 	if ages, err := h.store.Oldest(t.Context()); err != nil || len(ages) != 0 {
 		t.Errorf("Oldest of nothing: %v, %v", ages, err)
@@ -67,6 +69,7 @@ func TestOldest(t *testing.T) {
 }
 
 func TestStats(t *testing.T) {
+	t.Parallel()
 	h := newHarness(t)
 	now := h.store.Now()
 	h.insertMany("a", 3, map[string]any{"due_at": now.Add(-time.Hour)})
@@ -150,6 +153,7 @@ func TestDead(t *testing.T) {
 }
 
 func TestGet(t *testing.T) {
+	t.Parallel()
 	h := newHarness(t)
 	oid, uuid := outbox.NewObjectID([12]byte{1}), outbox.NewUUID([16]byte{2})
 	for _, id := range []any{"plain", oid, uuid} {

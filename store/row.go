@@ -9,9 +9,6 @@ import (
 	"github.com/outboxd/outboxd/outbox"
 )
 
-// maxForeignText bounds a provider's texts in result, in bytes.
-const maxForeignText = 500
-
 // row is one settlement on its way into the database.
 type row struct {
 	outbox.Settlement

@@ -11,6 +11,7 @@ import (
 )
 
 func TestSweep(t *testing.T) {
+	t.Parallel()
 	h := newHarness(t)
 	now := h.store.Now().Truncate(time.Millisecond)
 	follow := []any{map[string]any{"kind": "sms", "payload": map[string]any{"to": "+4915112345678", "from": "x", "body": "b"}}}
@@ -80,6 +81,7 @@ func TestSweep(t *testing.T) {
 
 // A sweep works in batches, and goes on to the end.
 func TestSweepMany(t *testing.T) {
+	t.Parallel()
 	h := newHarness(t)
 	h.insertMany("odd", 250, map[string]any{"priority": 1.5})
 	if n, err := h.store.Sweep(t.Context()); err != nil || n != 250 {

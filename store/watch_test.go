@@ -41,6 +41,7 @@ func wantHint(t *testing.T, hints <-chan string, want string) {
 }
 
 func TestWatch(t *testing.T) {
+	t.Parallel()
 	h := newHarness(t)
 	hints := h.watching(t)
 

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -30,9 +31,7 @@ func consequenceTests() []test {
 // then returns a follow-up that texts the parent's recipient.
 func then(more fields) map[string]any {
 	doc := map[string]any{"kind": kind, "payload": map[string]any{"to": "${payload.to}", "from": "+15550001111", "body": "About ${_id}"}}
-	for name, value := range more {
-		doc[name] = value
-	}
+	maps.Copy(doc, more)
 	return doc
 }
 
