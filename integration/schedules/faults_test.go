@@ -22,7 +22,10 @@ func (d *drawing) network() {
 		late = d.upTo(min(left, 30*time.Second))
 		left -= late
 	}
-	d.logsDelay = d.upTo(left)
+	d.logsDelay = left // the worst that reconcile still copes with
+	if d.chance(50) {
+		d.logsDelay = d.upTo(left)
+	}
 	all := d.all()
 	for range d.IntN(5) {
 		w := all[d.IntN(len(all))]
@@ -62,6 +65,8 @@ func (d *drawing) fault(w *wanted, late time.Duration) simulator.Fault {
 	}
 	f.Do = deeds[d.IntN(len(deeds))]
 	switch {
+	case f.Do == simulator.DoDelay && asks: // what it shows may be old by the time it is read
+		f.Delay = max(d.upTo(d.lanes[w.kind].Timeout), time.Millisecond)
 	case f.Do == simulator.DoDelay:
 		f.Delay = max(late, time.Millisecond)
 	case f.Do != simulator.DoStatus:

@@ -255,7 +255,14 @@ func (m *machine) Settle(ctx context.Context, batch []outbox.Settlement) (answer
 
 // SaveProgress implements dispatcher.Store.
 func (m *machine) SaveProgress(ctx context.Context, in *outbox.Intent, p outbox.Progress) error {
-	err := m.do(ctx, func(ctx context.Context) error { return m.w.store.SaveProgress(ctx, in, p) })
+	err := m.do(ctx, func(ctx context.Context) error {
+		lease, _ := m.w.store.Get(in.ID)["lease"].(map[string]any)
+		err := m.w.store.SaveProgress(ctx, in, p)
+		if err == nil && lease["token"] != in.Lease.Token {
+			m.w.wrong(m.name + " saved progress of " + in.ID.String() + " under a lease that it had lost")
+		}
+		return err
+	})
 	m.w.story.add(m.name, "saves progress of "+in.ID.String(), err)
 	if err != nil {
 		m.w.count(func(h *happened) { h.unsaved[in.ID.String()]++ })

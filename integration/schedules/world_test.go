@@ -111,12 +111,17 @@ func (w *world) after(d time.Duration) context.Context {
 
 // play runs the plan in a bubble, and judges it.
 func play(t *testing.T, p plan) {
+	w := newWorld(t, p)
+	w.run()
+	w.judge()
+}
+
+func newWorld(t *testing.T, p plan) *world {
 	w := &world{t: t, plan: p, wire: newWire(), changed: make(chan struct{}, 1)}
 	w.holds, w.reclaims, w.unsaved = make(map[string]hold), make(map[string]int), make(map[string]int)
 	w.ended, w.keys = make(map[string]bool), make(map[string]bool)
 	w.story.began = time.Now()
 	w.over, w.end = context.WithCancel(context.Background())
-	defer w.end()
 	w.store = memory.New(memory.Options{Rules: outbox.Rules{WriteBack: []string{orders}}})
 	w.sim = simulator.New(simulator.Config{LogsDelay: p.logsDelay, Latency: p.latency})
 	w.sim.Advance(p.skew)
@@ -124,6 +129,11 @@ func play(t *testing.T, p plan) {
 		t.Fatal(err)
 	}
 	w.providers = map[string]http.Handler{"stripe": w.sim.Stripe(), "sendgrid": w.sim.SendGrid(), "twilio": w.sim.Twilio()}
+	return w
+}
+
+// run plays the plan to its end. Nothing of the world is left when it returns, but for what is to be judged.
+func (w *world) run() {
 	server := &http.Server{
 		Handler: w, ErrorLog: log.New(io.Discard, "", 0),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
@@ -133,7 +143,7 @@ func play(t *testing.T, p plan) {
 	var serving, slots sync.WaitGroup
 	serving.Go(func() { _ = server.Serve(w.wire) }) // it ends with an error that says that it was closed
 	w.insert()
-	for n, lives := range p.slots {
+	for n, lives := range w.plan.slots {
 		slots.Go(func() { w.slot(n, lives) })
 	}
 	w.wait()
@@ -143,7 +153,6 @@ func play(t *testing.T, p plan) {
 	_ = server.Close()        // the wire's Close has no error
 	w.sim.Close()
 	serving.Wait()
-	w.judge()
 }
 
 func (w *world) insert() {
