@@ -11,10 +11,7 @@ import (
 	"github.com/sony/gobreaker/v2"
 )
 
-var (
-	errAborted = errors.New("the worker was told to end its calls")
-	errTooLate = errors.New("the delivery took longer than the lane's timeout")
-)
+var errTooLate = errors.New("the delivery took longer than the lane's timeout")
 
 // fence is the interval in which a call may begin, so that it also ends under its lease.
 type fence struct {
