@@ -204,15 +204,15 @@ func (m *machine) ClaimExpired(ctx context.Context, order outbox.ClaimOrder) ([]
 	return m.claim(ctx, order, m.w.store.ClaimExpired)
 }
 
-func (m *machine) claim(ctx context.Context, order outbox.ClaimOrder, claim func(context.Context, outbox.ClaimOrder) ([]*outbox.Intent, error)) ([]*outbox.Intent, error) {
+func (m *machine) claim(ctx context.Context, order outbox.ClaimOrder, take func(context.Context, outbox.ClaimOrder) ([]*outbox.Intent, error)) ([]*outbox.Intent, error) {
 	if err := m.reach(); err != nil {
 		return nil, err
 	}
-	list, err := claim(ctx, order)
+	list, err := take(ctx, order)
 	if err != nil || len(list) == 0 {
 		return nil, err
 	}
-	m.w.story.add(m.name, "claims", nil, ids(list)...)
+	m.w.story.add(m.name, "claims", nil, claim(list))
 	m.w.claimed(m, list, order.Lease)
 	i, ok := m.begin()
 	if !ok {
@@ -242,7 +242,7 @@ func (m *machine) Settle(ctx context.Context, batch []outbox.Settlement) (answer
 		} else if !applied {
 			lost = "(not written)"
 		}
-		m.w.story.add(m.name, "settles", err, describe(s), lost)
+		m.w.story.add(m.name, "settles", err, settlement(s), lost)
 	}
 	if applied {
 		m.w.poke()

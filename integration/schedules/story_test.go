@@ -22,11 +22,11 @@ type line struct {
 	at   time.Duration
 	who  string
 	what string
-	more []string
+	more []any // told by their String, where they have one
 	err  error
 }
 
-func (s *story) add(who, what string, err error, more ...string) {
+func (s *story) add(who, what string, err error, more ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lines = append(s.lines, line{time.Since(s.began), who, what, more, err})
@@ -37,7 +37,10 @@ func (s *story) String() string {
 	defer s.mu.Unlock()
 	var b strings.Builder
 	for _, l := range s.lines {
-		fmt.Fprintf(&b, "  %12v %-6s %s %s", l.at.Round(time.Microsecond), l.who, l.what, strings.Join(l.more, " "))
+		fmt.Fprintf(&b, "  %12v %-3s %s", l.at.Round(time.Microsecond), l.who, l.what)
+		for _, more := range l.more {
+			fmt.Fprintf(&b, " %v", more)
+		}
 		if l.err != nil {
 			fmt.Fprintf(&b, " -> %v", l.err)
 		}
@@ -69,29 +72,30 @@ func (p plan) String() string {
 	return b.String()
 }
 
-// describe tells a settlement without a payload.
-func describe(s outbox.Settlement) string {
+// settlement tells itself without a payload.
+type settlement outbox.Settlement
+
+func (s settlement) String() string {
 	d := s.Decision
-	text := s.Intent.ID.String() + ":" + string(d.Status)
-	for _, more := range []string{string(d.Reason), string(d.Outcome)} {
-		if more != "" {
-			text += "/" + more
-		}
-	}
+	words := []string{s.Intent.ID.String(), string(d.Status), string(d.Reason), string(d.Outcome)}
 	if d.Failure != nil {
-		text += "/" + d.Failure.Code
+		words = append(words, d.Failure.Code)
 	}
-	return text + fmt.Sprintf(" attempts %d in %v", d.Attempts, d.Delay)
+	words = slices.DeleteFunc(words, func(w string) bool { return w == "" })
+	return strings.Join(words, "/") + fmt.Sprintf(", attempts %d, due in %v", d.Attempts, d.Delay)
 }
 
-func ids(intents []*outbox.Intent) []string {
-	var list []string
-	for _, in := range intents {
+// claim tells the intents of a claim.
+type claim []*outbox.Intent
+
+func (c claim) String() string {
+	var words []string
+	for _, in := range c {
 		id := in.ID.String()
 		if in.Lease.Reclaimed {
 			id += "(reclaimed)"
 		}
-		list = append(list, id)
+		words = append(words, id)
 	}
-	return slices.Clip(list)
+	return strings.Join(words, " ")
 }

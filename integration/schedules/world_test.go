@@ -280,10 +280,11 @@ func (w *world) watch(m *machine, r *http.Request) {
 		return
 	}
 	w.count(func(h *happened) { h.keys[key] = true })
-	id, isConfirm := strings.CutPrefix(r.URL.Path, "/v1/payment_intents/")
-	if id, isConfirm = strings.CutSuffix(id, "/confirm"); !isConfirm {
+	path, isConfirm := strings.CutSuffix(r.URL.Path, "/confirm")
+	if !isConfirm {
 		return
 	}
+	id := strings.TrimPrefix(path, "/v1/payment_intents/")
 	owner, _, _ := strings.Cut(key, ":confirm")
 	progress, _ := w.store.Get(owner)["progress"].(map[string]any)
 	if progress["payment_intent"] != id {
