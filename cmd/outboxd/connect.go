@@ -35,13 +35,18 @@ func connect(ctx context.Context, m config.Mongo, o store.Options) (*store.Store
 
 // withStore runs a command on the outbox that the command line names, until the first signal.
 func (p *program) withStore(do func(context.Context, *store.Store) error) error {
+	return p.withStoreOf(store.Options{}, do)
+}
+
+// withStoreOf does so with options of its own.
+func (p *program) withStoreOf(o store.Options, do func(context.Context, *store.Store) error) error {
 	m, err := config.LoadMongo(p.source)
 	if err != nil {
 		return err
 	}
 	ctx, stop := p.interruptible()
 	defer stop()
-	s, leave, err := connect(ctx, m, store.Options{})
+	s, leave, err := connect(ctx, m, o)
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ import (
 type deadCmd struct {
 	List   deadListCmd   `cmd:"" help:"List dead letters, the newest first."`
 	Show   deadShowCmd   `cmd:"" help:"Show one intent with everything in it."`
+	Retry  deadRetryCmd  `cmd:"" help:"Make dead letters pending again, where that cannot double an effect."`
 	Export deadExportCmd `cmd:"" help:"Write dead letters whole, as mongoimport takes them."`
 }
 

@@ -21,14 +21,20 @@ const defaultRetention = 168 * time.Hour
 // Retention is how long intents in a final state are kept. Dead letters are kept for ever.
 type Retention struct{ Done, Cancelled time.Duration }
 
+// Policies are what the file of policies says, and its defaults.
+type Policies struct {
+	Lanes     []Lane // of every kind
+	Retention Retention
+	WriteBack []string // collections that write_back may name
+}
+
 // Worker is the configuration of `outboxd worker`.
 type Worker struct {
+	Policies
 	Mongo     Mongo
 	Providers Providers
-	Lanes     []Lane   // of the kinds to serve, each with its provider configured
-	Unserved  []string // kinds that are not served because their provider has no credentials
-	Retention Retention
-	WriteBack []string      // collections that write_back may name
+	Lanes     []Lane        // of the kinds to serve, each with its provider configured
+	Unserved  []string      // kinds that are not served because their provider has no credentials
 	Listen    string        // of health and metrics
 	Drain     time.Duration // for calls to end after the first signal
 	Within    time.Duration // with --until-empty
@@ -41,7 +47,6 @@ func LoadWorker(src Source) (Worker, error) {
 	w := Worker{
 		Mongo:     mongo,
 		Providers: r.providers(),
-		Retention: Retention{Done: defaultRetention, Cancelled: defaultRetention},
 		Listen:    r.address(setting{"listen", "OUTBOXD_LISTEN", DefaultListen}),
 		Drain:     r.duration(setting{"drain", "OUTBOXD_DRAIN", DefaultDrain}, 0),
 		Within:    r.duration(setting{"within", "", DefaultWithin}, 0),
@@ -49,23 +54,35 @@ func LoadWorker(src Source) (Worker, error) {
 	if _, given := src.Flags["within"]; given && src.Flags["until-empty"] != "true" {
 		r.problems.add("flag --within", "means nothing without --until-empty")
 	}
-	lanes := DefaultLanes()
-	pointers := make([]*Lane, len(lanes))
-	for i := range lanes {
-		pointers[i] = &lanes[i]
+	w.Policies = r.policies()
+	w.Lanes, w.Unserved = r.served(w.Providers, w.Policies.Lanes)
+	return w, Join(mongoErr, r.problems.orNil())
+}
+
+// LoadPolicies reads the policies alone, for commands that call no provider.
+func LoadPolicies(src Source) (Policies, error) {
+	r := &reader{Source: src}
+	p := r.policies()
+	return p, r.problems.orNil()
+}
+
+func (r *reader) policies() Policies {
+	p := Policies{Lanes: DefaultLanes(), Retention: Retention{Done: defaultRetention, Cancelled: defaultRetention}}
+	pointers := make([]*Lane, len(p.Lanes))
+	for i := range p.Lanes {
+		pointers[i] = &p.Lanes[i]
 	}
 	path, where := r.text(setting{"config", "OUTBOXD_CONFIG", ""})
 	f := &file{name: "defaults", problems: &r.problems}
 	if path != "" {
-		f = readFile(path, where, &r.problems, pointers, &w.Retention, &w.WriteBack)
+		f = readFile(path, where, &r.problems, pointers, &p.Retention, &p.WriteBack)
 	}
-	for _, l := range lanes {
+	for _, l := range p.Lanes {
 		f.check(l)
 	}
-	f.kept("retention.done", w.Retention.Done)
-	f.kept("retention.cancelled", w.Retention.Cancelled)
-	w.Lanes, w.Unserved = r.served(w.Providers, lanes)
-	return w, Join(mongoErr, r.problems.orNil())
+	f.kept("retention.done", p.Retention.Done)
+	f.kept("retention.cancelled", p.Retention.Cancelled)
+	return p
 }
 
 // kept checks how long something is kept.
