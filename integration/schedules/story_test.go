@@ -10,6 +10,9 @@ import (
 	"github.com/outboxd/outboxd/outbox"
 )
 
+// mostLines is how much of a story is told.
+const mostLines = 500
+
 // story is what happened in a schedule, kept cheaply and told only if the schedule fails.
 type story struct {
 	began time.Time
@@ -36,7 +39,11 @@ func (s *story) String() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var b strings.Builder
-	for _, l := range s.lines {
+	for n, l := range s.lines {
+		if n == mostLines {
+			fmt.Fprintf(&b, "  and %d lines more\n", len(s.lines)-n)
+			break
+		}
 		fmt.Fprintf(&b, "  %12v %-3s %s", l.at.Round(time.Microsecond), l.who, l.what)
 		for _, more := range l.more {
 			fmt.Fprintf(&b, " %v", more)
