@@ -47,6 +47,9 @@ type Observer interface {
 	Settled(kind string, d outbox.Decision, took time.Duration)
 	// LeaseLost reports an outcome that could not be written because the lease was lost.
 	LeaseLost(kind string)
+	// Noted reports what went wrong beside an outcome that was written, by its code: a write_back without a target, a
+	// follow-up that was refused.
+	Noted(kind, code string)
 }
 
 // Config is what a Dispatcher is made of. Everything but Shared and Observer is required.
@@ -203,3 +206,4 @@ type nobody struct{}
 func (nobody) Claimed(string, int, time.Duration, error)      {}
 func (nobody) Settled(string, outbox.Decision, time.Duration) {}
 func (nobody) LeaseLost(string)                               {}
+func (nobody) Noted(string, string)                           {}

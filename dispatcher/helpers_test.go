@@ -127,6 +127,7 @@ type counter struct {
 }
 
 func (c *counter) Claimed(string, int, time.Duration, error) {}
+func (c *counter) Noted(string, string)                      {}
 func (c *counter) LeaseLost(string)                          { c.mu.Lock(); c.lost++; c.mu.Unlock() }
 func (c *counter) Settled(_ string, d outbox.Decision, _ time.Duration) {
 	c.mu.Lock()

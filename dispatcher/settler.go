@@ -176,7 +176,8 @@ func (s *settler) report(o outcome, answer outbox.Settled) {
 		o.lane.dueIn(o.Decision.Delay)
 	}
 	for _, note := range answer.Notes {
-		s.log.Warn("settled with a note", append(attrs(o), "note", note)...)
+		s.observer.Noted(o.kind, note.Code)
+		s.log.Warn("settled with a note", append(attrs(o), "note", note.Code, "text", note.Text)...)
 	}
 	if o.Decision.Outcome == "" { // given back, or a look-up without a result: nothing that anybody waits for
 		s.log.Debug("settled", attrs(o)...)

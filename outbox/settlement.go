@@ -36,7 +36,13 @@ type Settled struct {
 	Lost bool
 	// Notes lists what went wrong beside the outcome, which is written all the same: a write_back without a target, a
 	// follow-up that was refused.
-	Notes []string
+	Notes []Note
+}
+
+// Note is something that went wrong beside an outcome.
+type Note struct {
+	Code string // one of [Codes]
+	Text string // our own words
 }
 
 // Records returns what the settlement appends to the intent's history: the attempts whose leases ran out unrecorded, and
@@ -73,8 +79,9 @@ func (s Settlement) Repeated(now *Intent) Settled {
 	}
 	last, _ := now.Document["last_error"].(map[string]any)
 	message, _ := last["message"].(string)
-	if code := last["code"]; message != "" && (code == CodeWriteBackMissed || code == CodeFollowUpRefused) {
-		return Settled{Notes: []string{message}}
+	code, _ := last["code"].(string)
+	if message != "" && (code == CodeWriteBackMissed || code == CodeFollowUpRefused) {
+		return Settled{Notes: []Note{{code, message}}}
 	}
 	return Settled{}
 }

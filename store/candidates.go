@@ -27,18 +27,35 @@ const earliest = bson.DateTime(math.MinInt64)
 // defaultPriority is the priority of an intent without one.
 const defaultPriority = 1
 
-// candidate is an intent that a claim may try to take, as an index entry shows it.
+// candidate is an intent that a claim may try to take, as an index entry shows it. Its fields may have any type: an array
+// of dates is found by its dates, a decimal 1 as a 1. A claim takes such a document like any other, and it is settled with
+// its problems; it must not be what ends the search.
 type candidate struct {
 	ID       bson.RawValue `bson:"_id"`
-	Priority *float64      `bson:"priority"`
-	DueAt    bson.DateTime `bson:"due_at"`
+	Priority bson.RawValue `bson:"priority"`
+	DueAt    bson.RawValue `bson:"due_at"`
 }
 
+// band is the priority; what is no number a driver writes has the default one.
 func (c candidate) band() float64 {
-	if c.Priority == nil {
+	switch c.Priority.Type {
+	case bson.TypeInt32:
+		return float64(c.Priority.Int32())
+	case bson.TypeInt64:
+		return float64(c.Priority.Int64())
+	case bson.TypeDouble:
+		return c.Priority.Double()
+	default:
 		return defaultPriority
 	}
-	return *c.Priority
+}
+
+// due is the instant from which it is due; what is no date is due for ever.
+func (c candidate) due() bson.DateTime {
+	if c.DueAt.Type != bson.TypeDateTime {
+		return earliest
+	}
+	return bson.DateTime(c.DueAt.DateTime())
 }
 
 // candidates returns the _ids of at most limit intents of the kind that are due, in claim order: by priority, then by
@@ -61,7 +78,7 @@ func (s *Store) candidates(ctx context.Context, kind string, now time.Time, limi
 	}
 	all := slices.Concat(found[0], found[1])
 	slices.SortStableFunc(all, func(a, b candidate) int {
-		return cmp.Or(cmp.Compare(a.band(), b.band()), cmp.Compare(a.DueAt, b.DueAt))
+		return cmp.Or(cmp.Compare(a.band(), b.band()), cmp.Compare(a.due(), b.due()))
 	})
 	ids := make([]bson.RawValue, 0, min(limit, len(all)))
 	for _, c := range all[:min(limit, len(all))] {

@@ -40,7 +40,7 @@ func (s *Store) bring(r *row) {
 
 // note keeps what went wrong beside the row's outcome; the first of it becomes last_error.
 func (r *row) note(code, text string) {
-	r.notes = append(r.notes, text)
+	r.notes = append(r.notes, outbox.Note{Code: code, Text: text})
 	if r.noted != nil {
 		return
 	}

@@ -258,13 +258,13 @@ var policy = outbox.Policy{
 }
 
 // settle settles a batch, none of which may be lost, and returns the notes.
-func (h *harness) settle(batch []outbox.Settlement) [][]string {
+func (h *harness) settle(batch []outbox.Settlement) [][]outbox.Note {
 	h.t.Helper()
 	answers, err := h.store.Settle(h.t.Context(), batch)
 	if err != nil {
 		h.t.Fatalf("Settle: %v", err)
 	}
-	notes := make([][]string, len(answers))
+	notes := make([][]outbox.Note, len(answers))
 	for i, a := range answers {
 		if a.Lost {
 			h.t.Fatalf("settlement %d is lost", i)

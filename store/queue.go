@@ -144,6 +144,6 @@ func (s *Store) oldestOf(ctx context.Context, kind string, now time.Time) (time.
 	if len(all) == 0 {
 		return time.Time{}, false, nil
 	}
-	oldest := slices.MinFunc(all, func(a, b candidate) int { return cmp.Compare(a.DueAt, b.DueAt) })
-	return oldest.DueAt.Time(), true, nil
+	oldest := slices.MinFunc(all, func(a, b candidate) int { return cmp.Compare(a.due(), b.due()) })
+	return oldest.due().Time(), true, nil
 }

@@ -18,7 +18,7 @@ type row struct {
 
 	followUps []*followUp
 	update    *update
-	notes     []string
+	notes     []outbox.Note
 	noted     *outbox.Failure // what went wrong beside the outcome; it takes last_error's code
 }
 

@@ -303,11 +303,9 @@ func (s *Store) writeBack(ctx context.Context, rows []*row) error {
 }
 
 func (s *Store) writeBackTo(ctx context.Context, target *mongo.Collection, rows []*row) error {
-	models, ids := make([]mongo.WriteModel, len(rows)), make(bson.A, len(rows))
+	models := make([]mongo.WriteModel, len(rows))
 	for i, r := range rows {
-		one := bson.D{{Key: "_id", Value: equal(encode(r.update.ID))}}
-		models[i] = mongo.NewUpdateOneModel().SetFilter(one).SetUpdate(bson.D{{Key: "$set", Value: encodeDocument(r.update.Set)}})
-		ids[i] = one
+		models[i] = mongo.NewUpdateOneModel().SetFilter(identity(r.update.ID)).SetUpdate(bson.D{{Key: "$set", Value: encodeDocument(r.update.Set)}})
 	}
 	drop := func(r *row, note string, err error) error {
 		r.update = nil
@@ -328,8 +326,8 @@ func (s *Store) writeBackTo(ctx context.Context, target *mongo.Collection, rows 
 		return nil
 	}
 	var missed error
-	for i, r := range rows {
-		switch err := target.FindOne(ctx, ids[i], options.FindOne().SetProjection(bson.D{{Key: "_id", Value: 1}})).Err(); {
+	for _, r := range rows {
+		switch err := target.FindOne(ctx, identity(r.update.ID), options.FindOne().SetProjection(bson.D{{Key: "_id", Value: 1}})).Err(); {
 		case errors.Is(err, mongo.ErrNoDocuments):
 			missed = drop(r, outbox.UpdateMissed(r.update.Update), err)
 		case err != nil:

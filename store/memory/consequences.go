@@ -10,13 +10,13 @@ import (
 
 // consequences is what went wrong with what a settle brought along.
 type consequences struct {
-	notes []string
+	notes []outbox.Note
 	noted *outbox.Failure
 }
 
 // note keeps what went wrong; the first of them becomes last_error.
 func (c *consequences) note(class outbox.Class, code, text string) {
-	c.notes = append(c.notes, text)
+	c.notes = append(c.notes, outbox.Note{Code: code, Text: text})
 	if c.noted == nil {
 		c.noted = &outbox.Failure{Class: class, Code: code, Message: text}
 	}

@@ -186,6 +186,9 @@ func (w *work) Settled(_ string, d outbox.Decision, _ time.Duration) {
 	w.mu.Unlock()
 }
 
+// Noted has nothing to count: the intents of a benchmark bring nothing along.
+func (w *work) Noted(string, string) {}
+
 // LeaseLost counts an outcome that was not written.
 func (w *work) LeaseLost(string) {
 	w.mu.Lock()

@@ -38,6 +38,7 @@ type Metrics struct {
 	failures *prometheus.CounterVec
 	claim    *prometheus.HistogramVec
 	lost     *prometheus.CounterVec
+	notes    *prometheus.CounterVec
 }
 
 // New makes the metrics of one worker, in a registry of their own.
@@ -65,6 +66,8 @@ func New(cfg Config) *Metrics {
 	m.failures = counter("claim_errors_total", "Claims that failed.", "kind")
 	m.claim = histogram("claim_duration_seconds", "How long claims took.", []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5, 15})
 	m.lost = counter("lease_lost_total", "Outcomes that were not written because the intent had been claimed again.", "kind")
+
+	m.notes = counter("notes_total", "What went wrong beside outcomes that were written, such as a write_back without a target.", "kind", "code")
 
 	for _, kind := range cfg.Kinds { // series that are there from the start can be alerted on
 		m.claims.WithLabelValues(kind)
@@ -129,6 +132,14 @@ func (m *Metrics) Settled(kind string, d outbox.Decision, took time.Duration) {
 
 // LeaseLost counts an outcome that could not be written.
 func (m *Metrics) LeaseLost(kind string) { m.lost.WithLabelValues(m.kind(kind)).Inc() }
+
+// Noted counts what went wrong beside an outcome that was written.
+func (m *Metrics) Noted(kind, code string) {
+	if !m.codes[code] {
+		code = other
+	}
+	m.notes.WithLabelValues(m.kind(kind), code).Inc()
+}
 
 func (m *Metrics) kind(kind string) string {
 	if slices.Contains(m.kinds, kind) {

@@ -77,6 +77,7 @@ func TestEverythingIsCountedUnderBoundedLabels(t *testing.T) {
 		Failure: &outbox.Failure{Code: outbox.CodeDeclined}}, time.Millisecond)
 	m.Settled("made up by a producer", outbox.Decision{Status: outbox.StatusDead, Outcome: outbox.Expired, Failure: &outbox.Failure{Code: "made up by a provider"}}, 0)
 	m.LeaseLost("email")
+	m.Noted("charge", outbox.CodeWriteBackMissed)
 
 	expect(t, page(t, m),
 		`outboxd_claims_total{kind="charge"} 2`,
@@ -89,6 +90,7 @@ func TestEverythingIsCountedUnderBoundedLabels(t *testing.T) {
 		`outboxd_settled_total{code="other",kind="other",outcome="expired",reason="",status="dead"} 1`,
 		`outboxd_attempt_duration_seconds_count{kind="charge"} 2`,
 		`outboxd_lease_lost_total{kind="email"} 1`,
+		`outboxd_notes_total{code="write_back_missed",kind="charge"} 1`,
 		`outboxd_lane_state{kind="charge",state="gated"} 1`,
 		`outboxd_lane_state{kind="charge",state="open"} 0`,
 		`outboxd_breaker_state{kind="charge",state="closed"} 1`,

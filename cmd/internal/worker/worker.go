@@ -252,6 +252,14 @@ func (o observer) Settled(kind string, d outbox.Decision, took time.Duration) {
 	}
 }
 
+// Noted tells the metrics, and who else wants to know.
+func (o observer) Noted(kind, code string) {
+	o.Metrics.Noted(kind, code)
+	if o.more != nil {
+		o.more.Noted(kind, code)
+	}
+}
+
 // LeaseLost tells the metrics, and who else wants to know.
 func (o observer) LeaseLost(kind string) {
 	o.Metrics.LeaseLost(kind)
