@@ -100,24 +100,36 @@ func (s *Store) awaitPrimary(ctx context.Context) error {
 // awaitPause is the pause between two tries to reach a primary that was not there.
 const awaitPause = 200 * time.Millisecond
 
+// hello is what a server says of itself.
+type hello struct {
+	SetName   string    `bson:"setName"`
+	Msg       string    `bson:"msg"` // "isdbgrid": mongos
+	Writable  bool      `bson:"isWritablePrimary"`
+	LocalTime time.Time `bson:"localTime"`
+}
+
+// usable returns why a store cannot work with the server.
+func (h hello) usable() error {
+	switch {
+	case h.SetName == "" && h.Msg != "isdbgrid":
+		return ErrStandalone
+	case !h.Writable:
+		return ErrNoPrimary
+	default:
+		return nil
+	}
+}
+
 // hello asks the primary for its state and time.
 func (s *Store) hello(ctx context.Context) error {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	var answer struct {
-		SetName   string    `bson:"setName"`
-		Msg       string    `bson:"msg"` // "isdbgrid": mongos
-		Writable  bool      `bson:"isWritablePrimary"`
-		LocalTime time.Time `bson:"localTime"`
-	}
-	err := s.db.RunCommand(ctx, bson.D{{Key: "hello", Value: 1}}).Decode(&answer)
-	switch {
-	case err != nil:
+	var answer hello
+	if err := s.db.RunCommand(ctx, bson.D{{Key: "hello", Value: 1}}).Decode(&answer); err != nil {
 		return failed(err, "reach a primary of MongoDB")
-	case answer.SetName == "" && answer.Msg != "isdbgrid":
-		return ErrStandalone
-	case !answer.Writable:
-		return ErrNoPrimary
+	}
+	if err := answer.usable(); err != nil {
+		return err
 	}
 	s.clock.tell(answer.LocalTime)
 	return nil
