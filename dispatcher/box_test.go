@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"sync"
 	"testing"
 	"time"
@@ -34,9 +35,7 @@ func (b *box) insert(t *testing.T, kind string, fields map[string]any) string {
 		payload = map[string]any{"from": "a@example.com", "to": "b@example.com", "subject": "s", "text": "t"}
 	}
 	doc := map[string]any{"_id": id, "kind": kind, "status": "pending", "due_at": time.Now().UTC().Truncate(time.Millisecond), "payload": payload}
-	for name, value := range fields {
-		doc[name] = value
-	}
+	maps.Copy(doc, fields)
 	if err := b.mem.Insert(doc); err != nil {
 		t.Fatal(err)
 	}

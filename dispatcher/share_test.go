@@ -3,6 +3,7 @@ package dispatcher_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"testing"
 	"time"
@@ -34,9 +35,7 @@ func (c *commons) Lanes(context.Context) (map[string]outbox.LaneState, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	lanes := make(map[string]outbox.LaneState)
-	for kind, s := range c.lanes {
-		lanes[kind] = s
-	}
+	maps.Copy(lanes, c.lanes)
 	return lanes, nil
 }
 
