@@ -52,11 +52,12 @@ type Observer interface {
 	Noted(kind, code string)
 }
 
-// Config is what a Dispatcher is made of. Everything but Shared and Observer is required.
+// Config is what a Dispatcher is made of. Everything but Shared, Upcoming and Observer is required.
 type Config struct {
 	Worker   string // the worker's name, unique among live workers
 	Store    Store
-	Shared   Shared // what workers tell each other; nil: this worker is alone
+	Shared   Shared   // what workers tell each other; nil: this worker is alone
+	Upcoming Upcoming // what becomes due, for lanes that hints let rest; nil: lanes look every second all the same
 	Lanes    []Lane
 	Observer Observer // nil: nobody is told
 	Logger   *slog.Logger
@@ -114,6 +115,7 @@ type Dispatcher struct {
 	lanes   []*lane
 	settler *settler
 	share   *share
+	pace    *pace
 }
 
 // New checks the configuration, all of it, and returns a dispatcher that does nothing before Run.
@@ -143,9 +145,10 @@ func New(cfg Config) (*Dispatcher, error) {
 	}
 	d := &Dispatcher{cfg: cfg}
 	d.settler = newSettler(cfg)
-	d.share = newShare(cfg)
+	d.pace = newPace(d.repaced)
+	d.share = newShare(cfg, d.pace)
 	for _, l := range cfg.Lanes {
-		d.lanes = append(d.lanes, newLane(l, cfg, d.settler, d.share))
+		d.lanes = append(d.lanes, newLane(l, cfg, d.settler, d.share, d.pace))
 	}
 	d.share.lanes = d.lanes
 	return d, nil
@@ -159,13 +162,14 @@ func (d *Dispatcher) Run(stop, abort context.Context) error {
 	settling.Go(func() { settled = d.settler.run(abort) })
 
 	if d.cfg.Shared != nil {
-		d.share.once(stop)
+		d.share.once(stop, true)
 	}
 	var lanes sync.WaitGroup
 	for _, l := range d.lanes {
 		lanes.Go(func() { l.run(stop, abort) })
 	}
 	lanes.Go(func() { d.expire(stop) })
+	lanes.Go(func() { d.pace.run(stop) })
 	var sharing sync.WaitGroup
 	ended, end := context.WithCancel(context.WithoutCancel(stop))
 	if d.cfg.Shared != nil {
@@ -184,9 +188,37 @@ func (d *Dispatcher) Run(stop, abort context.Context) error {
 func (d *Dispatcher) Wake(kind string) {
 	for _, l := range d.lanes {
 		if kind == "" || l.Kind == kind {
-			l.wakeUp()
+			l.hint()
 		}
 	}
+}
+
+// WakeAt hints that an intent of a kind is due at a later instant of the database; an empty kind means any. It never
+// blocks.
+func (d *Dispatcher) WakeAt(kind string, due time.Time) {
+	in := due.Sub(d.cfg.Store.Now())
+	if in > 2*seldomPoll { // it is looked for before that
+		return
+	}
+	for _, l := range d.lanes {
+		if kind == "" || l.Kind == kind {
+			l.plan(in)
+		}
+	}
+}
+
+// repaced lets everybody reckon anew how often to look. What came while nobody listened is on no agenda.
+func (d *Dispatcher) repaced() {
+	for _, l := range d.lanes {
+		l.mu.Lock()
+		l.agenda.until = time.Time{}
+		l.mu.Unlock()
+		select {
+		case l.planned <- struct{}{}:
+		default:
+		}
+	}
+	d.share.wakeUp()
 }
 
 // WakeShared hints that the state which workers share has changed, so that it is read now. It never blocks.

@@ -14,7 +14,12 @@ import (
 )
 
 const (
-	poll         = time.Second            // how often an idle lane looks without any hint, with jitter
+	poll         = time.Second           // how often a lane without work looks where no hints come, with jitter
+	seldomPoll   = 15 * time.Second      // how often where they do
+	busyPoll     = 10 * time.Millisecond // how soon a lane of a busy worker looks again, doubling to busyPollMost
+	busyPollMost = 50 * time.Millisecond // while it finds nothing
+	spreadHints  = time.Millisecond      // for each other worker, a hinted lane waits up to so long: one of them will do
+	spreadMost   = 10 * time.Millisecond
 	claimTimeout = 15 * time.Second       // of one claim
 	claimBackoff = 250 * time.Millisecond // after a failed claim, doubling to claimMaxWait
 	claimMaxWait = 5 * time.Second
@@ -31,14 +36,19 @@ type lane struct {
 	settler  *settler
 	share    *share
 	breaker  *gobreaker.TwoStepCircuitBreaker[struct{}]
-	limiter  *rate.Limiter  // nil: unlimited
+	limiter  *rate.Limiter // nil: unlimited
+	pace     *pace
+	upcoming Upcoming       // nil: the lane looks every second
 	wake     chan struct{}  // holds one hint
+	planned  chan struct{}  // holds one hint that the agenda's first instant has changed
 	attempts sync.WaitGroup // under way
 
 	mu        sync.Mutex
 	inFlight  int
-	hungry    bool      // a freed slot is worth a claim
-	due       time.Time // the earliest instant at which an intent that this lane settled is due again
+	hungry    bool // a freed slot is worth a claim
+	hinted    bool // a hint came since the last claim
+	live      int  // workers that serve this kind, as far as is known
+	agenda    agenda
 	gate      gate
 	hold      hold
 	openUntil time.Time // the breaker's, while open
@@ -47,10 +57,10 @@ type lane struct {
 	brokenFor time.Time // another worker's breaker is open until then
 }
 
-func newLane(cfg Lane, all Config, settler *settler, share *share) *lane {
+func newLane(cfg Lane, all Config, settler *settler, share *share, pace *pace) *lane {
 	l := &lane{
 		Lane: cfg, worker: all.Worker, store: all.Store, observer: all.Observer,
-		log: all.Logger.With("kind", cfg.Kind), settler: settler, share: share, wake: make(chan struct{}, 1),
+		log: all.Logger.With("kind", cfg.Kind), settler: settler, share: share, pace: pace, upcoming: all.Upcoming, wake: make(chan struct{}, 1), planned: make(chan struct{}, 1),
 	}
 	l.breaker = newBreaker(cfg.Breaker, cfg.Kind, l.breakerChanged)
 	if cfg.Rate > 0 {
@@ -62,7 +72,7 @@ func newLane(cfg Lane, all Config, settler *settler, share *share) *lane {
 // run claims until stop ends, and returns when every attempt has handed over its outcome.
 func (l *lane) run(stop, abort context.Context) {
 	defer l.attempts.Wait()
-	failures, lingered := 0, false
+	failures, empty, lingered := 0, 0, false
 	for stop.Err() == nil {
 		n, wait := l.reserve(time.Now())
 		if n == 0 {
@@ -75,6 +85,7 @@ func (l *lane) run(stop, abort context.Context) {
 			continue
 		}
 		lingered = false
+		l.giveWay(stop)
 		claimed, err := l.claim(stop, abort, n)
 		switch {
 		case err != nil:
@@ -85,7 +96,10 @@ func (l *lane) run(stop, abort context.Context) {
 			l.pause(stop, backoff(claimBackoff, claimMaxWait, failures))
 		case claimed < n:
 			l.setHungry(false)
-			l.sleep(stop, l.untilDue(time.Now()))
+			if empty++; claimed > 0 {
+				empty = 0
+			}
+			l.rest(stop, empty)
 		default:
 			l.setHungry(true)
 		}
@@ -145,8 +159,11 @@ func (l *lane) claim(stop, abort context.Context, n int) (int, error) {
 	sent := time.Now()
 	l.mu.Lock()
 	l.hold.probe = sent.Add(probeEvery)
+	l.agenda.pass(sent)
+	l.hinted = false
+	spread := l.live
 	l.mu.Unlock()
-	intents, err := l.store.Claim(ctx, outbox.ClaimOrder{Kind: l.Kind, Limit: n, Lease: l.Lease, Owner: l.worker})
+	intents, err := l.store.Claim(ctx, outbox.ClaimOrder{Kind: l.Kind, Limit: n, Lease: l.Lease, Owner: l.worker, Spread: spread})
 	l.observer.Claimed(l.Kind, len(intents), time.Since(sent), err)
 	if err != nil {
 		return 0, fmt.Errorf("claiming up to %d intents of kind %s: %w", n, l.Kind, err)
@@ -154,6 +171,7 @@ func (l *lane) claim(stop, abort context.Context, n int) (int, error) {
 	if l.limiter != nil {
 		l.limiter.AllowN(time.Now(), len(intents))
 	}
+	l.pace.note(len(intents))
 	l.mu.Lock()
 	l.inFlight += len(intents)
 	l.mu.Unlock()
@@ -184,15 +202,47 @@ func (l *lane) wakeUp() {
 	}
 }
 
-// sleep returns after d, when woken, or when stop ends.
-func (l *lane) sleep(stop context.Context, d time.Duration) {
+// hint wakes the lane for intents that have come.
+func (l *lane) hint() {
+	l.mu.Lock()
+	l.hinted = true
+	l.mu.Unlock()
+	l.wakeUp()
+}
+
+// giveWay lets another worker take what a hint told all of them of: whoever comes first claims, the others find nothing.
+func (l *lane) giveWay(stop context.Context) {
+	l.mu.Lock()
+	others := l.live - 1
+	hinted := l.hinted
+	l.mu.Unlock()
+	if hinted && others > 0 {
+		l.pause(stop, rand.N(min(time.Duration(others)*spreadHints, spreadMost)))
+	}
+}
+
+// What ends a sleep.
+type awakening int
+
+const (
+	byTime awakening = iota
+	byHint
+	byPlan
+)
+
+// sleep returns after d, when woken, when there is something new on the agenda, or when stop ends.
+func (l *lane) sleep(stop context.Context, d time.Duration) awakening {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 	case <-l.wake:
+		return byHint
+	case <-l.planned:
+		return byPlan
 	case <-stop.Done():
 	}
+	return byTime
 }
 
 // pause returns after d or when stop ends; hints wait.
@@ -213,36 +263,6 @@ func (l *lane) setHungry(hungry bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.hungry = hungry
-}
-
-// dueIn notes that an intent is due again after d.
-func (l *lane) dueIn(d time.Duration) {
-	at := time.Now().Add(d)
-	l.mu.Lock()
-	sooner := l.due.IsZero() || at.Before(l.due)
-	if sooner {
-		l.due = at
-	}
-	l.mu.Unlock()
-	if sooner && d < poll {
-		l.wakeUp() // the lane may have gone to sleep for longer
-	}
-}
-
-// untilDue returns how long an idle lane may sleep: to the next instant it knows of, but no longer than a poll.
-func (l *lane) untilDue(now time.Time) time.Duration {
-	jittered := poll*3/4 + rand.N(poll/2)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.due.IsZero() {
-		return jittered
-	}
-	left := l.due.Sub(now)
-	if left <= 0 { // it was in the claim just made, or is about to be
-		l.due = time.Time{}
-		return time.Millisecond
-	}
-	return min(jittered, left)
 }
 
 // backoff returns the wait after the nth failure in a row, from 1: half of it fixed, half jitter.

@@ -173,7 +173,7 @@ func (s *settler) report(o outcome, answer outbox.Settled) {
 	}
 	s.observer.Settled(o.kind, o.Decision, o.Took)
 	if o.lane != nil && o.Decision.Status == outbox.StatusPending {
-		o.lane.dueIn(o.Decision.Delay)
+		o.lane.plan(o.Decision.Delay)
 	}
 	for _, note := range answer.Notes {
 		s.observer.Noted(o.kind, note.Code)

@@ -25,9 +25,10 @@ type Shared interface {
 }
 
 const (
-	shareEvery   = time.Second     // how often the lanes' shared state is read, without any hint
-	beatEvery    = 5 * time.Second // how often the registry is told that this worker lives
-	shareTimeout = 5 * time.Second // of one exchange
+	shareEvery   = time.Second      // how often the lanes' shared state is read where no hints come
+	shareSeldom  = 15 * time.Second // how often where they do
+	beatEvery    = 5 * time.Second  // how often the registry is told that this worker lives
+	shareTimeout = 5 * time.Second  // of one exchange
 )
 
 // share keeps this worker's lanes and the shared state in step. It never stands in the way of a lane: what it cannot
@@ -38,18 +39,20 @@ type share struct {
 	store  Store
 	log    *slog.Logger
 	lanes  []*lane
+	pace   *pace
 	wake   chan struct{}
 
-	started time.Time // the next three are used by one goroutine alone: Run's, then run's
+	started time.Time // the next four are used by one goroutine alone: Run's, then run's
 	beaten  time.Time
+	traded  time.Time
 	failing bool
 
 	mu   sync.Mutex
 	news []func(context.Context) error // what to tell the others, in order
 }
 
-func newShare(cfg Config) *share {
-	return &share{shared: cfg.Shared, worker: cfg.Worker, store: cfg.Store, log: cfg.Logger, wake: make(chan struct{}, 1)}
+func newShare(cfg Config, pace *pace) *share {
+	return &share{pace: pace, shared: cfg.Shared, worker: cfg.Worker, store: cfg.Store, log: cfg.Logger, wake: make(chan struct{}, 1)}
 }
 
 func (s *share) closeGate(kind string, d time.Duration) {
@@ -100,9 +103,9 @@ func (s *share) wakeUp() {
 	}
 }
 
-// once tells the registry that this worker lives, if it is time for that, and exchanges news. Run calls it before the
-// first claim, so that a worker which starts knows what stops its lanes.
-func (s *share) once(ctx context.Context) {
+// once tells the registry that this worker lives, and exchanges news, each if it is time for that; news and hints are
+// exchanged at once. Run calls it before the first claim, so that a worker which starts knows what stops its lanes.
+func (s *share) once(ctx context.Context, now bool) {
 	if s.started.IsZero() {
 		s.started = s.store.Now()
 	}
@@ -110,6 +113,10 @@ func (s *share) once(ctx context.Context) {
 		s.beaten = time.Now()
 		s.beat(ctx)
 	}
+	if !now && time.Since(s.traded) < s.every() {
+		return
+	}
+	s.traded = time.Now()
 	err := s.exchange(ctx)
 	if err != nil && !s.failing && ctx.Err() == nil {
 		s.log.Warn("the lanes' shared state cannot be exchanged; this worker goes by its own", "err", err)
@@ -117,16 +124,28 @@ func (s *share) once(ctx context.Context) {
 	s.failing = err != nil
 }
 
+// every is how often the shared state is read. While it cannot be read, it is tried as often as without hints.
+func (s *share) every() time.Duration {
+	if s.pace.quiet() && !s.failing {
+		return shareSeldom
+	}
+	return shareEvery * 3 / 4
+}
+
 // run exchanges news until ctx ends, and then takes the worker out of the registry.
 func (s *share) run(ctx context.Context) {
+	woken := false
 	for {
-		s.once(ctx)
+		s.once(ctx, woken)
+		wait := min(s.every()+rand.N(shareEvery/4), time.Until(s.beaten.Add(beatEvery)))
+		woken = false
 		select {
 		case <-ctx.Done():
 			s.leave(ctx)
 			return
 		case <-s.wake:
-		case <-time.After(shareEvery*3/4 + rand.N(shareEvery/4)):
+			woken = true
+		case <-time.After(wait):
 		}
 	}
 }
@@ -218,8 +237,11 @@ func (l *lane) learn(state outbox.LaneState, now time.Time) {
 	}
 }
 
-// split sets this worker's share of the lane's rate.
+// split takes over how many workers serve the kind, and sets this worker's share of the lane's rate.
 func (l *lane) split(live int) {
+	l.mu.Lock()
+	l.live = live
+	l.mu.Unlock()
 	if l.limiter == nil {
 		return
 	}

@@ -21,6 +21,9 @@ type ClaimOrder struct {
 	Limit int           // at most so many, at least 1
 	Lease time.Duration // from the database's now
 	Owner string        // the worker's name
+	// Spread is how many workers claim this kind, as far as is known. Where it is above 1 and much more waits than Limit, a
+	// store may take a random run of what is first in order instead of the very first, so that workers do not fight for it.
+	Spread int
 }
 
 // Settlement asks a store to write what was decided about a claimed intent, if the claim's token still holds.

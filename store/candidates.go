@@ -3,7 +3,9 @@ package store
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -11,6 +13,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/outboxd/outboxd/outbox"
 )
 
 // Names of the indexes that queries hint. They are part of the schema.
@@ -58,13 +62,20 @@ func (c candidate) due() bson.DateTime {
 	return bson.DateTime(c.DueAt.DateTime())
 }
 
+// mostSpread bounds how many times order.Limit is read to choose a run from.
+const mostSpread = 4
+
 // candidates returns the _ids of at most limit intents of the kind that are due, in claim order: by priority, then by
 // due_at. It reads index entries alone.
+//
+// Workers that all took the very first ones would meet in the same documents, and all but one would write in vain. So where
+// more waits than one takes, each takes one of the first few runs, at random; whoever claims alone takes the first.
 //
 // Intents without a priority and those with one need a search each. A query on a missing field adds an index interval
 // for undefined and is never covered: it would walk over the dead entries of the queue's head, and cost more with each
 // claim. As bounds of one interval it does not.
-func (s *Store) candidates(ctx context.Context, kind string, now time.Time, limit int) ([]bson.RawValue, error) {
+func (s *Store) candidates(ctx context.Context, order outbox.ClaimOrder, now time.Time) ([]bson.RawValue, error) {
+	kind, limit := order.Kind, order.Limit*min(max(1, order.Spread), mostSpread)
 	var (
 		found [2][]candidate
 		errs  [2]error
@@ -80,11 +91,27 @@ func (s *Store) candidates(ctx context.Context, kind string, now time.Time, limi
 	slices.SortStableFunc(all, func(a, b candidate) int {
 		return cmp.Or(cmp.Compare(a.band(), b.band()), cmp.Compare(a.due(), b.due()))
 	})
-	ids := make([]bson.RawValue, 0, min(limit, len(all)))
-	for _, c := range all[:min(limit, len(all))] {
-		ids = append(ids, c.ID)
+	all = all[:min(limit, len(all))]
+	all = run(all, order.Limit)
+	ids := make([]bson.RawValue, len(all))
+	for i, c := range all {
+		ids[i] = c.ID
 	}
 	return ids, nil
+}
+
+// run returns at most limit of the candidates: one of the whole runs of that length that the first priority among them has
+// room for, each as likely, so that the first in order soon has its turn; or else the first.
+func run(all []candidate, limit int) []candidate {
+	first := 0
+	for first < len(all) && all[first].band() == all[0].band() {
+		first++
+	}
+	if runs := first / limit; runs > 1 {
+		from := rand.N(runs) * limit
+		return all[from : from+limit]
+	}
+	return all[:min(limit, len(all))]
 }
 
 // search is what a Find returns.
@@ -131,4 +158,36 @@ func (s *Store) withPriorities(ctx context.Context, kind string, priorities bson
 			SetProjection(bson.D{{Key: "_id", Value: 1}, {Key: "priority", Value: 1}, {Key: "due_at", Value: 1}}).
 			SetLimit(int64(limit)).SetBatchSize(int32(limit)))
 	return search{cursor, err}
+}
+
+// mostUpcoming bounds what one look at what becomes due reads.
+const mostUpcoming = 100
+
+// Upcoming returns when intents of the kind become claimable between now and the given time from now: soonest first, by the
+// database's clock, those that are claimable already included. whole is false if there may be more. It reads at most a
+// hundred index entries, in one round trip.
+func (s *Store) Upcoming(ctx context.Context, kind string, within time.Duration) (due []time.Time, whole bool, err error) {
+	doing := fmt.Sprintf("look for what of kind %q becomes due", kind)
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	now, err := s.freshNow(ctx)
+	if err != nil {
+		return nil, false, failed(err, "%s", doing)
+	}
+	cursor, err := s.hints.Find(ctx,
+		bson.D{
+			{Key: "kind", Value: kind},
+			{Key: "due_at", Value: bson.D{{Key: "$gte", Value: earliest}, {Key: "$lte", Value: bson.NewDateTimeFromTime(now.Add(within))}}},
+		},
+		options.Find().SetHint(indexClaim).SetProjection(bson.D{{Key: "_id", Value: 0}, {Key: "due_at", Value: 1}}).
+			SetLimit(mostUpcoming).SetBatchSize(mostUpcoming))
+	found, err := read(ctx, search{cursor, err})
+	if err != nil {
+		return nil, false, failed(err, "%s", doing)
+	}
+	for _, c := range found {
+		due = append(due, c.DueAt.Time())
+	}
+	slices.SortFunc(due, time.Time.Compare)
+	return due, len(found) < mostUpcoming, nil
 }

@@ -14,7 +14,11 @@ import (
 )
 
 // Claim takes up to order.Limit intents of a kind that are due, or whose lease ran out, under a new lease. They come in
-// the order in which they should run: by priority (0 first), then by due_at. Fewer come where other workers took some.
+// the order in which they should run: by priority (0 first), then by due_at. Fewer come where other workers took some. Where
+// order.Spread tells of other workers and more waits than one claim takes, it takes one of the first four runs of
+// order.Limit intents, all of the first priority that waits: the order is kept within each claim, and between claims but
+// for that distance.
+//
 // A document that breaks the contract comes as well, with its Problems, so that it can be settled.
 func (s *Store) Claim(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.Intent, error) {
 	doing := fmt.Sprintf("claim intents of kind %q", order.Kind)
@@ -27,7 +31,7 @@ func (s *Store) Claim(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.I
 	if err != nil {
 		return nil, failed(err, "%s", doing)
 	}
-	ids, err := s.candidates(ctx, order.Kind, now, order.Limit)
+	ids, err := s.candidates(ctx, order, now)
 	if err != nil {
 		return nil, failed(err, "%s: find what is due", doing)
 	}

@@ -16,22 +16,35 @@ import (
 const (
 	firstReopen   = 250 * time.Millisecond // pause before a change stream is opened again, doubling with jitter
 	longestReopen = 30 * time.Second
+	// awaitChange is how long the server keeps a question open that has no answer yet; the default of a second would be a
+	// query a second of each idle worker.
+	awaitChange = 15 * time.Second
 	// dueSoon is how far ahead of the database's clock a producer's may be for its intents to be hinted at.
 	dueSoon = time.Second
 )
 
-// Watch calls wake for changes that may concern a lane, until ctx ends; then it returns nil. It blocks. One change stream
-// serves the intents and the lanes' documents: an intent that is due wakes its kind, a lane's document its lane, and ""
-// means any kind.
+// Hints are what [Store.Watch] calls. None of them may block. A nil one is not called, Wake excepted.
+type Hints struct {
+	// Wake hints that an intent of the kind is due; "" means any kind.
+	Wake func(kind string)
+	// Due hints that an intent of the kind is due at a later instant of the database's; "" means any kind.
+	Due func(kind string, at time.Time)
+	// Lane hints that what workers share about a lane has changed. Nil: Wake is called.
+	Lane func(kind string)
+	// Open tells when the stream is open, so that every later change is hinted at, and when it no longer is.
+	Open func(open bool)
+}
+
+// Watch hints at changes that may concern a lane, until ctx ends; then it returns nil. It blocks. One change stream serves
+// the intents and the lanes' documents.
 //
 // It is a hint and nothing more: it may be late, missing or repeated, so callers poll as well. It opens the stream again
-// after an error, and wakes everybody then. Where the database refuses change streams it returns [ErrNoWatch]. wake must
-// not block.
-func (s *Store) Watch(ctx context.Context, wake func(kind string)) error {
+// after an error, and wakes everybody then. Where the database refuses change streams it returns [ErrNoWatch].
+func (s *Store) Watch(ctx context.Context, hints Hints) error {
 	pause := firstReopen
 	for {
 		began := time.Now()
-		err := s.watch(ctx, wake)
+		err := s.watch(ctx, hints)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -57,8 +70,8 @@ type change struct {
 }
 
 // watch serves one change stream until it ends.
-func (s *Store) watch(ctx context.Context, wake func(kind string)) error {
-	stream, err := s.db.Watch(ctx, s.changes(), options.ChangeStream().SetFullDocument(options.Default))
+func (s *Store) watch(ctx context.Context, hints Hints) error {
+	stream, err := s.db.Watch(ctx, s.changes(), options.ChangeStream().SetFullDocument(options.Default).SetMaxAwaitTime(awaitChange))
 	if err != nil {
 		return err
 	}
@@ -67,28 +80,39 @@ func (s *Store) watch(ctx context.Context, wake func(kind string)) error {
 		defer cancel()
 		_ = stream.Close(closing) // the server drops it by itself as well
 	}()
-	wake("") // for what happened before it was open
+	if hints.Open != nil {
+		hints.Open(true)
+		defer hints.Open(false)
+	}
+	hints.Wake("") // for what happened before it was open
 	for stream.Next(ctx) {
 		var c change
 		if err := stream.Decode(&c); err != nil {
 			return err
 		}
-		s.hint(c, wake)
+		s.hint(c, hints)
 	}
 	return stream.Err()
 }
 
-func (s *Store) hint(c change, wake func(kind string)) {
+func (s *Store) hint(c change, hints Hints) {
 	switch c.Collection {
 	case s.lanes.Name():
 		kind, _ := c.ID.StringValueOK()
-		wake(kind)
-	case s.intents.Name():
-		if due, ok := c.DueAt.TimeOK(); ok && due.After(s.Now().Add(dueSoon)) {
+		if hints.Lane == nil {
+			hints.Wake(kind)
 			return
 		}
+		hints.Lane(kind)
+	case s.intents.Name():
 		kind, _ := c.Kind.StringValueOK() // an update does not tell it
-		wake(kind)
+		if due, ok := c.DueAt.TimeOK(); ok && due.After(s.Now().Add(dueSoon)) {
+			if hints.Due != nil {
+				hints.Due(kind, due)
+			}
+			return
+		}
+		hints.Wake(kind)
 	}
 }
 

@@ -16,7 +16,7 @@ func (h *harness) watching(t *testing.T) <-chan string {
 	hints := make(chan string, 1000)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- h.store.Watch(ctx, func(kind string) { hints <- kind }) }()
+	go func() { ended <- h.store.Watch(ctx, store.Hints{Wake: func(kind string) { hints <- kind }}) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
@@ -87,7 +87,7 @@ func TestWatchReopens(t *testing.T) {
 func TestWatchRefused(t *testing.T) {
 	h := newHarness(t)
 	h.fail(1, []string{"aggregate"}, bson.E{Key: "errorCode", Value: 13})
-	if err := h.store.Watch(t.Context(), func(string) {}); !errors.Is(err, store.ErrNoWatch) {
+	if err := h.store.Watch(t.Context(), store.Hints{Wake: func(string) {}}); !errors.Is(err, store.ErrNoWatch) {
 		t.Errorf("Watch: %v, want ErrNoWatch", err)
 	}
 }

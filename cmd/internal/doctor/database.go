@@ -9,6 +9,8 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"github.com/outboxd/outboxd/store"
 )
 
 // oldestServer is the major version that outboxd needs at least.
@@ -140,7 +142,7 @@ func changeStream(ctx context.Context, p Patient) (detail, remedy string, err er
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	open := false
-	if err := p.Store.Watch(ctx, func(string) { open = true; cancel() }); err != nil {
+	if err := p.Store.Watch(ctx, store.Hints{Wake: func(string) { open = true; cancel() }}); err != nil {
 		return "", "", err
 	}
 	if !open {

@@ -10,19 +10,14 @@ import (
 	"github.com/outboxd/outboxd/store"
 )
 
-// shareAtMost is how often hints may make the lanes' shared state be read: a burst of intents brings one hint each. What is
-// missed here is read within a second anyway.
-const shareAtMost = 200 * time.Millisecond
-
-// watch wakes lanes by the change stream until ctx ends, or until the database refuses it; then lanes poll.
+// watch listens to the change stream while that is worth it, until ctx ends, or until the database refuses it; then lanes
+// poll.
 func watch(ctx context.Context, db *store.Store, d *dispatcher.Dispatcher, log *slog.Logger) {
-	var shared time.Time // used by the stream's calls alone, which come one after another
-	err := db.Watch(ctx, func(kind string) {
-		d.Wake(kind)
-		if now := time.Now(); now.Sub(shared) >= shareAtMost {
-			shared = now
-			d.WakeShared()
-		}
+	err := d.Listen(ctx, func(ctx context.Context) error {
+		return db.Watch(ctx, store.Hints{
+			Wake: d.Wake, Due: d.WakeAt, Open: d.Watched,
+			Lane: func(string) { d.WakeShared() },
+		})
 	})
 	if err != nil {
 		log.Warn("no change stream; intents are found by polling, up to a second later", "err", err)

@@ -12,50 +12,56 @@ import (
 )
 
 const (
-	readyEvery   = 2 * time.Second // how often the database is asked whether the worker could work
+	readyAge     = 2 * time.Second // how long an answer is good
 	readyTimeout = 2 * time.Second // of one such question
 )
 
-// readiness is whether the worker can work, and if not, why. It is safe for concurrent use.
+// readiness is whether the worker can work, and if not, why. The database is asked when somebody wants to know, and not
+// otherwise: an idle worker has no questions. It is safe for concurrent use.
 type readiness struct {
-	mu       sync.Mutex
-	asked    bool
-	reasons  []string
-	claims   map[string]bool // kinds whose last claim failed
-	stopping bool
+	asking sync.Mutex // held while the database is asked
+	asked  time.Time  // these two are guarded by asking
+	found  []string
+
+	mu               sync.Mutex
+	database, schema func(context.Context) error // nil: the worker has not come so far
+	claims           map[string]bool             // kinds whose last claim failed
+	stopping         bool
 }
 
 func newReadiness() *readiness { return &readiness{claims: make(map[string]bool)} }
 
-// run asks again and again, until ctx ends, whether MongoDB has a primary that answers and whether the schema fits.
-func (r *readiness) run(ctx context.Context, database, schema func(context.Context) error) {
-	tick := time.NewTicker(readyEvery)
-	defer tick.Stop()
-	for {
-		r.ask(ctx, database, schema)
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
-}
-
-func (r *readiness) ask(ctx context.Context, database, schema func(context.Context) error) {
-	within, cancel := context.WithTimeout(ctx, readyTimeout)
-	defer cancel()
-	var reasons []string
-	if err := database(within); err != nil {
-		reasons = append(reasons, fmt.Sprintf("MongoDB has no primary that answers within %v", readyTimeout))
-	} else if err := schema(within); err != nil {
-		reasons = append(reasons, err.Error())
-	}
-	if ctx.Err() != nil {
-		return
-	}
+// begin tells how to ask whether MongoDB has a primary that answers, and whether the schema fits.
+func (r *readiness) begin(database, schema func(context.Context) error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.asked, r.reasons = true, reasons
+	r.database, r.schema = database, schema
+}
+
+// ask returns what the database says against working; an answer is good for a moment.
+func (r *readiness) ask(ctx context.Context) []string {
+	r.mu.Lock()
+	database, schema := r.database, r.schema
+	r.mu.Unlock()
+	if database == nil {
+		return []string{"MongoDB was not asked yet"}
+	}
+	r.asking.Lock()
+	defer r.asking.Unlock()
+	if !r.asked.IsZero() && time.Since(r.asked) < readyAge {
+		return r.found
+	}
+	// The answer is for others as well, so that a client which left must not spoil it.
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), readyTimeout)
+	defer cancel()
+	r.found = nil
+	if err := database(within); err != nil {
+		r.found = []string{fmt.Sprintf("MongoDB has no primary that answers within %v", readyTimeout)}
+	} else if err := schema(within); err != nil {
+		r.found = []string{err.Error()}
+	}
+	r.asked = time.Now()
+	return r.found
 }
 
 // claimed is told how the last claim of a kind went.
@@ -76,13 +82,10 @@ func (r *readiness) stop() {
 }
 
 // why returns the reasons why the worker cannot work; none if it can.
-func (r *readiness) why() []string {
+func (r *readiness) why(ctx context.Context) []string {
+	reasons := slices.Clone(r.ask(ctx))
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	reasons := slices.Clone(r.reasons)
-	if !r.asked {
-		reasons = append(reasons, "MongoDB was not asked yet")
-	}
 	for _, kind := range slices.Sorted(maps.Keys(r.claims)) {
 		reasons = append(reasons, "the last claim of kind "+kind+" failed")
 	}
@@ -93,8 +96,8 @@ func (r *readiness) why() []string {
 }
 
 // ServeHTTP answers /readyz.
-func (r *readiness) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
-	reasons := r.why()
+func (r *readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	reasons := r.why(req.Context())
 	status := http.StatusOK
 	if len(reasons) > 0 {
 		status = http.StatusServiceUnavailable

@@ -39,7 +39,6 @@ func answer(r *readiness) (int, string) {
 func TestReadinessFollowsDatabaseSchemaClaimsAndStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var database, schema probe
-		ctx, cancel := context.WithCancel(t.Context())
 		r := newReadiness()
 		expect := func(code int, body string) {
 			t.Helper()
@@ -49,24 +48,20 @@ func TestReadinessFollowsDatabaseSchemaClaimsAndStop(t *testing.T) {
 		}
 		expect(503, `{"ready":false,"reasons":["MongoDB was not asked yet"]}`)
 
-		go r.run(ctx, database.ask, schema.ask)
-		synctest.Wait()
+		r.begin(database.ask, schema.ask)
 		expect(200, `{"ready":true}`)
 
 		database.set(errors.New("mongodb://user:pa55word@host is away"))
-		<-time.After(readyEvery)
-		synctest.Wait()
+		<-time.After(readyAge)
 		expect(503, `{"ready":false,"reasons":["MongoDB has no primary that answers within 2s"]}`)
 
 		database.set(nil)
 		schema.set(errors.New("the schema is newer than this outboxd"))
-		<-time.After(readyEvery)
-		synctest.Wait()
+		<-time.After(readyAge)
 		expect(503, `{"ready":false,"reasons":["the schema is newer than this outboxd"]}`)
 
 		schema.set(nil)
-		<-time.After(readyEvery)
-		synctest.Wait()
+		<-time.After(readyAge)
 		r.claimed("sms", errors.New("refused"))
 		r.claimed("email", nil)
 		expect(503, `{"ready":false,"reasons":["the last claim of kind sms failed"]}`)
@@ -75,24 +70,17 @@ func TestReadinessFollowsDatabaseSchemaClaimsAndStop(t *testing.T) {
 
 		r.stop()
 		expect(503, `{"ready":false,"reasons":["the worker is stopping"]}`)
-		cancel()
-		synctest.Wait()
 	})
 }
 
 // A database that hangs must not leave an old answer standing.
 func TestReadinessBoundsItsQuestion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
 		r := newReadiness()
 		hang := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
-		go r.run(ctx, hang, func(context.Context) error { return nil })
-		<-time.After(readyTimeout)
-		synctest.Wait()
+		r.begin(hang, func(context.Context) error { return nil })
 		if code, body := answer(r); code != 503 || !strings.Contains(body, "no primary") {
 			t.Errorf("got %d %s", code, body)
 		}
-		cancel()
-		synctest.Wait()
 	})
 }

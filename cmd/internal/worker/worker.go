@@ -118,7 +118,7 @@ func (w *worker) run() error {
 		Kinds: kinds(config.DefaultLanes()), Unserved: cfg.Unserved, Queue: db, Version: w.Version, Revision: w.Revision,
 	})
 	d, err := dispatcher.New(dispatcher.Config{
-		Worker: w.name, Store: db, Shared: shared{db, w.Version}, Lanes: list, Logger: w.Logger, Observer: observer{counts, w.ready, w.Observer},
+		Worker: w.name, Store: db, Shared: shared{db, w.Version}, Upcoming: db, Lanes: list, Logger: w.Logger, Observer: observer{counts, w.ready, w.Observer},
 	})
 	if err != nil {
 		return err
@@ -128,11 +128,11 @@ func (w *worker) run() error {
 	if err != nil {
 		return err
 	}
-	w.ready.ask(w.stop, db.Ready, schema.Check)
+	w.ready.begin(db.Ready, schema.Check)
 	w.announce(addr.String())
 	w.showRates(db)
 	w.serving = true
-	served := w.serve(db, schema, d)
+	served := w.serve(db, d)
 	return errors.Join(served, h.close())
 }
 
@@ -168,10 +168,8 @@ func (w *worker) showRates(db *store.Store) {
 }
 
 // serve runs the dispatcher and everything beside it, and returns when all of it has ended.
-func (w *worker) serve(db *store.Store, schema *migrations.Migrator, d *dispatcher.Dispatcher) error {
+func (w *worker) serve(db *store.Store, d *dispatcher.Dispatcher) error {
 	var beside sync.WaitGroup
-	until, end := context.WithCancel(context.WithoutCancel(w.stop))
-	beside.Go(func() { w.ready.run(until, db.Ready, schema.Check) })
 	beside.Go(func() { watch(w.stop, db, d, w.Logger) })
 	swept := make(chan struct{})
 	beside.Go(func() { sweep(w.stop, db, w.Logger, swept) })
@@ -184,7 +182,6 @@ func (w *worker) serve(db *store.Store, schema *migrations.Migrator, d *dispatch
 	err := w.await(done)
 
 	w.stopNow(errDone)
-	end()
 	beside.Wait()
 	if w.UntilEmpty && err == nil && errors.Is(context.Cause(w.stop), errEmpty) {
 		err = w.remains(db, d)

@@ -1,0 +1,147 @@
+package dispatcher
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// How a lane finds out about work depends on how much there is. A change stream tells of a single insert within
+// milliseconds, but the server wakes it for every write to any collection: under load it would cost the server as much
+// as half of the writes themselves. So a worker listens while it is calm, and while it is busy it looks often, which then
+// costs nothing that matters, since nearly every look finds something.
+const (
+	paceWindow = 250 * time.Millisecond
+	busyFrom   = 50 // intents claimed in each of two windows in a row
+	calmBelow  = 25 // intents claimed in a window
+)
+
+// pace knows whether this worker is busy, and whether hints come. A worker that starts counts as busy until it has seen
+// what waits. It is safe for concurrent use.
+type pace struct {
+	changed func() // told of each change, without the lock
+
+	mu      sync.Mutex
+	busy    bool
+	watched bool          // hints come
+	turned  chan struct{} // closed when busy changes
+	began   time.Time     // of the window
+	claimed int           // in the window
+	before  int           // in the window before
+}
+
+func newPace(changed func()) *pace {
+	return &pace{changed: changed, busy: true, turned: make(chan struct{}), began: time.Now()}
+}
+
+// note counts claimed intents.
+func (p *pace) note(n int) {
+	p.mu.Lock()
+	now := time.Now()
+	was := p.busy
+	if since := now.Sub(p.began); since >= paceWindow {
+		if p.claimed < calmBelow {
+			p.busy = false
+		}
+		p.before = p.claimed
+		if since >= 2*paceWindow {
+			p.before = 0
+		}
+		p.began, p.claimed = now, 0
+	}
+	p.claimed += n
+	if p.claimed >= busyFrom && p.before >= busyFrom {
+		p.busy = true
+	}
+	turned := was != p.busy
+	if turned {
+		close(p.turned)
+		p.turned = make(chan struct{})
+	}
+	p.mu.Unlock()
+	if turned {
+		p.changed()
+	}
+}
+
+// run notices when a busy worker has calmed down, until stop ends.
+func (p *pace) run(stop context.Context) {
+	for {
+		busy, _, turned := p.state()
+		var tick <-chan time.Time
+		if busy {
+			tick = time.After(paceWindow)
+		}
+		select {
+		case <-stop.Done():
+			return
+		case <-turned:
+		case <-tick:
+			p.note(0)
+		}
+	}
+}
+
+// state returns whether the worker is busy, whether hints come, and a channel that is closed when busy changes.
+func (p *pace) state() (busy, watched bool, turned <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.busy, p.watched, p.turned
+}
+
+// quiet reports whether hints are all that a lane needs between looks that are far apart.
+func (p *pace) quiet() bool {
+	busy, watched, _ := p.state()
+	return watched && !busy
+}
+
+// watch notes whether hints come.
+func (p *pace) watch(on bool) {
+	p.mu.Lock()
+	turned := p.watched != on
+	p.watched = on
+	p.mu.Unlock()
+	if turned {
+		p.changed()
+	}
+}
+
+// Listen calls watch while the worker is calm, with a context that ends when it becomes busy or ctx ends: while there is
+// much to do, hints cost more than they bring. watch calls the hints' methods: Wake, WakeAt, WakeShared, and Watched. Listen
+// returns when ctx ends, or with what watch returned when nobody had ended it.
+func (d *Dispatcher) Listen(ctx context.Context, watch func(context.Context) error) error {
+	for ctx.Err() == nil {
+		busy, _, turned := d.pace.state()
+		if busy {
+			select {
+			case <-turned:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		watching, end := context.WithCancel(ctx)
+		ended := make(chan error, 1)
+		go func() { ended <- watch(watching) }() // waited for on every way out
+		var err error
+		byItself := false
+		select {
+		case err = <-ended:
+			byItself = ctx.Err() == nil
+			end()
+		case <-turned:
+			end()
+			<-ended
+		case <-ctx.Done():
+			end()
+			<-ended
+		}
+		d.Watched(false)
+		if byItself {
+			return err
+		}
+	}
+	return nil
+}
+
+// Watched tells whether hints come from now on. While they do, lanes that have nothing to do look seldom. It never blocks.
+func (d *Dispatcher) Watched(on bool) { d.pace.watch(on) }
