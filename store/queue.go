@@ -113,7 +113,6 @@ func (s *Store) kindAfter(ctx context.Context, kind string) (string, error) {
 		last := bson.MaxKey{}
 		return bson.D{{Key: "kind", Value: kind}, {Key: "priority", Value: last}, {Key: "due_at", Value: last}, {Key: "_id", Value: last}}
 	}
-	var found struct{ Kind string }
 	cursor, err := s.hints.Find(ctx, bson.D{}, options.Find().SetHint(indexClaim).
 		SetMin(bounds(kind)).SetMax(bounds(bson.D{})). // documents sort after all strings
 		SetProjection(bson.D{{Key: "_id", Value: 0}, {Key: "kind", Value: 1}}).SetLimit(1).SetBatchSize(1))
@@ -124,8 +123,30 @@ func (s *Store) kindAfter(ctx context.Context, kind string) (string, error) {
 	if !cursor.Next(ctx) {
 		return "", cmp.Or(cursor.Err(), mongo.ErrNoDocuments)
 	}
-	err = cursor.Decode(&found)
-	return found.Kind, err
+	return leastAbove(kind, cursor.Current.Lookup("kind")), nil
+}
+
+// leastAbove returns by which kind above the given one an index entry stands: the value itself or, if that is an array, the
+// least of its members that qualifies.
+func leastAbove(kind string, v bson.RawValue) string {
+	members := []bson.RawValue{v}
+	if array, ok := v.ArrayOK(); ok {
+		members, _ = array.Values()
+	}
+	least, found := "", false
+	for _, m := range members {
+		text, ok := m.StringValueOK()
+		if !ok {
+			text, ok = m.SymbolOK()
+		}
+		if ok && text > kind && (!found || text < least) {
+			least, found = text, true
+		}
+	}
+	if !found { // no entry within the bounds is like that
+		return kind + "\x00"
+	}
+	return least
 }
 
 // oldestOf returns the least due_at of a kind over its priorities.
@@ -141,6 +162,7 @@ func (s *Store) oldestOf(ctx context.Context, kind string, now time.Time) (time.
 		}
 		all = append(all, found...)
 	}
+	all = slices.DeleteFunc(all, func(c candidate) bool { return c.DueAt.Type != bson.TypeDateTime }) // has waited for nothing
 	if len(all) == 0 {
 		return time.Time{}, false, nil
 	}
