@@ -35,11 +35,15 @@ func (s *Store) Claim(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.I
 	if err != nil {
 		return nil, failed(err, "%s: find what is due", doing)
 	}
-	return s.take(ctx, doing, ids, order, bson.D{
+	intents, err := s.take(ctx, doing, ids, order, bson.D{
 		{Key: "status", Value: bson.D{{Key: "$in", Value: bson.A{outbox.StatusPending, outbox.StatusLeased}}}},
 		{Key: "due_at", Value: bson.D{{Key: "$type", Value: "date"}}},
 		{Key: "$expr", Value: bson.D{{Key: "$lte", Value: bson.A{"$due_at", "$$NOW"}}}},
 	})
+	if err == nil && len(intents) < len(ids) {
+		s.clearHead(ctx)
+	}
+	return intents, err
 }
 
 // ClaimExpired takes up to order.Limit pending intents whose expires_at has passed, whenever they are due; order.Kind ""
@@ -102,6 +106,9 @@ func (s *Store) take(ctx context.Context, doing string, ids []bson.RawValue, ord
 	result, err := s.updateMany(ctx, filter, leasing(token, order), "_id")
 	if err != nil {
 		_, err = s.updateMany(ctx, filter, leasing(token, order), "_id")
+		if ofDocument(err) {
+			err = s.takeEach(ctx, ids, condition, leasing(token, order))
+		}
 		if err != nil && ctx.Err() != nil {
 			s.orphans.add(ids, token, order.Lease)
 			return nil, failed(err, "%s: take the lease", doing)
@@ -165,6 +172,9 @@ func (s *Store) readBack(ctx context.Context, filter bson.D, ids []bson.RawValue
 			return nil, err
 		}
 		in := outbox.Parse(doc, s.rules)
+		if len(cursor.Current) > maxDocument-room {
+			in.Problems = append(in.Problems, roomless)
+		}
 		if i, ok := place[keyOf(cursor.Current.Lookup("_id"))]; ok {
 			ordered[i] = in
 		} else { // an _id that the index shows in another form

@@ -34,6 +34,9 @@ const (
 	codeDuplicateKey  = 11000
 	codeValidation    = 121
 	codeNotReplicaSet = 40573
+
+	codeTooLarge       = 10334 // BSONObjectTooLarge
+	codeUpdateTooLarge = 17419 // the same of the result of an update
 )
 
 // nameOf returns the server's name of a code that may arrive without it.
@@ -47,6 +50,8 @@ func nameOf(code int) string {
 		return "WriteConflict"
 	case codeValidation:
 		return "DocumentValidationFailure"
+	case codeTooLarge, codeUpdateTooLarge:
+		return "BSONObjectTooLarge"
 	case codeDuplicateKey:
 		return "DuplicateKey"
 	default:

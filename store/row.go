@@ -20,6 +20,7 @@ type row struct {
 	update    *update
 	notes     []outbox.Note
 	noted     *outbox.Failure // what went wrong beside the outcome; it takes last_error's code
+	lean      bool            // the document has no room for more than the outcome
 }
 
 // rowField is where the pipeline keeps a document's row between its stages. No document is stored with it.
@@ -100,9 +101,12 @@ func (r *row) entry(retention time.Duration) bson.D {
 		add("reason", d.Reason)
 	}
 	if f := outbox.Beside(r.Decision.Failure, r.noted); f != nil {
+		if r.lean {
+			f = &outbox.Failure{Class: f.Class, Code: f.Code}
+		}
 		add("error", failureDocument(f))
 	}
-	if records := r.Records(); len(records) > 0 {
+	if records := r.Records(); len(records) > 0 && !r.lean {
 		list := make(bson.A, len(records))
 		for i, record := range records {
 			list[i] = recordDocument(record)

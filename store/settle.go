@@ -93,6 +93,9 @@ func (s *Store) settleRound(ctx context.Context, rows []*row, answers []outbox.S
 // settleSimple writes rows by one command.
 func (s *Store) settleSimple(ctx context.Context, rows []*row, answers []outbox.Settled) error {
 	result, err := s.updateMany(ctx, fence(rows), s.settling(rows), "_id")
+	if ofDocument(err) && (len(rows) > 1 || tooLarge(err) && !rows[0].lean) {
+		return s.settleEach(ctx, rows, answers)
+	}
 	if err != nil {
 		return err
 	}

@@ -1,8 +1,12 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
+	"sync"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -12,7 +16,9 @@ import (
 )
 
 const (
-	sweepBatch = 100 // documents at one time
+	sweepBatch = 100      // documents at one time
+	sweepBytes = 32 << 20 // of documents at one time, and one more document
+	sweepExact = 64 << 10 // bytes of a field up to which it is compared by its value
 	sweepMost  = 10_000
 	sweeper    = "sweep" // owner of the leases under which documents are swept
 )
@@ -29,7 +35,7 @@ func (s *Store) Sweep(ctx context.Context) (int, error) {
 	const doing = "sweep up what no claim can see"
 	swept := 0
 	for swept < sweepMost {
-		docs, err := s.unclaimable(ctx)
+		docs, more, err := s.unclaimable(ctx)
 		if err != nil {
 			return swept, failed(err, doing)
 		}
@@ -38,25 +44,55 @@ func (s *Store) Sweep(ctx context.Context) (int, error) {
 		if err != nil {
 			return swept, failed(err, doing)
 		}
-		if n == 0 || len(docs) < sweepBatch {
+		if n == 0 || !more {
 			return swept, nil
 		}
 	}
 	return swept, nil
 }
 
-// unclaimable returns the next documents of the index.
-func (s *Store) unclaimable(ctx context.Context) ([]bson.Raw, error) {
+// head remembers when the head of the queue was last found clear.
+type head struct {
+	mu    sync.Mutex
+	clear time.Time
+}
+
+// clearEvery is how often it is looked, at most, whether documents that no claim may take stand at the head of the queue.
+const clearEvery = 5 * time.Second
+
+// clearHead sweeps up some documents if a claim found more than it could take: either other workers were quicker, or the
+// index shows documents that no claim may take, such as those of an unknown status. As many of these as a claim asks for
+// would stop a lane until the next sweep. What fails here fails again in that sweep, which tells.
+func (s *Store) clearHead(ctx context.Context) {
+	s.head.mu.Lock()
+	defer s.head.mu.Unlock()
+	if time.Since(s.head.clear) < clearEvery {
+		return
+	}
+	docs, _, err := s.unclaimable(ctx)
+	if err == nil {
+		if n, err := s.sweep(ctx, docs); err == nil && n > 0 {
+			return
+		}
+	}
+	s.head.clear = time.Now()
+}
+
+// unclaimable returns the next documents of the index, and whether there may be more.
+func (s *Store) unclaimable(ctx context.Context) (docs []bson.Raw, more bool, err error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	bounds := func(v any) bson.D { return bson.D{{Key: "status", Value: v}, {Key: "_id", Value: v}} }
 	cursor, err := s.intents.Find(ctx, bson.D{}, options.Find().SetHint(indexUnclaimable).
 		SetMin(bounds(bson.MinKey{})).SetMax(bounds(bson.MaxKey{})).SetLimit(sweepBatch).SetBatchSize(sweepBatch))
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	var docs []bson.Raw
-	return docs, cursor.All(ctx, &docs)
+	defer cursor.Close(context.WithoutCancel(ctx))
+	for size := 0; size < sweepBytes && cursor.Next(ctx); size += len(cursor.Current) {
+		docs = append(docs, bytes.Clone(cursor.Current))
+	}
+	return docs, len(docs) == sweepBatch || cursor.Err() == nil && cursor.RemainingBatchLength() > 0 || cursor.ID() != 0, cursor.Err()
 }
 
 // sweep changes the documents and returns how many it changed.
@@ -86,11 +122,21 @@ func (s *Store) sweep(ctx context.Context, docs []bson.Raw) (int, error) {
 	if len(models) == 0 {
 		return 0, nil
 	}
+	changed := 0
 	result, err := s.bulk(ctx, models)
-	if err != nil {
+	if refused, ok := errors.AsType[mongo.BulkWriteException](err); ok && refused.WriteConcernError == nil {
+		for _, e := range refused.WriteErrors {
+			if err := s.bury(ctx, as(docs[e.Index]), e.WriteError); err != nil {
+				return changed, err
+			}
+			changed++
+		}
+	} else if err != nil {
 		return 0, err
 	}
-	changed := int(result.MatchedCount)
+	if result != nil {
+		changed += int(result.MatchedCount)
+	}
 	if len(ids) == 0 {
 		return changed, nil
 	}
@@ -134,7 +180,10 @@ func (s *Store) condemn(in *outbox.Intent) outbox.Settlement {
 func as(raw bson.Raw) bson.D {
 	same := make(bson.A, len(sweepFields))
 	for i, field := range sweepFields {
-		if value, err := raw.LookupErr(field); err == nil {
+		value, err := raw.LookupErr(field)
+		if err == nil && len(value.Value) > sweepExact { // the server takes no command that is much larger than a document
+			same[i] = bson.D{{Key: "$ne", Value: bson.A{bson.D{{Key: "$type", Value: "$" + field}}, "missing"}}}
+		} else if err == nil {
 			same[i] = bson.D{{Key: "$eq", Value: bson.A{"$" + field, literal(value)}}}
 		} else {
 			same[i] = bson.D{{Key: "$eq", Value: bson.A{bson.D{{Key: "$type", Value: "$" + field}}, "missing"}}}
