@@ -23,7 +23,7 @@ const (
 	claimTimeout = 15 * time.Second       // of one claim
 	claimBackoff = 250 * time.Millisecond // after a failed claim, doubling to claimMaxWait
 	claimMaxWait = 5 * time.Second
-	linger       = 5 * time.Millisecond // a lane with a backlog waits so long for more slots, to claim in larger batches
+	lingerFor    = 5 * time.Millisecond // a lane with a backlog waits so long for more slots, to claim in larger batches
 )
 
 // lane serves one kind. One goroutine claims; each intent claimed has one goroutine until its outcome is handed over.
@@ -72,19 +72,18 @@ func newLane(cfg Lane, all Config, settler *settler, share *share, pace *pace) *
 // run claims until stop ends, and returns when every attempt has handed over its outcome.
 func (l *lane) run(stop, abort context.Context) {
 	defer l.attempts.Wait()
-	failures, empty, lingered := 0, 0, false
+	failures, empty := 0, 0
 	for stop.Err() == nil {
 		n, wait := l.reserve(time.Now())
 		if n == 0 {
 			l.sleep(stop, wait)
 			continue
 		}
-		if l.isHungry() && n < l.Concurrency/4 && !lingered {
-			lingered = true
-			l.sleep(stop, linger)
-			continue
+		if n < l.Concurrency/2 && l.isHungry() {
+			if n = l.linger(stop, n); n == 0 {
+				continue
+			}
 		}
-		lingered = false
 		l.giveWay(stop)
 		claimed, err := l.claim(stop, abort, n)
 		switch {
@@ -95,6 +94,9 @@ func (l *lane) run(stop, abort context.Context) {
 			failures++
 			l.pause(stop, backoff(claimBackoff, claimMaxWait, failures))
 		case claimed < n:
+			if busy, _, _ := l.pace.state(); busy && claimed > n/4 { // others may have taken the rest, and more may wait
+				continue
+			}
 			l.setHungry(false)
 			if empty++; claimed > 0 {
 				empty = 0
@@ -108,6 +110,25 @@ func (l *lane) run(stop, abort context.Context) {
 			failures = 0
 		}
 	}
+}
+
+// linger waits for a moment until half of the slots are free, so that claims are large, and returns how many may be claimed.
+func (l *lane) linger(stop context.Context, n int) int {
+	timer := time.NewTimer(lingerFor)
+	defer timer.Stop()
+	for n < l.Concurrency/2 {
+		select {
+		case <-timer.C:
+			return n
+		case <-stop.Done():
+			return n
+		case <-l.wake:
+		}
+		if n, _ = l.reserve(time.Now()); n == 0 {
+			return 0
+		}
+	}
+	return n
 }
 
 // reserve returns how many intents may be claimed now; if none, how long to wait at most unless woken.

@@ -12,13 +12,13 @@ import (
 )
 
 const (
-	settleBatch    = 200                    // settlements in one batch at most
+	settleBatch    = 500                    // settlements in one batch at most
 	settleWriters  = 4                      // batches under way at once
 	settleTimeout  = 10 * time.Second       // of one try of a batch
 	settleGrace    = 5 * time.Second        // for outcomes after abort
 	settleBackoff  = 100 * time.Millisecond // after a failed try, doubling to settleMaxWait
 	settleMaxWait  = 2 * time.Second
-	settleGathers  = 2 * time.Millisecond // a busy settler waits so long for more
+	settleGathers  = 5 * time.Millisecond // a busy settler waits so long for more
 	settleBusyFrom = 8                    // outcomes at once that make it busy
 )
 

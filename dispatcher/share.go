@@ -25,10 +25,11 @@ type Shared interface {
 }
 
 const (
-	shareEvery   = time.Second      // how often the lanes' shared state is read where no hints come
-	shareSeldom  = 15 * time.Second // how often where they do
-	beatEvery    = 5 * time.Second  // how often the registry is told that this worker lives
-	shareTimeout = 5 * time.Second  // of one exchange
+	shareEvery   = time.Second            // how often the lanes' shared state is read where no hints come
+	shareSeldom  = 15 * time.Second       // how often where they do
+	beatEvery    = 5 * time.Second        // how often the registry is told that this worker lives
+	beatFirst    = 500 * time.Millisecond // after the first time, doubling: workers that start together should know each other soon
+	shareTimeout = 5 * time.Second        // of one exchange
 )
 
 // share keeps this worker's lanes and the shared state in step. It never stands in the way of a lane: what it cannot
@@ -42,8 +43,9 @@ type share struct {
 	pace   *pace
 	wake   chan struct{}
 
-	started time.Time // the next four are used by one goroutine alone: Run's, then run's
+	started time.Time // the next five are used by one goroutine alone: Run's, then run's
 	beaten  time.Time
+	beatsIn time.Duration // from then to the next time
 	traded  time.Time
 	failing bool
 
@@ -109,8 +111,9 @@ func (s *share) once(ctx context.Context, now bool) {
 	if s.started.IsZero() {
 		s.started = s.store.Now()
 	}
-	if time.Since(s.beaten) >= beatEvery {
+	if time.Since(s.beaten) >= s.beatsIn {
 		s.beaten = time.Now()
+		s.beatsIn = min(max(beatFirst, 2*s.beatsIn), beatEvery)
 		s.beat(ctx)
 	}
 	if !now && time.Since(s.traded) < s.every() {
@@ -137,7 +140,7 @@ func (s *share) run(ctx context.Context) {
 	woken := false
 	for {
 		s.once(ctx, woken)
-		wait := min(s.every()+rand.N(shareEvery/4), time.Until(s.beaten.Add(beatEvery)))
+		wait := min(s.every()+rand.N(shareEvery/4), time.Until(s.beaten.Add(s.beatsIn)))
 		woken = false
 		select {
 		case <-ctx.Done():

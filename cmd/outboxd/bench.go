@@ -22,6 +22,7 @@ type benchCmd struct {
 	Deep       bool   `help:"Beside up to ten million intents of each sort; takes a quarter of an hour and 20 GB of disk."`
 	Slots      int    `placeholder:"N" default:"256" help:"Concurrency of each worker process. Default: ${default}."`
 	Intents    int    `placeholder:"N" help:"Intents in one round. Default: 30000, with --quick 10000."`
+	Profile    string `placeholder:"FOLDER" help:"Write a profile of each worker process there, for go tool pprof."`
 	JSON       bool   `name:"json" help:"Print everything as one JSON object."`
 }
 
@@ -35,7 +36,7 @@ or starts a throw-away mongod ($MONGOD, the PATH, or .cache/mongod). docs/perfor
 
 func (c benchCmd) Run(p *program) error {
 	o := bench.Options{
-		Quick: c.Quick, Deep: c.Deep, Slots: c.Slots, Intents: c.Intents, Environ: p.environ, Log: p.err,
+		Quick: c.Quick, Deep: c.Deep, Slots: c.Slots, Intents: c.Intents, Profile: c.Profile, Environ: p.environ, Log: p.err,
 	}
 	if err := c.check(&o); err != nil {
 		return err
@@ -99,6 +100,7 @@ type benchWorkerCmd struct {
 	Slots      int    `help:"Concurrency of each lane."`
 	Trace      bool   `help:"Tell of each call."`
 	Real       bool   `help:"Call the real providers."`
+	Profile    string `help:"File for a profile."`
 }
 
 func (c benchWorkerCmd) Run(p *program) error {
@@ -107,7 +109,7 @@ func (c benchWorkerCmd) Run(p *program) error {
 		return err
 	}
 	return bench.Work(p.ctx, bench.WorkOptions{
-		Config: cfg, Slots: c.Slots, Trace: c.Trace, Real: c.Real, In: p.in, Out: p.out,
+		Config: cfg, Slots: c.Slots, Trace: c.Trace, Real: c.Real, Profile: c.Profile, In: p.in, Out: p.out,
 		Connect: func(ctx context.Context, o store.Options) (*store.Store, func(), error) {
 			return connect(ctx, cfg.Mongo, o)
 		},

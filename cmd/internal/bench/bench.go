@@ -33,10 +33,11 @@ func Parts() []string {
 type Options struct {
 	URI        string // of the MongoDB; empty: found or started
 	Only       []string
-	Quick      bool // about a minute: fewer rounds, less ballast
-	Deep       bool // up to ten million intents
-	Slots      int  // of each worker process
-	Intents    int  // in one round; 0: by Quick
+	Quick      bool   // about a minute: fewer rounds, less ballast
+	Deep       bool   // up to ten million intents
+	Slots      int    // of each worker process
+	Intents    int    // in one round; 0: by Quick
+	Profile    string // folder for profiles of the worker processes' processor time; empty: none are made
 	Executable string
 	Environ    []string
 	Version    string

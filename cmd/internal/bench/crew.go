@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"sync"
@@ -55,8 +56,12 @@ func (r *run) recruit(ctx context.Context, n int, collection string, args []stri
 			err = errors.Join(err, c.dismiss())
 		}
 	}()
-	for range n {
-		m, err := c.start(r.Executable, append([]string{"bench-worker", "--collection", collection}, args...), r.environ(environ))
+	for i := range n {
+		all := append([]string{"bench-worker", "--collection", collection}, args...)
+		if r.Profile != "" {
+			all = append(all, "--profile", filepath.Join(r.Profile, fmt.Sprintf("%s-%dof%d.pprof", collection, i+1, n)))
+		}
+		m, err := c.start(r.Executable, all, r.environ(environ))
 		if err != nil {
 			return nil, err
 		}

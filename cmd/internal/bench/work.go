@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime/pprof"
 	"sync"
 	"time"
 
@@ -25,9 +26,10 @@ const tellEvery = 5 * time.Millisecond
 // WorkOptions say how one worker process of a run works.
 type WorkOptions struct {
 	Config  config.Worker
-	Slots   int  // of each lane; 0: as configured
-	Trace   bool // tell of each call of the provider
-	Real    bool // call the real providers, not the one that does nothing
+	Slots   int    // of each lane; 0: as configured
+	Trace   bool   // tell of each call of the provider
+	Real    bool   // call the real providers, not the one that does nothing
+	Profile string // a file for a profile of the processor's time; empty: none is made
 	Connect func(context.Context, store.Options) (*store.Store, func(), error)
 	In      io.Reader
 	Out     io.Writer
@@ -43,8 +45,19 @@ func Work(ctx context.Context, o WorkOptions) error {
 		return fmt.Errorf("open the log: %w", err)
 	}
 	defer null.Close()
-	w := &work{WorkOptions: o, out: json.NewEncoder(o.Out), start: make(chan struct{}), ended: make(chan struct{})}
+	w := &work{WorkOptions: o, out: json.NewEncoder(o.Out), start: make(chan struct{}), ended: make(chan struct{}), news: make(chan struct{}, 1)}
 	go w.listen(cancel) // ends with the process's input, which nobody can end from here
+	if o.Profile != "" {
+		file, err := os.Create(o.Profile)
+		if err != nil {
+			return fmt.Errorf("write the profile: %w", err)
+		}
+		defer file.Close()
+		if err := pprof.StartCPUProfile(file); err != nil {
+			return fmt.Errorf("write the profile: %w", err)
+		}
+		defer pprof.StopCPUProfile()
+	}
 	var telling sync.WaitGroup
 	telling.Go(w.tell)
 
@@ -87,6 +100,7 @@ type work struct {
 	settled int
 	told    int
 	calls   []callAt
+	news    chan struct{} // holds one sign that there is something to tell
 }
 
 // say writes a line. It is called under the lock.
@@ -130,20 +144,21 @@ func (w *work) listen(end context.CancelCauseFunc) {
 	end(errors.New("the run has ended"))
 }
 
-// tell tells the progress and the calls again and again, until the worker has ended.
+// tell tells the progress and the calls soon after there are any, until the worker has ended. Without any it does nothing,
+// since an idle worker is measured as well.
 func (w *work) tell() {
-	tick := time.NewTicker(tellEvery)
-	defer tick.Stop()
-	select {
-	case <-w.start: // an idle worker is measured as well
-	case <-w.ended:
-		return
-	}
 	for last := false; !last; {
 		select {
-		case <-tick.C:
+		case <-w.news:
 		case <-w.ended:
 			last = true
+		}
+		if !last {
+			select {
+			case <-time.After(tellEvery):
+			case <-w.ended:
+				last = true
+			}
 		}
 		w.mu.Lock()
 		if w.settled != w.told {
@@ -184,6 +199,14 @@ func (w *work) Settled(_ string, d outbox.Decision, _ time.Duration) {
 	w.mu.Lock()
 	w.settled++
 	w.mu.Unlock()
+	w.sign()
+}
+
+func (w *work) sign() {
+	select {
+	case w.news <- struct{}{}:
+	default:
+	}
 }
 
 // Noted has nothing to count: the intents of a benchmark bring nothing along.
@@ -204,6 +227,7 @@ func (w *work) Deliver(_ context.Context, in *outbox.Intent, _ func(context.Cont
 		w.mu.Lock()
 		w.calls = append(w.calls, callAt{id, at})
 		w.mu.Unlock()
+		w.sign()
 	}
 	return outbox.Receipt{Provider: "bench", ID: id, Status: "accepted"}, nil
 }
