@@ -16,7 +16,12 @@ type orphan struct {
 	ids   []bson.RawValue
 	token string
 	ends  time.Time // the lease's end at the latest, by the local clock
+	look  time.Time // when it is looked for again
 }
+
+// orphanEvery is how often it is looked for a claim. One that does not show, or not whole, may come into effect later: after
+// a failover, until a majority has it, and when a server that hung carries out what it had received.
+const orphanEvery = time.Second
 
 // mostOrphans bounds what is remembered while the database is away; a lane without it claims every few seconds.
 const mostOrphans = 1000
@@ -28,40 +33,48 @@ type orphans struct {
 }
 
 func (o *orphans) add(ids []bson.RawValue, token string, lease time.Duration) {
+	now := time.Now()
+	o.keep(orphan{ids, token, now.Add(lease), now})
+}
+
+func (o *orphans) keep(each orphan) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.list) < mostOrphans {
-		o.list = append(o.list, orphan{ids, token, time.Now().Add(lease)})
+		o.list = append(o.list, each)
 	}
 }
 
-// take returns all orphans whose lease may still run, and forgets them.
+// take returns the orphans that it is time to look for, and forgets them and those whose lease has ended.
 func (o *orphans) take() []orphan {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	list := o.list
+	list, now := o.list, time.Now()
 	o.list = nil
-	now := time.Now()
-	running := list[:0]
+	var due []orphan
 	for _, each := range list {
-		if now.Before(each.ends) {
-			running = append(running, each)
+		switch {
+		case !now.Before(each.ends):
+		case now.Before(each.look):
+			o.list = append(o.list, each)
+		default:
+			due = append(due, each)
 		}
 	}
-	return running
+	return due
 }
 
-// adopt gives back what earlier claims hold without anybody knowing, unsent and without an attempt. What cannot be given
-// back now is remembered for the next claim.
+// adopt gives back what earlier claims hold without anybody knowing, unsent and without an attempt. They are looked for
+// until their leases have ended.
 func (s *Store) adopt(ctx context.Context) error {
 	var failure error
 	for _, each := range s.orphans.take() {
 		if failure == nil {
-			failure = s.giveBack(ctx, each)
+			if failure = s.giveBack(ctx, each); failure == nil {
+				each.look = time.Now().Add(orphanEvery)
+			}
 		}
-		if failure != nil {
-			s.orphans.add(each.ids, each.token, time.Until(each.ends))
-		}
+		s.orphans.keep(each)
 	}
 	return failed(failure, "give back what an earlier claim holds")
 }

@@ -41,6 +41,50 @@ func TestClaimGivesBackWhatAnEarlierOneHolds(t *testing.T) {
 	}
 }
 
+// A claim that its store has looked for in vain can still come into effect: after a failover, or from a server that hung.
+func TestClaimGivesBackWhatComesIntoEffectLate(t *testing.T) {
+	h := newHarness(t)
+	h.insertMany("a", 1, nil)
+	var doc struct {
+		ID any `bson:"_id"`
+	}
+	if err := h.outbox().FindOne(t.Context(), bson.D{}).Decode(&doc); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.store.Orphan(doc.ID, "late", time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	other := outbox.ClaimOrder{Kind: "email", Limit: 10, Lease: time.Minute, Owner: "w"}
+	if claimed, err := h.store.Claim(t.Context(), other); err != nil || len(claimed) != 0 {
+		t.Fatalf("claimed %d, %v", len(claimed), err)
+	}
+	now := time.Now()
+	late := bson.D{{Key: "$set", Value: bson.D{
+		{Key: "status", Value: "leased"}, {Key: "attempts", Value: 1}, {Key: "due_at", Value: now.Add(time.Minute)}, {Key: "first_attempt_at", Value: now},
+		{Key: "lease", Value: bson.D{{Key: "token", Value: "late"}, {Key: "owner", Value: "w"}, {Key: "at", Value: now}, {Key: "reclaimed", Value: false}}}}}}
+	if _, err := h.outbox().UpdateOne(t.Context(), bson.D{{Key: "_id", Value: doc.ID}}, late); err != nil {
+		t.Fatal(err)
+	}
+	order := other
+	order.Kind = "sms"
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for range 100 {
+		claimed, err := h.store.Claim(t.Context(), order)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(claimed) == 1 {
+			if in := claimed[0]; in.Attempts != 1 || in.Lease.Reclaimed || len(in.History) != 0 {
+				t.Errorf("attempt %d, reclaimed %v, history %v", in.Attempts, in.Lease.Reclaimed, in.History)
+			}
+			return
+		}
+		<-tick.C
+	}
+	t.Error("it was not given back")
+}
+
 // armed makes finds fail in the given mode.
 func (h *harness) armed(mode any) {
 	h.t.Helper()
