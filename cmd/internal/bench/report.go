@@ -98,6 +98,7 @@ type Crew struct {
 	ClaimP50  float64 `json:"claim_p50_ms"`
 	ClaimSize float64 `json:"intents_per_claim"`
 	CPU       float64 `json:"server_cpu_s_per_1000"`
+	Conflicts float64 `json:"write_conflicts_per_intent"`
 }
 
 // Latency is from the acknowledgement of an insert to the call of the provider.

@@ -109,6 +109,7 @@ type counts struct {
 	commands     map[string]int64
 	written      int64 // documents inserted, updated and deleted
 	in, out      int64 // bytes
+	conflicts    int64 // writes that the storage engine had to try again
 	user, system int64 // microseconds of processor time
 	cache        int64
 }
@@ -118,8 +119,11 @@ type counts struct {
 func (s *server) counts(ctx context.Context) (counts, error) {
 	var status struct {
 		Metrics struct {
-			Commands bson.Raw
-			Document struct{ Inserted, Updated, Deleted int64 }
+			Commands  bson.Raw
+			Document  struct{ Inserted, Updated, Deleted int64 }
+			Operation struct {
+				WriteConflicts int64 `bson:"writeConflicts"`
+			}
 		}
 		Network struct {
 			In  int64 `bson:"bytesIn"`
@@ -166,7 +170,7 @@ func (s *server) counts(ctx context.Context) (counts, error) {
 // since returns what was counted between two moments.
 func (c counts) since(before counts) counts {
 	d := counts{
-		commands: make(map[string]int64), written: c.written - before.written, in: c.in - before.in, out: c.out - before.out,
+		commands: make(map[string]int64), written: c.written - before.written, conflicts: c.conflicts - before.conflicts, in: c.in - before.in, out: c.out - before.out,
 		user: c.user - before.user, system: c.system - before.system,
 	}
 	for name, n := range c.commands {

@@ -78,7 +78,7 @@ func (r *run) worker(ctx context.Context) error {
 		return err
 	}
 	sizes := []int{1, 2, 4}
-	type figures struct{ rate, ofCeiling, ofOne, claim, size, cpu []float64 }
+	type figures struct{ rate, ofCeiling, ofOne, claim, size, cpu, conflicts []float64 }
 	all := make([]figures, len(sizes))
 	for range r.rounds {
 		ceiling, err := r.ceilingOnce(ctx, best.Batch, best.Parallel)
@@ -95,8 +95,10 @@ func (r *run) worker(ctx context.Context) error {
 			if n == 1 {
 				one = result.rate
 			}
-			r.say("worker: %d process(es): %.0f intents/s, ceiling %.0f; CPU/1000: server %.3f s, worker %.3f s", n, result.rate, ceiling.Rate,
-				result.server.cpu()/float64(r.Intents)*1000, result.usage.CPU.Seconds()/float64(r.Intents)*1000)
+			r.say("worker: %d process(es): %.0f intents/s, ceiling %.0f; CPU/1000: server %.3f s, worker %.3f s; %.0f a claim, %.4f updates, %.3f conflicts an intent; claims take %.1f ms", n, result.rate, ceiling.Rate,
+				result.server.cpu()/float64(r.Intents)*1000, result.usage.CPU.Seconds()/float64(r.Intents)*1000,
+				float64(result.claimed)/float64(max(1, len(result.claims))), float64(result.server.commands["update"])/float64(r.Intents), float64(result.server.conflicts)/float64(r.Intents), at(result.claims, .5))
+			f.conflicts = append(f.conflicts, float64(result.server.conflicts)/float64(r.Intents))
 			f.cpu = append(f.cpu, result.server.cpu()/float64(r.Intents)*1000)
 			f.rate = append(f.rate, result.rate)
 			f.ofCeiling = append(f.ofCeiling, result.rate/ceiling.Rate)
@@ -108,7 +110,7 @@ func (r *run) worker(ctx context.Context) error {
 	w := &Worker{}
 	for i, n := range sizes {
 		f := all[i]
-		crew := Crew{Processes: n, Rate: spread(f.rate), OfCeiling: spread(f.ofCeiling), ClaimP50: spread(f.claim).Median, ClaimSize: spread(f.size).Median, CPU: spread(f.cpu).Median}
+		crew := Crew{Processes: n, Rate: spread(f.rate), OfCeiling: spread(f.ofCeiling), ClaimP50: spread(f.claim).Median, ClaimSize: spread(f.size).Median, CPU: spread(f.cpu).Median, Conflicts: spread(f.conflicts).Median}
 		if n > 1 {
 			crew.OfOne = new(spread(f.ofOne))
 		}
