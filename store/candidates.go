@@ -141,6 +141,10 @@ func (s *Store) withoutPriority(ctx context.Context, kind string, now time.Time,
 	return search{cursor, err}
 }
 
+// withPriority asks for no order, but has that of the index, as withoutPriority has. To ask for it would make no difference,
+// were it not that one array in any document's due_at or priority makes the index multikey for ever: then the server takes
+// no order from it, and sorts all that is due for each claim. For the same reason there is one bound for the dates: of two
+// it would use one.
 func (s *Store) withPriority(ctx context.Context, kind string, now time.Time, limit int) search {
 	return s.withPriorities(ctx, kind, bson.A{0, 1, 2, 3}, now, limit)
 }
@@ -150,11 +154,9 @@ func (s *Store) withPriorities(ctx context.Context, kind string, priorities bson
 		bson.D{
 			{Key: "kind", Value: kind},
 			{Key: "priority", Value: bson.D{{Key: "$in", Value: priorities}}},
-			{Key: "due_at", Value: bson.D{{Key: "$gte", Value: earliest}, {Key: "$lte", Value: bson.NewDateTimeFromTime(now)}}},
+			{Key: "due_at", Value: bson.D{{Key: "$lte", Value: bson.NewDateTimeFromTime(now)}}},
 		},
-		options.Find().
-			SetSort(bson.D{{Key: "priority", Value: 1}, {Key: "due_at", Value: 1}, {Key: "_id", Value: 1}}).
-			SetHint(indexClaim).
+		options.Find().SetHint(indexClaim).
 			SetProjection(bson.D{{Key: "_id", Value: 1}, {Key: "priority", Value: 1}, {Key: "due_at", Value: 1}}).
 			SetLimit(int64(limit)).SetBatchSize(int32(limit)))
 	return search{cursor, err}
@@ -177,7 +179,7 @@ func (s *Store) Upcoming(ctx context.Context, kind string, within time.Duration)
 	cursor, err := s.hints.Find(ctx,
 		bson.D{
 			{Key: "kind", Value: kind},
-			{Key: "due_at", Value: bson.D{{Key: "$gte", Value: earliest}, {Key: "$lte", Value: bson.NewDateTimeFromTime(now.Add(within))}}},
+			{Key: "due_at", Value: bson.D{{Key: "$lte", Value: bson.NewDateTimeFromTime(now.Add(within))}}},
 		},
 		options.Find().SetHint(indexClaim).SetProjection(bson.D{{Key: "_id", Value: 0}, {Key: "due_at", Value: 1}}).
 			SetLimit(mostUpcoming).SetBatchSize(mostUpcoming))

@@ -78,7 +78,7 @@ func (s *Store) ClaimExpired(ctx context.Context, order outbox.ClaimOrder) ([]*o
 
 func (s *Store) expired(ctx context.Context, kind string, now time.Time, limit int) search {
 	filter := bson.D{
-		{Key: "expires_at", Value: bson.D{{Key: "$gte", Value: earliest}, {Key: "$lte", Value: bson.NewDateTimeFromTime(now)}}},
+		{Key: "expires_at", Value: bson.D{{Key: "$lte", Value: bson.NewDateTimeFromTime(now)}}},
 		{Key: "due_at", Value: bson.D{{Key: "$exists", Value: true}}},
 		{Key: "status", Value: outbox.StatusPending},
 		{Key: "ambiguous_at", Value: nil},
@@ -87,8 +87,7 @@ func (s *Store) expired(ctx context.Context, kind string, now time.Time, limit i
 		filter = append(filter, bson.E{Key: "kind", Value: kind})
 	}
 	cursor, err := s.hints.Find(ctx, filter, options.Find().
-		SetSort(bson.D{{Key: "expires_at", Value: 1}, {Key: "_id", Value: 1}}).
-		SetHint(indexExpires).
+		SetHint(indexExpires). // its order is wanted, and not asked for: see withPriority
 		SetProjection(bson.D{{Key: "_id", Value: 1}}).
 		SetLimit(int64(limit)).SetBatchSize(int32(limit)))
 	return search{cursor, err}
