@@ -1,10 +1,13 @@
 package store
 
 import (
+	"slices"
+	"strconv"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/x/bsonx/bsoncore"
 
 	"github.com/outboxd/outboxd/outbox"
 )
@@ -12,9 +15,10 @@ import (
 // row is one settlement on its way into the database.
 type row struct {
 	outbox.Settlement
-	at  int    // its place in the batch
-	id  any    // its _id as the driver writes it
-	key string // its _id as the key of a map
+	at  int           // its place in the batch
+	id  any           // its _id as the driver writes it
+	raw bson.RawValue // the same, written
+	key string        // its _id as the key of a map
 
 	followUps []*followUp
 	update    *update
@@ -28,61 +32,107 @@ const rowField = "outboxd_row"
 
 // fence matches the documents of the rows whose token still holds. No two rows may have the same _id.
 func fence(rows []*row) bson.D {
-	ids, tokens := make(bson.A, len(rows)), make(bson.A, len(rows))
+	ids := idsOf(rows)
+	same := true
+	tokens := array(rows, func(r *row) bson.RawValue {
+		same = same && r.Intent.Lease.Token == rows[0].Intent.Lease.Token
+		return bson.RawValue{Type: bson.TypeString, Value: bsoncore.AppendString(nil, r.Intent.Lease.Token)}
+	})
+	among := bson.E{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}
+	if same { // they were claimed together
+		return bson.D{among, {Key: "lease.token", Value: rows[0].Intent.Lease.Token}}
+	}
+	return bson.D{among, {Key: "$expr", Value: bson.D{{Key: "$eq", Value: bson.A{"$lease.token", pick(ids, tokens)}}}}}
+}
+
+// idsOf returns the rows' _ids as one BSON array.
+func idsOf(rows []*row) bson.RawValue {
+	return array(rows, func(r *row) bson.RawValue { return r.raw })
+}
+
+// array builds a BSON array of one value of each row, without reflection.
+func array(rows []*row, value func(*row) bson.RawValue) bson.RawValue {
+	at, data := bsoncore.AppendArrayStart(nil)
 	for i, r := range rows {
-		ids[i], tokens[i] = r.id, r.Intent.Lease.Token
+		v := value(r)
+		data = bsoncore.AppendHeader(data, bsoncore.Type(v.Type), strconv.Itoa(i))
+		data = append(data, v.Value...)
 	}
-	return bson.D{
-		{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}},
-		{Key: "$expr", Value: bson.D{{Key: "$eq", Value: bson.A{"$lease.token", pick(ids, tokens)}}}},
-	}
+	data, _ = bsoncore.AppendArrayEnd(data, at) // it fails only where the start is not one
+	return bson.RawValue{Type: bson.TypeArray, Value: data}
 }
 
 // pick chooses the entry of a table that stands where the document's _id stands among ids. The server makes a hash map
 // of a literal array that it searches.
-func pick(ids, table bson.A) bson.D {
+func pick(ids, table any) bson.D {
 	return bson.D{{Key: "$arrayElemAt", Value: bson.A{literal(table), bson.D{{Key: "$indexOfArray", Value: bson.A{literal(ids), "$_id"}}}}}}
 }
 
 // settling returns the one update that writes the decisions of all rows: a literal table of the rows, and expressions
-// that pick each document's own. Fields that the contract does not name here are left alone.
+// that pick each document's own. It asks of each document only what the rows differ in, since most batches are of one
+// outcome. Fields that the contract does not name here are left alone.
 func (s *Store) settling(rows []*row) mongo.Pipeline {
-	ids, table := make(bson.A, len(rows)), make(bson.A, len(rows))
+	table := make(bson.A, len(rows))
+	count := make(map[string]int) // rows that have a field, or one of the statuses and marks
 	for i, r := range rows {
-		ids[i], table[i] = r.id, r.entry(s.retention)
+		e := r.entry(s.retention)
+		for _, field := range e {
+			count[field.Key]++
+		}
+		count[string(r.Decision.Status)]++
+		if r.Decision.Attempts == 0 {
+			count["unattempted"]++
+		}
+		switch r.Decision.Ambiguous {
+		case outbox.SetMark:
+			count["marked"]++
+		case outbox.ClearMark:
+			count["cleared"]++
+		}
+		table[i] = e
 	}
 	own := func(name string) string { return "$" + rowField + "." + name }
-	when := func(condition, then, otherwise any) bson.D {
-		return bson.D{{Key: "$cond", Value: bson.A{condition, then, otherwise}}}
+	// where returns then for the rows that count under the name, and otherwise for the others.
+	where := func(name string, condition, then, otherwise any) any {
+		switch count[name] {
+		case 0:
+			return otherwise
+		case len(rows):
+			return then
+		default:
+			return bson.D{{Key: "$cond", Value: bson.A{condition, then, otherwise}}}
+		}
 	}
 	is := func(name string, value any) bson.D { return bson.D{{Key: "$eq", Value: bson.A{own(name), value}}} }
-	has := func(name string) bson.D {
-		return bson.D{{Key: "$ne", Value: bson.A{bson.D{{Key: "$type", Value: own(name)}}, "missing"}}}
+	has := func(name string, then, otherwise any) any {
+		return where(name, bson.D{{Key: "$ne", Value: bson.A{bson.D{{Key: "$type", Value: own(name)}}, "missing"}}}, then, otherwise)
 	}
 	later := func(name string) bson.D { return bson.D{{Key: "$add", Value: bson.A{"$$NOW", own(name)}}} }
-	history := when(bson.D{{Key: "$isArray", Value: bson.A{"$history"}}}, "$history", bson.A{})
+	history := bson.D{{Key: "$cond", Value: bson.A{bson.D{{Key: "$isArray", Value: bson.A{"$history"}}}, "$history", bson.A{}}}}
 	const remove = "$$REMOVE"
 
+	set := bson.D{
+		{Key: "status", Value: own("status")},
+		{Key: "attempts", Value: own("attempts")},
+		{Key: "lease", Value: remove},
+		{Key: "due_at", Value: has("delay", later("delay"), remove)},
+		{Key: "first_attempt_at", Value: where("unattempted", is("attempts", 0), remove, "$first_attempt_at")},
+		{Key: "ambiguous_at", Value: where("marked", is("mark", int(outbox.SetMark)), bson.D{{Key: "$ifNull", Value: bson.A{"$ambiguous_at", "$$NOW"}}},
+			where("cleared", is("mark", int(outbox.ClearMark)), remove, "$ambiguous_at"))},
+		{Key: "last_error", Value: has("error", bson.D{{Key: "$mergeObjects", Value: bson.A{own("error"), bson.D{{Key: "at", Value: "$$NOW"}}}}}, "$last_error")},
+		{Key: "history", Value: has("history",
+			bson.D{{Key: "$slice", Value: bson.A{bson.D{{Key: "$concatArrays", Value: bson.A{history, own("history")}}}, -outbox.MaxHistory}}},
+			"$history")},
+		{Key: "result", Value: has("result", own("result"), "$result")},
+		{Key: "done_at", Value: where(string(outbox.StatusDone), is("status", outbox.StatusDone), "$$NOW", remove)},
+		{Key: "purge_at", Value: has("retention", later("retention"), remove)},
+		{Key: "dead_at", Value: where(string(outbox.StatusDead), is("status", outbox.StatusDead), "$$NOW", remove)},
+		{Key: "dead_reason", Value: has("reason", own("reason"), remove)},
+	}
+	set = slices.DeleteFunc(set, func(e bson.E) bool { return e.Value == "$"+e.Key }) // set to what it is
 	return mongo.Pipeline{
-		{{Key: "$set", Value: bson.D{{Key: rowField, Value: pick(ids, table)}}}},
-		{{Key: "$set", Value: bson.D{
-			{Key: "status", Value: own("status")},
-			{Key: "attempts", Value: own("attempts")},
-			{Key: "lease", Value: remove},
-			{Key: "due_at", Value: when(has("delay"), later("delay"), remove)},
-			{Key: "first_attempt_at", Value: when(is("attempts", 0), remove, "$first_attempt_at")},
-			{Key: "ambiguous_at", Value: when(is("mark", int(outbox.SetMark)), bson.D{{Key: "$ifNull", Value: bson.A{"$ambiguous_at", "$$NOW"}}},
-				when(is("mark", int(outbox.ClearMark)), remove, "$ambiguous_at"))},
-			{Key: "last_error", Value: when(has("error"), bson.D{{Key: "$mergeObjects", Value: bson.A{own("error"), bson.D{{Key: "at", Value: "$$NOW"}}}}}, "$last_error")},
-			{Key: "history", Value: when(has("history"),
-				bson.D{{Key: "$slice", Value: bson.A{bson.D{{Key: "$concatArrays", Value: bson.A{history, own("history")}}}, -outbox.MaxHistory}}},
-				"$history")},
-			{Key: "result", Value: when(has("result"), own("result"), "$result")},
-			{Key: "done_at", Value: when(is("status", outbox.StatusDone), "$$NOW", remove)},
-			{Key: "purge_at", Value: when(has("retention"), later("retention"), remove)},
-			{Key: "dead_at", Value: when(is("status", outbox.StatusDead), "$$NOW", remove)},
-			{Key: "dead_reason", Value: when(has("reason"), own("reason"), remove)},
-		}}},
+		{{Key: "$set", Value: bson.D{{Key: rowField, Value: pick(idsOf(rows), table)}}}},
+		{{Key: "$set", Value: set}},
 		{{Key: "$unset", Value: rowField}},
 	}
 }

@@ -60,7 +60,8 @@ func newRow(at int, settlement outbox.Settlement) (*row, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.key = keyOf(bson.RawValue{Type: t, Value: value})
+	r.raw = bson.RawValue{Type: t, Value: value}
+	r.key = keyOf(r.raw)
 	return r, nil
 }
 
