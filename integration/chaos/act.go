@@ -246,13 +246,20 @@ func (a *actor) network(ctx context.Context, e plan.Event) error {
 		n := slices.Index(a.stage.set.Members, primary)
 		wires = wires[n : n+1]
 	}
-	a.met(e, fmt.Sprintf("worker %d to %s%s", sl.n, e.Where, how(e)))
 	var errs []error
+	var hit []*wire
 	for _, w := range wires {
-		errs = append(errs, w.fail(e))
+		if err := w.fail(e); err == nil {
+			hit = append(hit, w)
+		} else if !errors.Is(err, errBusy) {
+			errs = append(errs, err)
+		}
 	}
-	wait(ctx, e.For)
-	for _, w := range wires {
+	if len(hit) > 0 {
+		a.met(e, fmt.Sprintf("worker %d to %s%s", sl.n, e.Where, how(e)))
+		wait(ctx, e.For)
+	}
+	for _, w := range hit {
 		errs = append(errs, w.mend(context.WithoutCancel(ctx)))
 	}
 	return errors.Join(errs...)

@@ -115,10 +115,16 @@ func (w *wire) add(t toxic) error {
 	return nil
 }
 
+// errBusy is returned where a wire has a fault already, of an event that lasted longer than planned.
+var errBusy = errors.New("the wire has a fault already")
+
 // fail begins a fault; mend ends it.
 func (w *wire) fail(e plan.Event) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.toxic != "" {
+		return errBusy
+	}
 	t := toxic{Name: "fault", Stream: "downstream", Toxicity: 1}
 	if e.Up {
 		t.Stream = "upstream"

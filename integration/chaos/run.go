@@ -53,7 +53,7 @@ type outcome struct {
 // run makes one run and judges it. An error means that it could not be made.
 func run(ctx context.Context, c config) (out outcome, err error) {
 	c.say("%-9s building outboxd and starting the database", "stage")
-	s, err := setStage(ctx, c.dir, c.uri)
+	s, err := setStage(ctx, c.dir, c.uri, true)
 	if err != nil {
 		return out, err
 	}

@@ -105,8 +105,9 @@ func (s *stage) clear() error {
 	return errors.Join(errs...)
 }
 
-// setStage puts everything on the stage. uri names a given cluster; empty starts one. After an error nothing is left.
-func setStage(ctx context.Context, dir, uri string) (_ *stage, err error) {
+// setStage puts everything on the stage. uri names a given cluster; empty starts one. wrong makes clocks that can be wrong.
+// After an error nothing is left.
+func setStage(ctx context.Context, dir, uri string, wrong bool) (_ *stage, err error) {
 	s := &stage{dir: dir, uri: uri, net: newNetwork(), http: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}}
 	defer func() {
 		if err != nil {
@@ -114,7 +115,7 @@ func setStage(ctx context.Context, dir, uri string) (_ *stage, err error) {
 		}
 	}()
 	s.later(func() error { s.net.close(); return nil })
-	if s.program, err = build(ctx, dir); err != nil {
+	if s.program, err = build(ctx, dir, wrong); err != nil {
 		return nil, err
 	}
 	if err := os.WriteFile(s.policies(), []byte(policies()), 0o600); err != nil {
@@ -128,7 +129,7 @@ func setStage(ctx context.Context, dir, uri string) (_ *stage, err error) {
 
 func (s *stage) policies() string { return filepath.Join(s.dir, "outboxd.yaml") }
 
-// setDatabase starts or reaches the cluster, and makes a migrated database of this run's own in it.
+// setDatabase starts or reaches the cluster, and makes a database of this run's own in it.
 func (s *stage) setDatabase(ctx context.Context) (err error) {
 	if s.uri == "" {
 		s.set, err = mongodb.StartReplicaSet(ctx, members, mongodb.Options{ElectionTimeout: election, CacheSizeGB: 0.25, OplogSizeMB: 990})
@@ -142,7 +143,12 @@ func (s *stage) setDatabase(ctx context.Context) (err error) {
 		return err
 	}
 	s.later(func() error { return s.disconnect(s.client) })
-	s.db = s.client.Database("outboxd_chaos_" + strings.ToLower(bson.NewObjectID().Hex()[12:]))
+	return s.newDatabase(ctx)
+}
+
+// newDatabase makes a migrated database, which everything uses from now on.
+func (s *stage) newDatabase(ctx context.Context) (err error) {
+	s.db = s.client.Database("outboxd_chaos_" + strings.ToLower(bson.NewObjectID().Hex()))
 	if s.set == nil {
 		s.later(func() error {
 			ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)

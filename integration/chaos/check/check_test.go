@@ -99,6 +99,7 @@ func TestCorruptedHistories(t *testing.T) {
 		{"another intent's receipt", func(h *told) { h.Docs["twice"].Result = &check.Result{Provider: "sendgrid", ID: h.Effects[2].ID} }, check.RuleReceipt, "twice", "of no effect"},
 		{"no receipt", func(h *told) { h.Docs["email"].Result = nil }, check.RuleReceipt, "email", "has no receipt"},
 		{"a key of the attempt", func(h *told) { h.Effects[0].Key = "charge:1:confirm" }, check.RuleKey, "charge", "charge:1:confirm"},
+		{"a key that progress does not tell of", func(h *told) { h.Effects[0].Key += ":2"; h.Docs["charge"].Progress = &check.Progress{Confirm: 1} }, check.RuleKey, "charge", "charge:confirm:2"},
 		{"sent after its expiry", func(h *told) {
 			h.write(check.Intent{ID: "x", Kind: "email", Policy: "park", Expires: at(5000)})
 			h.claim("x", "a", 9000)
@@ -253,6 +254,10 @@ func TestExcuses(t *testing.T) {
 			h.change("", check.Doc{ID: "unknown", Kind: "sms", Status: "pending", DueAt: at(0)})
 			h.claim("unknown", "b", 100)
 			h.settle("unknown", "done", "done", h.effect("unknown", 200))
+		}, ""},
+		{"a fresh key after a replayed error", func(h *told) {
+			h.Effects[0].Key += ":2"
+			h.Docs["charge"].Progress = &check.Progress{Confirm: 3}
 		}, ""},
 		{"a drain over in the middle of trouble", func(h *told) { h.Workers[0].Code, h.Workers[0].Drained = 1, false }, ""},
 		{"a worker that was never served", func(h *told) {

@@ -53,7 +53,7 @@ type Doc struct {
 	Result      *Result   `bson:"result,omitempty"`
 	LastError   *Error    `bson:"last_error,omitempty"`
 	History     []Record  `bson:"history,omitempty"`
-	Progress    bson.Raw  `bson:"progress,omitempty"`
+	Progress    *Progress `bson:"progress,omitempty"`
 }
 
 // Final reports whether nothing follows by itself.
@@ -84,6 +84,11 @@ type Result struct {
 type Error struct {
 	Class string `bson:"class"`
 	Code  string `bson:"code"`
+}
+
+// Progress is what a charge keeps between its steps.
+type Progress struct {
+	Confirm int `bson:"confirm"` // which confirmation key is in use, from 1
 }
 
 // Record is an attempt in history.
