@@ -76,8 +76,8 @@ func Codes() []CodeInfo {
 		{CodeExpired, []Class{Expired}, "expires_at passed before the intent was sent.", "None. If it happens often, add workers or give it more time."},
 		{CodeAttemptsUsed, []Class{Transient}, "No attempt is left; max_attempts was lowered or the last attempts ended without a verdict.", "Look at history; retry the dead letter once the cause is mended."},
 		{CodePanicked, []Class{Ambiguous}, "The provider's code panicked in the middle of a call.", "Report it: it is a defect. Settled by on_ambiguous."},
-		{CodeWriteBackMissed, []Class{Done, Permanent}, "The effect is settled, but the business document named by write_back does not exist.", "Check the producer's write_back.id."},
-		{CodeFollowUpRefused, []Class{Invalid}, "A follow-up could not be inserted as it stands; it is kept as a dead letter of its own.", "Mend the producer; write the follow-up as a new intent."},
+		{CodeWriteBackMissed, []Class{Done, Permanent, Transient, Ambiguous, Invalid, Expired}, "The outcome is settled, but the business document named by write_back does not exist or did not take it. The class and the rest of the message are of the intent itself.", "Check the producer's write_back.id."},
+		{CodeFollowUpRefused, []Class{Invalid, Permanent, Transient, Ambiguous, Expired}, "A follow-up could not be inserted as it stands; it is kept as a dead letter of its own.", "Mend the producer; write the follow-up as a new intent."},
 		{CodeUnclassified, []Class{Ambiguous, Transient}, "The provider's answer fits no known rule.", "Report it with the HTTP status and the provider's code. Settled by on_ambiguous."},
 		{CodeProgressNotSaved, []Class{Transient}, "The step before the effect could not be stored, so the effect was not begun.", "None; it is tried again."},
 	}

@@ -158,7 +158,11 @@ func (in *Intent) Consequences(d Decision, rules Rules) ([]FollowUp, *Update) {
 	for n, f := range list {
 		followUps = append(followUps, newFollowUp(f, newResolver(s), in.followUpID(word, n), rules))
 	}
-	return followUps, in.update(newResolver(s), d.Status, rules)
+	update := in.update(newResolver(s), d.Status, rules)
+	if update != nil && len(update.Problems) > 0 && d.Reason == ReasonInvalid {
+		update = nil // the failure lists them already, and its code is what the intent is looked for by
+	}
+	return followUps, update
 }
 
 func newFollowUp(f map[string]any, refs resolver, id ID, rules Rules) FollowUp {
