@@ -21,9 +21,6 @@ func connect(ctx context.Context, m config.Mongo, o store.Options) (*store.Store
 	defer cancel()
 	s, err := store.Connect(within, o)
 	if err != nil {
-		if within.Err() != nil {
-			err = fmt.Errorf("%w: %w", context.Cause(within), err)
-		}
 		return nil, nil, fmt.Errorf("connect to MongoDB (--mongodb-uri, %s): %w", config.VariableURI, err)
 	}
 	return s, func() {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -31,22 +32,31 @@ func (c doctorCmd) Run(p *program) error {
 	if err := config.Join(err, keysErr); err != nil {
 		return err
 	}
-	return p.withStore(func(ctx context.Context, s *store.Store) error {
-		style := term.NewStyle(p.out, p.env)
+	tell := func(f doctor.Finding) error {
+		if c.JSON {
+			return p.json(findingDoc(f))
+		}
+		_, err := fmt.Fprintln(p.out, findingText(f, term.NewStyle(p.out, p.env)))
+		return err
+	}
+	connected := false
+	err = p.withStore(func(ctx context.Context, s *store.Store) error {
+		connected = true
 		well, err := doctor.Examine(ctx, doctor.Patient{
 			Store: s, Schema: migrations.New(s.Database(), m.Collection), Collection: m.Collection, Providers: keys, Credentials: c.Credentials,
-		}, func(f doctor.Finding) error {
-			if c.JSON {
-				return p.json(findingDoc(f))
-			}
-			_, err := fmt.Fprintln(p.out, findingText(f, style))
-			return err
-		})
+		}, tell)
 		if err == nil && !well {
 			return &exitError{code: exitFailed}
 		}
 		return err
 	})
+	if err == nil || connected || errors.Is(err, context.Canceled) {
+		return err
+	}
+	if err := tell(doctor.Unreachable(err)); err != nil {
+		return err
+	}
+	return &exitError{code: exitFailed}
 }
 
 func findingDoc(f doctor.Finding) bson.D {

@@ -24,8 +24,8 @@ func findings(t *testing.T, code int, env []string, args ...string) map[string]m
 func TestDoctorFindsAHealthyDeploymentWell(t *testing.T) {
 	w := newWorld(t)
 	found := findings(t, exitDone, w.env, "--credentials")
-	if len(found) != 13 {
-		t.Errorf("%d checks, want 13", len(found))
+	if len(found) != 14 {
+		t.Errorf("%d checks, want 14", len(found))
 	}
 	for name, f := range found {
 		if f["ok"] != true || f["remedy"] != nil || f["detail"] == "" {
@@ -57,6 +57,10 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 	if err := w.outbox().Indexes().DropOne(t.Context(), "dedup"); err != nil {
 		t.Fatal(err)
 	}
+	hide := bson.D{{Key: "collMod", Value: w.outbox().Name()}, {Key: "index", Value: bson.D{{Key: "name", Value: "expires"}, {Key: "hidden", Value: true}}}}
+	if err := w.db.RunCommand(t.Context(), hide).Err(); err != nil {
+		t.Fatal(err)
+	}
 	env := append(w.env[:len(w.env):len(w.env)], "TWILIO_API_URL=http://127.0.0.1:1", "SENDGRID_API_KEY=")
 
 	found := findings(t, exitFailed, env, "--credentials")
@@ -72,6 +76,9 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 		if f := found[name]; f["ok"] != false || f["remedy"] != want {
 			t.Errorf("%s: %v, want the remedy %q", name, f, want)
 		}
+	}
+	if f := found["indexes"]; f["ok"] != false || f["detail"] != "what has expired: the index expires cannot be used" {
+		t.Errorf("indexes: %v", f)
 	}
 	for _, name := range []string{"server", "write concern", "privileges", "change stream", "clock", "credentials of charge"} {
 		if f := found[name]; f["ok"] != true {
@@ -93,5 +100,19 @@ func TestDoctorOnAnUnmigratedDatabase(t *testing.T) {
 	}
 	if names, err := w.db.ListCollectionNames(t.Context(), bson.D{}); err != nil || len(names) > 0 {
 		t.Errorf("the doctor made collections: %v, %v", names, err)
+	}
+}
+
+// A deployment without a database that would do has a finding like any other, also for machines.
+func TestDoctorWithoutADatabase(t *testing.T) {
+	env := []string{"OUTBOXD_MONGODB_URI=mongodb://user:pa55word@127.0.0.1:1/"}
+	found := findings(t, exitFailed, env, "--connect-timeout", "1s")
+	if f := found["server"]; len(found) != 1 || f["ok"] != false || !strings.Contains(f["detail"].(string), "did not answer within 1s") || f["remedy"] == nil {
+		t.Errorf("found %v", found)
+	}
+	r := must(t, exitFailed, env, "doctor", "--connect-timeout", "1s")
+	checkHuman(t, r.out)
+	if !strings.HasPrefix(r.out, "FAIL  server: ") || strings.Count(strings.Join(strings.Fields(r.out), " "), "did not answer within 1s") != 1 || strings.Contains(r.out, "pa55word") || r.err != "" {
+		t.Errorf("doctor:\n%s%s", r.out, r.err)
 	}
 }

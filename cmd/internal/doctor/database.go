@@ -9,6 +9,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/outboxd/outboxd/store"
 )
@@ -47,16 +48,24 @@ func server(ctx context.Context, p Patient) (detail, remedy string, err error) {
 // schema compares every object with what this version needs: validator, indexes, view.
 func schema(ctx context.Context, p Patient) (detail, remedy string, err error) {
 	if err := p.Schema.Check(ctx); err != nil {
-		return "", "", err
+		return refused("read which version the schema has", err)
 	}
 	steps, err := p.Schema.Plan(ctx)
 	if err != nil {
-		return "", "", err
+		return refused("compare the schema with what this version needs", err)
 	}
 	if len(steps) > 0 {
 		return fmt.Sprintf("%d objects are not as this version needs them; the first: %s", len(steps), steps[0].Text), "run `outboxd migrate`", nil
 	}
 	return "validator, indexes and view are as this version needs them", "", nil
+}
+
+// refused tells what the server does not let this user do in words that quote no command; another error is as it is.
+func refused(doing string, err error) (detail, remedy string, _ error) {
+	if _, ok := errors.AsType[mongo.ServerError](err); !ok {
+		return "", "", err
+	}
+	return failed(doing, err).Error(), "grant the user readWrite on the database", nil
 }
 
 // durableWrite makes a write that matches nothing, and waits until a majority has journalled all before it.
@@ -104,6 +113,11 @@ func privileges(ctx context.Context, p Patient) (detail, remedy string, err erro
 	}
 	if len(missing) > 0 {
 		return "this user cannot " + strings.Join(missing, ", nor "), "grant the user readWrite on the database", nil
+	}
+	past := options.UpdateOne().SetBypassDocumentValidation(true)
+	if _, err := db.Collection(p.Collection).UpdateOne(ctx, nobody(), nothing, past); err != nil {
+		return "this user cannot update " + p.Collection + " past its validator, which refuses to settle what breaks it",
+			"grant the action bypassDocumentValidation on the collection " + p.Collection, nil
 	}
 	return "this user may read and write what a worker does", "", nil
 }

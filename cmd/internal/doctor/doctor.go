@@ -45,8 +45,9 @@ type check struct {
 
 // checks are made in this order.
 var checks = []check{
-	{"server", server, "see that MongoDB runs, as a replica set, and that the user may run hello and buildInfo"},
+	{"server", server, "see that MongoDB runs, as a replica set, that the URI names it and the user, and that the user may run hello and buildInfo"},
 	{"schema", schema, "run `outboxd migrate`"},
+	{"indexes", indexes, "run `outboxd migrate`"},
 	{"write concern", durableWrite, "a majority of the members must be up and keep a journal"},
 	{"privileges", privileges, "grant the user readWrite on the database"},
 	{"change stream", changeStream, "grant the action changeStream on the database; without it, intents are found up to a second later"},
@@ -55,6 +56,11 @@ var checks = []check{
 	{"served kinds", served, "grant the user readWrite on the database"},
 	{"leases", leases, "grant the user readWrite on the database"},
 	{"malformed intents", malformed, "run `outboxd migrate`, which makes the index that this takes"},
+}
+
+// Unreachable is the finding where there is no database to examine: none that answers, or none that would do.
+func Unreachable(err error) Finding {
+	return Finding{Check: checks[0].name, Detail: err.Error(), Remedy: checks[0].remedy}
 }
 
 // Examine makes all checks and hands each finding to tell. It reports whether all is well.

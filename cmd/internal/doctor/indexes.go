@@ -1,0 +1,87 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/outboxd/outboxd/migrations"
+	"github.com/outboxd/outboxd/outbox"
+)
+
+// question is one of those that the worker and the commands ask again and again, each by an index that it names.
+type question struct {
+	what, index  string
+	filter, sort bson.D
+}
+
+// questions are as the store asks them, as far as the choice of a plan depends on it.
+func questions(now time.Time) []question {
+	exists := bson.D{{Key: "$exists", Value: true}}
+	until := bson.D{{Key: "$lte", Value: now}}
+	return []question{
+		{"what can be claimed", migrations.IndexClaim,
+			bson.D{{Key: "kind", Value: outbox.KindSMS}, {Key: "priority", Value: 0}, {Key: "due_at", Value: until}},
+			bson.D{{Key: "priority", Value: 1}, {Key: "due_at", Value: 1}, {Key: "_id", Value: 1}}},
+		{"what has expired", migrations.IndexExpires,
+			bson.D{{Key: "expires_at", Value: until}, {Key: "due_at", Value: exists}}, bson.D{{Key: "expires_at", Value: 1}}},
+		{"dead letters", migrations.IndexDead,
+			bson.D{{Key: "dead_at", Value: exists}}, bson.D{{Key: "dead_at", Value: -1}, {Key: "_id", Value: -1}}},
+		{"what no claim can see", migrations.IndexUnclaimable, bson.D{}, bson.D{{Key: "status", Value: 1}}},
+	}
+}
+
+// indexes asks the server how it answers what is asked all the time. An index that is hidden is there and still of no use.
+func indexes(ctx context.Context, p Patient) (detail, remedy string, err error) {
+	var bad []string
+	all := questions(p.Store.Now())
+	for _, q := range all {
+		var answer struct {
+			Planner struct {
+				Plan bson.Raw `bson:"winningPlan"`
+			} `bson:"queryPlanner"`
+		}
+		err := p.Store.Database().RunCommand(ctx, bson.D{{Key: "explain", Value: bson.D{
+			{Key: "find", Value: p.Collection}, {Key: "filter", Value: q.filter}, {Key: "sort", Value: q.sort}, {Key: "hint", Value: q.index},
+		}}, {Key: "verbosity", Value: "queryPlanner"}}).Decode(&answer)
+		if ctx.Err() != nil {
+			return "", "", failed("ask how "+q.what+" is found", ctx.Err())
+		}
+		if err != nil {
+			bad = append(bad, fmt.Sprintf("%s: the index %s cannot be used", q.what, q.index))
+			continue
+		}
+		used, stages := walk(answer.Planner.Plan)
+		if !slices.Equal(used, []string{q.index}) || slices.Contains(stages, "COLLSCAN") || slices.Contains(stages, "SORT") {
+			bad = append(bad, fmt.Sprintf("%s: found by %s instead of the index %s alone", q.what, strings.Join(stages, ", "), q.index))
+		}
+	}
+	if len(bad) > 0 {
+		return strings.Join(bad, "; "), "run `outboxd migrate`, and unhide what is hidden: db.runCommand({collMod: \"" + p.Collection + "\", index: {name: …, hidden: false}})", nil
+	}
+	return fmt.Sprintf("in use for all %d questions that are asked all the time, without sort or scan", len(all)), "", nil
+}
+
+// walk collects the indexes and the stages of a plan, whatever shape the server's version gives it.
+func walk(node bson.Raw) (used, stages []string) {
+	elements, err := node.Elements()
+	if err != nil {
+		return nil, nil
+	}
+	for _, e := range elements {
+		switch v := e.Value(); {
+		case e.Key() == "stage":
+			stages = append(stages, v.StringValue())
+		case e.Key() == "indexName":
+			used = append(used, v.StringValue())
+		case v.Type == bson.TypeEmbeddedDocument, v.Type == bson.TypeArray:
+			below, deeper := walk(bson.Raw(v.Value))
+			used, stages = append(used, below...), append(stages, deeper...)
+		}
+	}
+	return used, stages
+}
