@@ -57,8 +57,9 @@ func (s *Store) Dead(ctx context.Context, f Filter) iter.Seq2[bson.Raw, error] {
 	}
 }
 
-// Get returns the intent whose _id has the text: an ObjectId's hex, a UUID, or a string. [ErrNotFound] if there is none;
-// an error as well if several of different types have it.
+// Get returns the intent whose _id has the text: an ObjectId's hex, a UUID, or a string; or, as Extended JSON, an _id that
+// the contract does not know, which a document can have that was written past the validator. [ErrNotFound] if there is
+// none; an error as well if several of different types have it.
 func (s *Store) Get(ctx context.Context, id string) (bson.Raw, error) {
 	doing := fmt.Sprintf("get intent %q", id)
 	ctx, cancel := s.bound(ctx)
@@ -69,6 +70,12 @@ func (s *Store) Get(ctx context.Context, id string) (bson.Raw, error) {
 	}
 	if uuid, err := hex.DecodeString(strings.ReplaceAll(id, "-", "")); err == nil && len(uuid) == 16 && len(id) == 36 {
 		ids = append(ids, bson.Binary{Subtype: bson.TypeBinaryUUID, Data: uuid})
+	}
+	var other struct {
+		ID bson.RawValue `bson:"_id"`
+	}
+	if strings.HasPrefix(id, "{") && bson.UnmarshalExtJSON([]byte(`{"_id": `+id+`}`), false, &other) == nil {
+		ids = append(ids, other.ID)
 	}
 	cursor, err := s.intents.Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}})
 	if err != nil {

@@ -123,9 +123,11 @@ func (c deadListCmd) lines(ctx context.Context, p *program, s *store.Store, filt
 		}
 		var line bson.D
 		for _, field := range listed {
+			e := bson.E{Key: field} // null where the document has none, so that each line has all fields
 			if v, err := doc.LookupErr(field); err == nil {
-				line = append(line, bson.E{Key: field, Value: v})
+				e.Value = v
 			}
+			line = append(line, e)
 		}
 		if err := p.json(line); err != nil {
 			return err
@@ -199,7 +201,7 @@ func (c deadExportCmd) Run(p *program) error {
 
 type deadShowCmd struct {
 	mongoFlags
-	ID   string `arg:"" help:"The intent's _id: an ObjectId's hex, a UUID, or the string."`
+	ID   string `arg:"" help:"The intent's _id as dead list shows it: an ObjectId's hex, a UUID, or the string."`
 	JSON bool   `help:"The document as one line of JSON."`
 }
 

@@ -114,3 +114,16 @@ func TestDeadShowCannotBeSteered(t *testing.T) {
 		t.Errorf("%d of 300 characters are shown", strings.Count(r.out, "ü"))
 	}
 }
+
+// What was written past the validator can have any _id, and is shown by what the list shows.
+func TestDeadShowTakesWhatTheListShows(t *testing.T) {
+	w := newWorld(t)
+	w.insertPastValidator(t, slices.DeleteFunc(deadLetter(int32(77), "sms", "invalid", "invalid", time.Now()), func(e bson.E) bool { return e.Key == "metadata" }))
+	if r := must(t, exitDone, w.env, "dead", "show", `{"$numberInt":"77"}`); !strings.Contains(r.out, `"_id": 77`) {
+		t.Errorf("dead show:\n%s", r.out)
+	}
+	line := objects(t, must(t, exitDone, w.env, "dead", "list", "--json").out)[0]
+	if value, there := line["metadata"]; line["_id"] != 77.0 || !there || value != nil {
+		t.Errorf("a line without all fields: %v", line)
+	}
+}

@@ -137,13 +137,22 @@ func (r *retrier) retry(ctx context.Context, raw bson.Raw) error {
 		return r.say(raw, retry, delay, "")
 	case isRefusal:
 		r.refused++
-		return r.say(raw, retry, 0, refusal.Why)
+		return r.say(raw, retry, 0, refusal.Why+r.perhaps(in))
 	case errors.Is(err, store.ErrChanged):
 		r.refused++
 		return r.say(raw, retry, 0, store.ErrChanged.Error())
 	default:
 		return err
 	}
+}
+
+// perhaps says what may be wrong with this command rather than with the dead letter: which collections may be written back
+// to is known from the workers' file of policies alone.
+func (r *retrier) perhaps(in *outbox.Intent) string {
+	if in.WriteBack == nil || slices.Contains(r.policies.WriteBack, in.WriteBack.Collection) {
+		return ""
+	}
+	return "; if the workers' file of policies allows that collection, name the file by --config"
 }
 
 // policy returns a kind's policy. A kind that this outboxd does not know has that of the kinds without any safety.
@@ -159,11 +168,12 @@ func (r *retrier) policy(kind string) outbox.Policy {
 
 func (r *retrier) say(raw bson.Raw, retry outbox.DeadRetry, delay time.Duration, why string) error {
 	if r.JSON {
-		line := bson.D{{Key: "_id", Value: raw.Lookup("_id")}, {Key: "kind", Value: text(raw, "kind")}, {Key: "retried", Value: why == "" && !r.DryRun}}
+		line := bson.D{{Key: "_id", Value: raw.Lookup("_id")}, {Key: "kind", Value: text(raw, "kind")}, {Key: "retried", Value: why == "" && !r.DryRun},
+			{Key: "generation", Value: nil}, {Key: "due_in_s", Value: nil}, {Key: "why", Value: nil}}
 		if why == "" {
-			line = append(line, bson.E{Key: "generation", Value: int32(retry.Generation)}, bson.E{Key: "due_in_s", Value: delay.Seconds()})
+			line[3].Value, line[4].Value = int32(retry.Generation), delay.Seconds()
 		} else {
-			line = append(line, bson.E{Key: "why", Value: why})
+			line[5].Value = why
 		}
 		return r.json(line)
 	}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -81,5 +83,24 @@ func TestDeadRetry(t *testing.T) {
 	must(t, exitWrongUse, w.env, "dead", "retry", "--kind", "sms", "x")
 	if r := must(t, exitWrongUse, w.env, "dead", "retry", "--rate", "fast", "--since", "never"); !strings.Contains(r.err, "2 problems") {
 		t.Errorf("%s", r.err)
+	}
+}
+
+// Which collections may be written back to is the workers' configuration; without it the refusal says what may be missing.
+func TestDeadRetryNeedsTheWorkersFile(t *testing.T) {
+	w := newWorld(t)
+	w.insert(t, append(deadLetter("paid", "sms", "exhausted", "not_sent", time.Now()),
+		bson.E{Key: "write_back", Value: bson.D{{Key: "collection", Value: "orders"}, {Key: "id", Value: "o"}, {Key: "done", Value: bson.D{{Key: "state", Value: "paid"}}}}}))
+	line := objects(t, must(t, exitFailed, w.env, "dead", "retry", "paid", "--json").out)[0]
+	if why, _ := line["why"].(string); !strings.Contains(why, "name the file by --config") || line["generation"] != nil || len(line) != 6 {
+		t.Errorf("refused: %v", line)
+	}
+	file := filepath.Join(t.TempDir(), "outboxd.yaml")
+	if err := os.WriteFile(file, []byte("write_back: {collections: [orders]}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	line = objects(t, must(t, exitDone, append(w.env, "OUTBOXD_CONFIG="+file), "dead", "retry", "paid", "--json").out)[0]
+	if line["retried"] != true || line["why"] != nil || len(line) != 6 {
+		t.Errorf("not retried: %v", line)
 	}
 }
