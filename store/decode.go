@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -16,6 +17,20 @@ import (
 // unsupported, so that no document can exhaust the stack.
 const maxNesting = 100
 
+// Millions of small values fit into 16 MiB, and each takes far more memory than bytes: a lane full of such documents would
+// take all that a machine has. So they are counted, and what has more is unsupported.
+const (
+	maxValues = 100_000 // under one field of the document
+	maxFields = 1_000   // of the document itself
+)
+
+// owned are fields without which a claimed document cannot be settled. A claim appends some of them, so that they may stand
+// behind any number of others.
+var owned = []string{"_id", "kind", "status", "due_at", "lease", "attempts", "first_attempt_at"}
+
+// errMany ends the reading of a field that has more than maxValues below it.
+var errMany = errors.New("too many values")
+
 // errMalformed is returned for bytes that are no BSON. A server never sends such.
 var errMalformed = errors.New("malformed BSON")
 
@@ -25,7 +40,21 @@ type foreignID struct{ bson.RawValue }
 
 // decode reads a document into the values that outbox.Parse documents.
 func decode(raw bson.Raw) (map[string]any, error) {
-	doc, err := decodeDocument(raw, 1)
+	doc, left := make(map[string]any), 0
+	err := elements(raw, func(key []byte, t bson.Type, value []byte) error {
+		name := string(key)
+		if len(doc) >= maxFields && !slices.Contains(owned, name) {
+			doc["…"] = outbox.Unsupported{Type: "more fields than any intent has"}
+			return nil
+		}
+		left = maxValues
+		v, err := decodeValue(t, value, 1, &left)
+		if errors.Is(err, errMany) {
+			v, err = outbox.Unsupported{Type: "document of too many values", Value: &bson.RawValue{Type: t, Value: bytes.Clone(value)}}, nil
+		}
+		doc[name] = v
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -41,20 +70,21 @@ func decode(raw bson.Raw) (map[string]any, error) {
 	return doc, nil
 }
 
-func decodeDocument(raw []byte, depth int) (map[string]any, error) {
+// decodeDocument reads a document at the given depth; left is how many values may still come.
+func decodeDocument(raw []byte, depth int, left *int) (map[string]any, error) {
 	doc := make(map[string]any)
 	err := elements(raw, func(key []byte, t bson.Type, value []byte) error {
-		v, err := decodeValue(t, value, depth)
+		v, err := decodeValue(t, value, depth, left)
 		doc[string(key)] = v
 		return err
 	})
 	return doc, err
 }
 
-func decodeArray(raw []byte, depth int) ([]any, error) {
+func decodeArray(raw []byte, depth int, left *int) ([]any, error) {
 	list := []any{}
 	err := elements(raw, func(_ []byte, t bson.Type, value []byte) error {
-		v, err := decodeValue(t, value, depth)
+		v, err := decodeValue(t, value, depth, left)
 		list = append(list, v)
 		return err
 	})
@@ -132,7 +162,10 @@ func valueSize(t bson.Type, rest []byte) int {
 }
 
 // decodeValue reads one value. depth is that of the document it stands in.
-func decodeValue(t bson.Type, value []byte, depth int) (any, error) {
+func decodeValue(t bson.Type, value []byte, depth int, left *int) (any, error) {
+	if *left--; *left < 0 {
+		return nil, errMany
+	}
 	switch t {
 	case bson.TypeDouble:
 		return math.Float64frombits(binary.LittleEndian.Uint64(value)), nil
@@ -143,11 +176,11 @@ func decodeValue(t bson.Type, value []byte, depth int) (any, error) {
 		return string(value[4 : len(value)-1]), nil
 	case bson.TypeEmbeddedDocument:
 		if depth < maxNesting {
-			return decodeDocument(value, depth+1)
+			return decodeDocument(value, depth+1, left)
 		}
 	case bson.TypeArray:
 		if depth < maxNesting {
-			return decodeArray(value, depth+1)
+			return decodeArray(value, depth+1, left)
 		}
 	case bson.TypeBinary:
 		if value[4] == bson.TypeBinaryUUID && len(value) == 5+16 {

@@ -3,9 +3,13 @@ package store
 import (
 	"math"
 	"reflect"
+	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -143,19 +147,63 @@ func TestDecodeDeep(t *testing.T) {
 	}
 }
 
-// FuzzDecode: whatever the bytes, reading them ends, and what can be read can be written.
+// A document of many small values takes no more memory than one of its size should, and can be settled all the same.
+func TestDecodeMany(t *testing.T) {
+	const n = 1_000_000
+	fields, list := make(bson.D, 0, n), make(bson.A, n)
+	for i := range n {
+		fields = append(fields, bson.E{Key: strconv.FormatInt(int64(i), 36)})
+		list[i] = bson.MinKey{}
+	}
+	lease := bson.E{Key: "lease", Value: bson.D{{Key: "token", Value: "t"}}}
+	for what, d := range map[string]bson.D{
+		"fields":  append(append(bson.D{{Key: "_id", Value: "x"}}, fields...), lease),
+		"payload": {{Key: "_id", Value: "x"}, {Key: "payload", Value: fields}, lease},
+		"array":   {{Key: "_id", Value: "x"}, {Key: "payload", Value: bson.D{{Key: "a", Value: list}}}, lease},
+	} {
+		raw := marshal(t, d)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		doc, err := decode(raw)
+		runtime.ReadMemStats(&after)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if took := after.TotalAlloc - before.TotalAlloc; took > 64<<20 {
+			t.Errorf("%s: reading %d MiB took %d MiB", what, len(raw)>>20, took>>20)
+		}
+		in := outbox.Parse(doc, outbox.Rules{})
+		if in.ID.String() != "x" || in.Lease.Token != "t" || !slices.ContainsFunc(in.Problems, func(p outbox.Problem) bool { return p.Path == "…" || p.Path == "payload" }) {
+			t.Errorf("%s: %s under %q with the problems %v", what, in.ID, in.Lease.Token, in.Problems)
+		}
+	}
+}
+
+// FuzzDecode: whatever the bytes, reading them ends, takes memory in proportion, and what can be read can be written.
 func FuzzDecode(f *testing.F) {
 	whole := marshal(f, every())
 	f.Add([]byte(whole))
 	for n := range whole {
 		f.Add([]byte(whole[:n]))
 	}
+	f.Add([]byte(marshal(f, intentDocument())))
+	for _, e := range every()[1:] { // each type where a field of the contract is expected
+		for _, field := range []string{"_id", "kind", "due_at", "lease", "history", "payload", "on_done", "write_back", "metadata"} {
+			d := append(bson.D{{Key: field, Value: e.Value}}, intentDocument()...)
+			f.Add([]byte(marshal(f, d)))
+		}
+	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		doc, err := decode(raw)
 		if err != nil {
 			return
 		}
-		outbox.Parse(doc, outbox.Rules{})
+		in := outbox.Parse(doc, outbox.Rules{WriteBack: []string{"orders"}})
+		for _, p := range in.Problems {
+			if len(p.String()) > 1000 || strings.ContainsFunc(p.String(), unicode.IsControl) {
+				t.Errorf("a problem that floods or steers a log: %q", p)
+			}
+		}
 		if _, err := bson.Marshal(encodeDocument(doc)); err != nil && !strings.Contains(err.Error(), "key") {
 			t.Errorf("what was read cannot be written: %v", err)
 		}
