@@ -130,7 +130,8 @@ func lookUp(ctx context.Context, p providertest.Provider) (outbox.Receipt, bool,
 
 func errorFor(int) string { return mailErrors("") }
 
-func TestSuite(t *testing.T) {
+// suite is what the provider must make of each answer.
+func suite() providertest.Suite {
 	found := providertest.Want{Class: outbox.Done, ReceiptID: messageID}
 	foundMessage := providertest.JSON(200, shown(messageID, "mail-17"))
 	log := providertest.Step{
@@ -143,7 +144,7 @@ func TestSuite(t *testing.T) {
 			{Name: "another e-mail than asked for", Reply: providertest.JSON(200, shown("other", "mail-17")), Want: bad},
 		},
 	}
-	rows := providertest.Run(t, providertest.Suite{
+	return providertest.Suite{
 		Name: Name,
 		New: func(tb testing.TB, url string, transport *providers.Transport) providertest.Provider {
 			return newProvider(tb, url, transport)
@@ -164,7 +165,11 @@ func TestSuite(t *testing.T) {
 			},
 			log,
 		},
-	})
+	}
+}
+
+func TestSuite(t *testing.T) {
+	rows := providertest.Run(t, suite())
 	if rows < 4000 {
 		t.Errorf("the suite had %d rows, want at least 4000", rows)
 	}

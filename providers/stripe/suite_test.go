@@ -166,7 +166,8 @@ func stateRows() []providertest.Row {
 	}
 }
 
-func TestSuite(t *testing.T) {
+// suite is what the provider must make of each answer.
+func suite() providertest.Suite {
 	ask := providertest.Step{
 		Name: "ask", Good: unconfirmed, After: []providertest.Reply{succeeded}, Run: deliver(stored), Question: true,
 		Silence: outbox.Transient, Broken: want(outbox.Transient, outbox.CodeBadAnswer), Error: errorFor, Statuses: questionTable(outbox.Transient),
@@ -177,7 +178,7 @@ func TestSuite(t *testing.T) {
 			ask.Rows[i].Want.Class = outbox.Transient
 		}
 	}
-	rows := providertest.Run(t, providertest.Suite{
+	return providertest.Suite{
 		Name: Name,
 		New: func(tb testing.TB, url string, transport *providers.Transport) providertest.Provider {
 			return newProvider(tb, url, transport)
@@ -212,7 +213,11 @@ func TestSuite(t *testing.T) {
 					}),
 			},
 		},
-	})
+	}
+}
+
+func TestSuite(t *testing.T) {
+	rows := providertest.Run(t, suite())
 	if rows < 5000 {
 		t.Errorf("the suite had %d rows, want at least 5000", rows)
 	}

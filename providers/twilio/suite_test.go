@@ -95,9 +95,10 @@ func errorTable() []providertest.Status {
 	}
 }
 
-func TestSuite(t *testing.T) {
+// suite is what the provider must make of each answer.
+func suite() providertest.Suite {
 	unread := providertest.Want{Class: outbox.Done} // created, and the rest of the answer is lost
-	rows := providertest.Run(t, providertest.Suite{
+	return providertest.Suite{
 		Name: Name,
 		New: func(tb testing.TB, url string, transport *providers.Transport) providertest.Provider {
 			return newProvider(tb, url, transport)
@@ -130,7 +131,11 @@ func TestSuite(t *testing.T) {
 				),
 			},
 		},
-	})
+	}
+}
+
+func TestSuite(t *testing.T) {
+	rows := providertest.Run(t, suite())
 	if rows < 2500 {
 		t.Errorf("the suite had %d rows, want at least 2500", rows)
 	}
