@@ -233,7 +233,7 @@ func (f *file) rate(to *float64, shown *string) func(string, ast.Node) {
 		}
 		v, err := parseRate(text)
 		if err != nil {
-			f.bad(key, "%q %v", text, err)
+			f.bad(key, "%v %v", quoted(text), err)
 			return
 		}
 		*to, *shown = v, text

@@ -54,11 +54,11 @@ func LoadMongo(src Source) (Mongo, error) {
 		if where == "" {
 			where = "the database in the connection string"
 		}
-		r.problems.add(where, "%q cannot be a database's name", m.Database)
+		r.problems.add(where, "%v cannot be a database's name", quoted(m.Database))
 	}
 	m.Collection, where = r.text(setting{"collection", "OUTBOXD_COLLECTION", DefaultCollection})
 	if strings.ContainsAny(m.Collection, "$\x00") || strings.HasPrefix(m.Collection, "system.") || strings.HasPrefix(m.Collection, ".") {
-		r.problems.add(where, "%q cannot be a collection's name", m.Collection)
+		r.problems.add(where, "%v cannot be a collection's name", quoted(m.Collection))
 	}
 	return m, r.problems.orNil()
 }

@@ -2,7 +2,9 @@ package config
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
+	"unicode"
 )
 
 // Problem is one thing that is wrong with the configuration.
@@ -53,6 +55,25 @@ func (p Problems) orNil() error {
 	return p
 }
 
+// add notes a problem as one line, whatever the file or the environment has in it.
 func (p *Problems) add(where, format string, args ...any) {
-	*p = append(*p, Problem{Where: where, Text: fmt.Sprintf(format, args...)})
+	text := strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return '?'
+		}
+		return r
+	}, fmt.Sprintf(format, args...))
+	*p = append(*p, Problem{Where: where, Text: text})
+}
+
+// quoted is a setting's value that a problem repeats. Where a person took one variable for another it may be a connection
+// string or a key: what has an @ or is long is not repeated.
+type quoted string
+
+// String quotes the value, or says that there is one.
+func (s quoted) String() string {
+	if strings.Contains(string(s), "@") || len(s) > 30 {
+		return "the value"
+	}
+	return strconv.Quote(string(s))
 }

@@ -48,7 +48,7 @@ func (r *reader) duration(s setting, least time.Duration) time.Duration {
 	switch {
 	case value == "" && where != "":
 	case err != nil:
-		r.problems.add(where, "%q is no duration; write one like 30s or 5m", value)
+		r.problems.add(where, "%v is no duration; write one like 30s or 5m", quoted(value))
 	case d < least:
 		r.problems.add(where, "is %v, must be at least %v", d, least)
 	}
@@ -62,7 +62,7 @@ func (r *reader) oneOf(s setting, words ...string) string {
 		return value
 	}
 	if value != "" {
-		r.problems.add(where, "is %q, must be one of %s", value, strings.Join(words, ", "))
+		r.problems.add(where, "is %v, must be one of %s", quoted(value), strings.Join(words, ", "))
 	}
 	return value
 }

@@ -100,7 +100,7 @@ func (r *reader) served(p Providers, lanes []Lane) (serve []Lane, unserved []str
 			kind = strings.TrimSpace(kind)
 			switch {
 			case !slices.ContainsFunc(lanes, func(l Lane) bool { return l.Kind == kind }):
-				r.problems.add("flag --kinds", "%q is no kind; there are %s", kind, strings.Join(kinds(lanes), ", "))
+				r.problems.add("flag --kinds", "%v is no kind; there are %s", quoted(kind), strings.Join(kinds(lanes), ", "))
 			case p.Missing(kind) != "":
 				r.problems.add("flag --kinds", "%s has no provider: set %s", kind, p.Missing(kind))
 			}
@@ -139,7 +139,7 @@ func (r *reader) address(s setting) string {
 	_, port, err := net.SplitHostPort(value)
 	n, portErr := strconv.ParseUint(port, 10, 16)
 	if err != nil || portErr != nil || n > 65535 {
-		r.problems.add(where, "%q is no address to listen on; write one like %s", value, DefaultListen)
+		r.problems.add(where, "%v is no address to listen on; write one like %s", quoted(value), DefaultListen)
 	}
 	return value
 }
