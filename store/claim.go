@@ -95,14 +95,15 @@ func (s *Store) expired(ctx context.Context, kind string, now time.Time, limit i
 
 // take leases those of the candidates that still match the condition and returns them in the candidates' order.
 //
-// The update cannot be retried by the driver. After an error it, or the part of it that failed, is sent again under the same token: what the first one
-// took no longer matches, and what a majority acknowledges the second time includes it. Whatever comes of that, the read
-// by token tells what is held.
+// The update cannot be retried by the driver. After an error it, or the part of it that failed, is sent again under the same
+// token: what the first one took no longer matches, even if its lease has run out meanwhile, and what a majority acknowledges
+// the second time includes it. Whatever comes of that, the read by token tells what is held.
 func (s *Store) take(ctx context.Context, doing string, ids []bson.RawValue, order outbox.ClaimOrder, condition bson.D) ([]*outbox.Intent, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
 	token := rand.Text()
+	condition = append(condition, bson.E{Key: "lease.token", Value: bson.D{{Key: "$ne", Value: token}}})
 	matched, err := s.leaseAll(ctx, ids, condition, leasing(token, order))
 	switch {
 	case err != nil && ctx.Err() != nil:
@@ -117,11 +118,30 @@ func (s *Store) take(ctx context.Context, doing string, ids []bson.RawValue, ord
 		s.orphans.add(ids, token, order.Lease)
 		return nil, failed(readErr, "%s: read what was claimed", doing)
 	}
-	if err != nil && len(intents) == 0 {
-		s.orphans.add(ids, token, order.Lease) // it may still come into effect
-		return nil, failed(err, "%s: take the lease", doing)
+	if err != nil {
+		s.orphans.add(without(ids, intents), token, order.Lease) // it may still come into effect
+		if len(intents) == 0 {
+			return nil, failed(err, "%s: take the lease", doing)
+		}
 	}
 	return intents, nil
+}
+
+// without returns the ids that are of none of the intents.
+func without(ids []bson.RawValue, intents []*outbox.Intent) []bson.RawValue {
+	held := make(map[string]bool, len(intents))
+	for _, in := range intents {
+		if t, value, err := bson.MarshalValue(idOf(in)); err == nil { // it was read, so it can be written
+			held[keyOf(bson.RawValue{Type: t, Value: value})] = true
+		}
+	}
+	var rest []bson.RawValue
+	for _, id := range ids {
+		if !held[keyOf(id)] {
+			rest = append(rest, id)
+		}
+	}
+	return rest
 }
 
 // A claim of many is written by several commands at once: the server works off each by one thread, and a lane waits for it.

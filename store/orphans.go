@@ -33,6 +33,9 @@ type orphans struct {
 }
 
 func (o *orphans) add(ids []bson.RawValue, token string, lease time.Duration) {
+	if len(ids) == 0 {
+		return
+	}
 	now := time.Now()
 	o.keep(orphan{ids, token, now.Add(lease), now})
 }

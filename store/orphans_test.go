@@ -85,6 +85,21 @@ func TestClaimGivesBackWhatComesIntoEffectLate(t *testing.T) {
 	t.Error("it was not given back")
 }
 
+// A claim whose answer was lost is sent again. What the first try took is not taken once more under the same token, also if
+// its lease has run out by then: nobody could tell the two leases apart.
+func TestRepeatedClaimDoesNotTakeTwice(t *testing.T) {
+	h := newHarness(t)
+	h.insertMany("a", 1, nil)
+	h.fail(1, []string{"update"}, bson.E{Key: "writeConcernError", Value: bson.D{{Key: "code", Value: 64}, {Key: "errmsg", Value: "waiting for replication timed out"}}})
+	claimed, err := h.store.Claim(t.Context(), outbox.ClaimOrder{Kind: "sms", Limit: 10, Lease: time.Millisecond, Owner: "w"})
+	if err != nil || len(claimed) != 1 {
+		t.Fatalf("claimed %d, %v", len(claimed), err)
+	}
+	if in := claimed[0]; in.Attempts != 1 || in.Lease.Reclaimed {
+		t.Errorf("attempt %d, reclaimed %v", in.Attempts, in.Lease.Reclaimed)
+	}
+}
+
 // armed makes finds fail in the given mode.
 func (h *harness) armed(mode any) {
 	h.t.Helper()
