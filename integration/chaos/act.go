@@ -73,6 +73,10 @@ func (a *actor) carryOut(ctx context.Context, e plan.Event) {
 	case plan.Providers:
 		err = a.provider(ctx, e)
 	}
+	if errors.Is(err, errNoPrimary) {
+		a.say("%-9s %-14s left out: the database has had no primary for %v", e.Track, e.What, primaryPatience)
+		return
+	}
 	if err != nil && ctx.Err() == nil {
 		a.say("%-9s %s failed: %v", e.Track, e.What, err)
 		a.mu.Lock()
@@ -140,11 +144,22 @@ func (a *actor) worker(ctx context.Context, e plan.Event) error {
 	return nil // all are being hit already
 }
 
+// errNoPrimary is returned where there is no primary to hit: what came before is not over yet.
+var errNoPrimary = errors.New("there is no primary")
+
+func (a *actor) primary(ctx context.Context) (*mongodb.Member, error) {
+	ctx, cancel := context.WithTimeout(ctx, primaryPatience)
+	defer cancel()
+	m, err := a.stage.set.Primary(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errNoPrimary, err)
+	}
+	return m, nil
+}
+
 // node hits members of the replica set.
 func (a *actor) node(ctx context.Context, e plan.Event) error {
-	within, cancel := context.WithTimeout(ctx, primaryPatience)
-	defer cancel()
-	primary, err := a.stage.set.Primary(within)
+	primary, err := a.primary(ctx)
 	if err != nil {
 		return err
 	}
@@ -237,9 +252,7 @@ func (a *actor) network(ctx context.Context, e plan.Event) error {
 		defer a.trouble(sl.n, e.What)()
 	}
 	if e.Where == plan.ToPrimary {
-		within, cancel := context.WithTimeout(ctx, primaryPatience)
-		defer cancel()
-		primary, err := a.stage.set.Primary(within)
+		primary, err := a.primary(ctx)
 		if err != nil {
 			return err
 		}
