@@ -23,7 +23,7 @@ func FuzzConfig(f *testing.F) {
 		f.Fatal(err)
 	}
 	for _, yaml := range []string{
-		string(example), "", "---\n", "lanes:", "lanes: {charge: {rate: 1/s}}", "lanes: &a {sms: *a}", "a: &a [*a, *a]", "<<: {<<: {lanes: {}}}", "lanes: {? [a]: b}", "? a\n? b",
+		string(example), "", "---\n", "lanes:", "lanes: {charge: {rate: 1/s}}", "lanes: &a {sms: *a}", "a: &a [*a, *a]", "<<: {<<: {lanes: {}}}", "lanes: {? [a]: b}", "? a\n? b", "? a\x00: b", "lanes: {\"a\\nb\": 1}",
 		"lanes:\n\tcharge: 1", "%YAML 1.2\n---\n!!map {lanes: !!str x}", "lanes: {charge: {timeout: 9223372036s, lease: -1s}}", "lanes: {charge: {concurrency: 1_000, rate: 0x10/s}}",
 		"write_back: {collections: [a, 'b', \"\\u0000\", 1, ~, [x]]}", "retention: {done: 1h, cancelled: .inf}", "lanes: {email: {breaker: {failure_ratio: .nan, buckets: 9999999999999999999}}}", "- |\n  x", "\xff\xfe", "{" + strings.Repeat("[", 500),
 	} {

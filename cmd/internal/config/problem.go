@@ -57,13 +57,16 @@ func (p Problems) orNil() error {
 
 // add notes a problem as one line, whatever the file or the environment has in it.
 func (p *Problems) add(where, format string, args ...any) {
-	text := strings.Map(func(r rune) rune {
+	*p = append(*p, Problem{Where: oneLine(where), Text: oneLine(fmt.Sprintf(format, args...))})
+}
+
+func oneLine(text string) string {
+	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return '?'
 		}
 		return r
-	}, fmt.Sprintf(format, args...))
-	*p = append(*p, Problem{Where: where, Text: text})
+	}, text)
 }
 
 // quoted is a setting's value that a problem repeats. Where a person took one variable for another it may be a connection
