@@ -23,25 +23,26 @@ type readiness struct {
 	asked  time.Time  // these two are guarded by asking
 	found  []string
 
-	mu               sync.Mutex
-	database, schema func(context.Context) error // nil: the worker has not come so far
-	claims           map[string]bool             // kinds whose last claim failed
-	stopping         bool
+	mu                      sync.Mutex
+	database, schema, lease func(context.Context) error // nil: the worker has not come so far
+	claims                  map[string]bool             // kinds whose last claim failed
+	stopping                bool
 }
 
 func newReadiness() *readiness { return &readiness{claims: make(map[string]bool)} }
 
-// begin tells how to ask whether MongoDB has a primary that answers, and whether the schema fits.
-func (r *readiness) begin(database, schema func(context.Context) error) {
+// begin tells how to ask whether MongoDB has a primary that answers, whether the schema fits, and whether a lease could be
+// taken.
+func (r *readiness) begin(database, schema, lease func(context.Context) error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.database, r.schema = database, schema
+	r.database, r.schema, r.lease = database, schema, lease
 }
 
 // ask returns what the database says against working; an answer is good for a moment.
 func (r *readiness) ask(ctx context.Context) []string {
 	r.mu.Lock()
-	database, schema := r.database, r.schema
+	database, schema, lease := r.database, r.schema, r.lease
 	r.mu.Unlock()
 	if database == nil {
 		return []string{"MongoDB was not asked yet"}
@@ -59,6 +60,10 @@ func (r *readiness) ask(ctx context.Context) []string {
 		r.found = []string{fmt.Sprintf("MongoDB has no primary that answers within %v", readyTimeout)}
 	} else if err := schema(within); err != nil {
 		r.found = []string{err.Error()}
+	} else if err := lease(within); within.Err() != nil {
+		r.found = []string{fmt.Sprintf("no majority of MongoDB's members took a write within %v", readyTimeout)}
+	} else if err != nil {
+		r.found = []string{"the worker may not claim: " + err.Error()}
 	}
 	r.asked = time.Now()
 	return r.found

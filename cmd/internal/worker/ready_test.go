@@ -38,7 +38,7 @@ func answer(r *readiness) (int, string) {
 
 func TestReadinessFollowsDatabaseSchemaClaimsAndStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var database, schema probe
+		var database, schema, lease probe
 		r := newReadiness()
 		expect := func(code int, body string) {
 			t.Helper()
@@ -48,7 +48,7 @@ func TestReadinessFollowsDatabaseSchemaClaimsAndStop(t *testing.T) {
 		}
 		expect(503, `{"ready":false,"reasons":["MongoDB was not asked yet"]}`)
 
-		r.begin(database.ask, schema.ask)
+		r.begin(database.ask, schema.ask, lease.ask)
 		expect(200, `{"ready":true}`)
 
 		database.set(errors.New("mongodb://user:pa55word@host is away"))
@@ -61,6 +61,11 @@ func TestReadinessFollowsDatabaseSchemaClaimsAndStop(t *testing.T) {
 		expect(503, `{"ready":false,"reasons":["the schema is newer than this outboxd"]}`)
 
 		schema.set(nil)
+		lease.set(errors.New("take a lease: MongoDB answered Unauthorized (code 13)"))
+		<-time.After(readyAge)
+		expect(503, `{"ready":false,"reasons":["the worker may not claim: take a lease: MongoDB answered Unauthorized (code 13)"]}`)
+
+		lease.set(nil)
 		<-time.After(readyAge)
 		r.claimed("sms", errors.New("refused"))
 		r.claimed("email", nil)
@@ -78,9 +83,16 @@ func TestReadinessBoundsItsQuestion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newReadiness()
 		hang := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
-		r.begin(hang, func(context.Context) error { return nil })
-		if code, body := answer(r); code != 503 || !strings.Contains(body, "no primary") {
-			t.Errorf("got %d %s", code, body)
+		answers := func(context.Context) error { return nil }
+		for _, c := range []struct {
+			database, lease func(context.Context) error
+			want            string
+		}{{hang, answers, "no primary"}, {answers, hang, "no majority"}} {
+			r.begin(c.database, answers, c.lease)
+			if code, body := answer(r); code != 503 || !strings.Contains(body, c.want) {
+				t.Errorf("got %d %s, want %s", code, body, c.want)
+			}
+			<-time.After(readyAge)
 		}
 	})
 }

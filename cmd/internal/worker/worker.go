@@ -128,7 +128,7 @@ func (w *worker) run() error {
 	if err != nil {
 		return err
 	}
-	w.ready.begin(db.Ready, schema.Check)
+	w.ready.begin(db.Ready, schema.Check, db.MayClaim)
 	w.announce(addr.String())
 	w.showRates(db)
 	w.serving = true
