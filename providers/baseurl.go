@@ -21,3 +21,13 @@ func BaseURL(raw string) (string, error) {
 	}
 	return strings.TrimRight(u.String(), "/"), nil
 }
+
+// CallbackURL checks an address that a provider is asked to call back. It must be absolute, http or https, and without
+// fragment; a query is kept. The error does not repeat the address, which may hold a credential.
+func CallbackURL(raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.Fragment != "" {
+		return nil, errors.New("the URL must be absolute, begin with http:// or https://, and have no fragment")
+	}
+	return u, nil
+}

@@ -28,7 +28,8 @@ func (workerCmd) Help() string {
 
   charge   STRIPE_API_KEY, and STRIPE_API_URL where it is not Stripe's own
   email    SENDGRID_API_KEY, and SENDGRID_API_URL
-  sms      TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN, and TWILIO_API_URL
+  sms      TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN, and TWILIO_API_URL;
+           TWILIO_CALLBACK_URL, where Twilio shall report deliveries, with ?outbox_id= added
 
 The first SIGTERM or SIGINT ends it in good order: nothing more is claimed, calls under way end, outcomes are written. When
 the drain time is over, calls are cancelled (exit code 1); a second signal cancels them at once (exit code 130). What was
@@ -43,6 +44,7 @@ func (c workerCmd) Run(p *program) error {
 	if err := config.Join(err, logErr); err != nil {
 		return err
 	}
+	p.collectSeldom()
 	version, revision := build()
 	err = worker.Run(p.ctx, worker.Options{
 		Config: cfg, Logger: p.logger(logging), UntilEmpty: c.UntilEmpty, Migrate: c.Migrate, Version: version, Revision: revision,

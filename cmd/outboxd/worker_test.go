@@ -31,13 +31,17 @@ func TestWorkerCarriesOutEachKindOnce(t *testing.T) {
 	unseen[3].Value = "tomorrow"
 	w.insertPastValidator(t, unseen)
 
-	r := must(t, exitDone, w.env, "worker", "--until-empty", "--log-level", "debug")
+	env := append(w.env, "TWILIO_CALLBACK_URL=https://hooks.example/twilio")
+	r := must(t, exitDone, env, "worker", "--until-empty", "--log-level", "debug")
 	if r.out != "Nothing remains.\n" {
 		t.Errorf("what remains:\n%s", r.out)
 	}
 	effects := make(map[string]int)
 	for _, e := range w.sim.Sim.Effects() {
 		effects[e.Kind]++
+		if !strings.HasPrefix(e.OutboxID, e.Kind+"-") {
+			t.Errorf("the provider knows a %s by the outbox_id %q", e.Kind, e.OutboxID)
+		}
 	}
 	for _, kind := range []string{"charge", "email", "sms"} {
 		done := w.count(t, bson.D{{Key: "kind", Value: kind}, {Key: "status", Value: "done"}})

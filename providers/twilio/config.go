@@ -60,9 +60,9 @@ func readCallback(base string) (*url.URL, error) {
 	if base == "" {
 		return nil, nil
 	}
-	u, err := url.Parse(base)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.Fragment != "" {
-		return nil, errors.New("the callback base must be an absolute http or https URL without fragment")
+	u, err := providers.CallbackURL(base)
+	if err != nil {
+		return nil, fmt.Errorf("the callback base: %w", err)
 	}
 	return u, nil
 }

@@ -84,6 +84,8 @@ func TestEachProblemNamesWhatToCorrect(t *testing.T) {
 			want: []string{"variable STRIPE_API_KEY: cannot stand in a request: it holds a space or a character that is not printable ASCII"}},
 		{name: "base url", env: []string{stripeKey, "STRIPE_API_URL=ftp://user:pa55word@h"},
 			want: []string{"variable STRIPE_API_URL: the URL must be absolute and begin with http:// or https://"}},
+		{name: "callback", env: append([]string{"TWILIO_CALLBACK_URL=hooks?token=pa55word"}, everything...),
+			want: []string{"variable TWILIO_CALLBACK_URL: the URL must be absolute, begin with http:// or https://, and have no fragment"}},
 		{name: "not yaml", env: []string{stripeKey}, yaml: "lanes: [", want: []string{"outboxd.yaml:1: is no YAML: sequence end token ']' not found"}},
 		{name: "two documents", env: []string{stripeKey}, yaml: "lanes: {}\n---\nlanes: {}\n", want: []string{"outboxd.yaml: holds 2 documents, must hold one"}},
 		{name: "a list", env: []string{stripeKey}, yaml: "- lanes\n", want: []string{"outboxd.yaml: must be a mapping of keys to values"}},

@@ -21,6 +21,7 @@ type SendGrid struct {
 type Twilio struct {
 	SID, Token providers.Secret
 	URL        string // empty: the SDK's
+	Callback   string // where Twilio reports what becomes of a text, with ?outbox_id= added; empty: nowhere
 }
 
 // Providers are the credentials; a provider without any is nil and its kind is not served.
@@ -36,6 +37,7 @@ const (
 	VariableSendGrid    = "SENDGRID_API_KEY"
 	VariableTwilioSID   = "TWILIO_ACCOUNT_SID"
 	VariableTwilioToken = "TWILIO_AUTH_TOKEN"
+	variableCallback    = "TWILIO_CALLBACK_URL"
 )
 
 // LoadProviders reads the credentials alone.
@@ -56,11 +58,17 @@ func (r *reader) providers() Providers {
 		p.SendGrid = &SendGrid{Key: key, URL: sendGridURL}
 	}
 	twilioURL := r.baseURL("TWILIO_API_URL")
+	callback := r.Env(variableCallback)
+	if callback != "" {
+		if _, err := providers.CallbackURL(callback); err != nil {
+			r.problems.add("variable "+variableCallback, "%v", err)
+		}
+	}
 	sid := r.credential(VariableTwilioSID)
 	token := r.credential(VariableTwilioToken)
 	switch {
 	case sid != "" && token != "":
-		p.Twilio = &Twilio{SID: sid, Token: token, URL: twilioURL}
+		p.Twilio = &Twilio{SID: sid, Token: token, URL: twilioURL, Callback: callback}
 	case sid != "":
 		r.problems.add("variable "+VariableTwilioToken, "is missing beside %s", VariableTwilioSID)
 	case token != "":

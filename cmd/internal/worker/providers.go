@@ -36,7 +36,9 @@ func Provider(kind string, p config.Providers, transport *providers.Transport) (
 	case outbox.KindEmail:
 		return sendgrid.New(sendgrid.Config{APIKey: p.SendGrid.Key, URL: p.SendGrid.URL, Transport: transport})
 	case outbox.KindSMS:
-		return twilio.New(twilio.Config{AccountSID: p.Twilio.SID.Reveal(), AuthToken: p.Twilio.Token, URL: p.Twilio.URL, Transport: transport})
+		return twilio.New(twilio.Config{
+			AccountSID: p.Twilio.SID.Reveal(), AuthToken: p.Twilio.Token, URL: p.Twilio.URL, CallbackBase: p.Twilio.Callback, Transport: transport,
+		})
 	default:
 		return nil, fmt.Errorf("no provider carries out intents of kind %q", kind)
 	}
