@@ -47,7 +47,7 @@ type check struct {
 var checks = []check{
 	{"server", server, "see that MongoDB runs, as a replica set, that the URI names it and the user, and that the user may run hello and buildInfo"},
 	{"schema", schema, "run `outboxd migrate`"},
-	{"indexes", indexes, "run `outboxd migrate`"},
+	{"indexes", indexes, "grant the user readWrite on the database"},
 	{"write concern", durableWrite, "a majority of the members must be up and keep a journal"},
 	{"privileges", privileges, "grant the user readWrite on the database"},
 	{"change stream", changeStream, "grant the action changeStream on the database; without it, intents are found up to a second later"},

@@ -2,16 +2,21 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"github.com/outboxd/outboxd/migrations"
 	"github.com/outboxd/outboxd/outbox"
 )
+
+// codeBadValue is what the server answers to a hint that names no index, or a hidden one (its error_codes.yml).
+const codeBadValue = 2
 
 // question is one of those that the worker and the commands ask again and again, each by an index that it names.
 type question struct {
@@ -48,8 +53,9 @@ func indexes(ctx context.Context, p Patient) (detail, remedy string, err error) 
 		err := p.Store.Database().RunCommand(ctx, bson.D{{Key: "explain", Value: bson.D{
 			{Key: "find", Value: p.Collection}, {Key: "filter", Value: q.filter}, {Key: "sort", Value: q.sort}, {Key: "hint", Value: q.index},
 		}}, {Key: "verbosity", Value: "queryPlanner"}}).Decode(&answer)
-		if ctx.Err() != nil {
-			return "", "", failed("ask how "+q.what+" is found", ctx.Err())
+		command, ok := errors.AsType[mongo.CommandError](err)
+		if err != nil && !(ok && command.HasErrorCode(codeBadValue)) {
+			return "", "", failed("ask how "+q.what+" is found", err)
 		}
 		if err != nil {
 			bad = append(bad, fmt.Sprintf("%s: the index %s cannot be used", q.what, q.index))
