@@ -108,6 +108,7 @@ func (c benchWorkerCmd) Run(p *program) error {
 	if err != nil {
 		return err
 	}
+	p.collectSeldom()
 	return bench.Work(p.ctx, bench.WorkOptions{
 		Config: cfg, Slots: c.Slots, Trace: c.Trace, Real: c.Real, Profile: c.Profile, In: p.in, Out: p.out,
 		Connect: func(ctx context.Context, o store.Options) (*store.Store, func(), error) {
