@@ -79,7 +79,7 @@ func (l *lane) run(stop, abort context.Context) {
 			l.sleep(stop, wait)
 			continue
 		}
-		if n < l.Concurrency/2 && l.isHungry() {
+		if n < l.enough() && l.isHungry() {
 			if n = l.linger(stop, n); n == 0 {
 				continue
 			}
@@ -112,11 +112,14 @@ func (l *lane) run(stop, abort context.Context) {
 	}
 }
 
-// linger waits for a moment until half of the slots are free, so that claims are large, and returns how many may be claimed.
+// enough is how many free slots a claim of a lane with a backlog should have.
+func (l *lane) enough() int { return l.Concurrency * 3 / 4 }
+
+// linger waits for a moment until most of the slots are free, so that claims are large, and returns how many may be claimed.
 func (l *lane) linger(stop context.Context, n int) int {
 	timer := time.NewTimer(lingerFor)
 	defer timer.Stop()
-	for n < l.Concurrency/2 {
+	for n < l.enough() {
 		select {
 		case <-timer.C:
 			return n

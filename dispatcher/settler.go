@@ -92,7 +92,8 @@ func (s *settler) run(abort context.Context) error {
 }
 
 // gather returns the next batch, or nothing after close. A settler without writers at work takes what there is; a busy
-// one waits a moment for more, since a larger batch costs the database hardly more than a small one. An intent stands
+// one waits a moment for more, the longer the more writers are at work, since a larger batch costs the database hardly more
+// than a small one. An intent stands
 // in a batch at most once.
 func (s *settler) gather(busy chan struct{}) []outcome {
 	first, ok := <-s.in
@@ -115,7 +116,7 @@ func (s *settler) gather(busy chan struct{}) []outcome {
 			return batch
 		}
 		if late == nil {
-			late = time.After(settleGathers)
+			late = time.After(settleGathers * time.Duration(1+len(busy)))
 		}
 		select {
 		case o, ok := <-s.in:

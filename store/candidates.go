@@ -73,17 +73,29 @@ const mostSpread = 4
 //
 // Intents without a priority and those with one need a search each. A query on a missing field adds an index interval
 // for undefined and is never covered: it would walk over the dead entries of the queue's head, and cost more with each
-// claim. As bounds of one interval it does not.
+// claim. As bounds of one interval it does not. While more waits without a priority than a claim takes, the other search is
+// made ten times a second, if it finds nothing: what has a priority then waits a tenth of a second longer at most.
 func (s *Store) candidates(ctx context.Context, order outbox.ClaimOrder, now time.Time) ([]bson.RawValue, error) {
 	kind, limit := order.Kind, order.Limit*min(max(1, order.Spread), mostSpread)
-	var (
-		found [2][]candidate
-		errs  [2]error
-		both  sync.WaitGroup
-	)
-	both.Go(func() { found[0], errs[0] = read(ctx, s.withoutPriority(ctx, kind, now, limit)) })
-	found[1], errs[1] = read(ctx, s.withPriority(ctx, kind, now, limit))
-	both.Wait()
+	without := func() ([]candidate, error) { return read(ctx, s.withoutPriority(ctx, kind, now, limit)) }
+	with := func() ([]candidate, error) {
+		found, err := read(ctx, s.withPriority(ctx, kind, now, limit))
+		if err == nil {
+			s.plain.note(kind, len(found) == 0)
+		}
+		return found, err
+	}
+	found, errs := [2][]candidate{}, [2]error{}
+	if s.plain.recently(kind) {
+		if found[0], errs[0] = without(); errs[0] == nil && len(found[0]) < limit {
+			found[1], errs[1] = with()
+		}
+	} else {
+		var both sync.WaitGroup
+		both.Go(func() { found[0], errs[0] = without() })
+		found[1], errs[1] = with()
+		both.Wait()
+	}
 	if err := cmp.Or(errs[0], errs[1]); err != nil {
 		return nil, err
 	}
@@ -98,6 +110,35 @@ func (s *Store) candidates(ctx context.Context, order outbox.ClaimOrder, now tim
 		ids[i] = c.ID
 	}
 	return ids, nil
+}
+
+// plainFor is how long it is taken for granted that nothing with a priority waits, in a backlog without any.
+const plainFor = 100 * time.Millisecond
+
+// plain remembers of each kind when nothing with a priority waited. It is safe for concurrent use.
+type plain struct {
+	mu   sync.Mutex
+	last map[string]time.Time
+}
+
+func (p *plain) note(kind string, nothing bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !nothing {
+		delete(p.last, kind)
+		return
+	}
+	if p.last == nil {
+		p.last = make(map[string]time.Time)
+	}
+	p.last[kind] = time.Now()
+}
+
+func (p *plain) recently(kind string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	last, ok := p.last[kind]
+	return ok && time.Since(last) < plainFor
 }
 
 // run returns at most limit of the candidates: one of the whole runs of that length that the first priority among them has
@@ -188,7 +229,7 @@ func (s *Store) Upcoming(ctx context.Context, kind string, within time.Duration)
 		return nil, false, failed(err, "%s", doing)
 	}
 	for _, c := range found {
-		due = append(due, c.DueAt.Time())
+		due = append(due, c.due().Time())
 	}
 	slices.SortFunc(due, time.Time.Compare)
 	return due, len(found) < mostUpcoming, nil

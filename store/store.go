@@ -39,6 +39,7 @@ type Store struct {
 
 	clock    clock
 	orphans  orphans
+	plain    plain
 	head     head
 	validate atomic.Bool // the user may not bypass the validator, so writes go through it
 }
