@@ -14,7 +14,7 @@ const (
 	IndexExpires     = "expires"     // what waits and expires
 	IndexDead        = "dead"        // dead letters, newest first
 	IndexTTL         = "ttl"         // what the database deletes, and when
-	IndexUnclaimable = "unclaimable" // what no claim can see, or none may: normally empty
+	IndexUnclaimable = "unclaimable" // what no claim can see, or none may, and what was cancelled without a purge_at: normally empty
 )
 
 // v1Indexes returns the indexes of version 1.
@@ -55,6 +55,9 @@ func v1Unclaimable() bson.D {
 	return bson.D{{Key: "$or", Value: bson.A{
 		bson.D{{Key: "status", Value: op("$in", bson.A{"pending", "leased"})}, {Key: "due_at", Value: nil}},
 		bson.D{{Key: "due_at", Value: op("$type", v1TypesBut("date", "null"))}},
+
+		// Cancelled by hand without a purge_at: the sweep gives it one.
+		bson.D{{Key: "status", Value: "cancelled"}, {Key: "purge_at", Value: nil}},
 
 		waiting("priority", op("$type", v1TypesBut("int", "long", "double", "decimal", "null"))),
 		waiting("priority", op("$lt", int32(0))),

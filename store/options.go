@@ -25,6 +25,9 @@ type Options struct {
 
 	Rules     outbox.Rules  // what the deployment allows intents to do
 	Retention time.Duration // how long done intents are kept; defaults to 168h
+	// RetentionCancelled is how long intents are kept that were cancelled without a purge_at, from when a sweep finds
+	// them. Defaults to 168h.
+	RetentionCancelled time.Duration
 
 	// Selection bounds the wait for a primary in each operation. Defaults to 10s.
 	Selection time.Duration
@@ -49,6 +52,7 @@ func (o Options) withDefaults() Options {
 	o.Collection = cmp.Or(o.Collection, defaultName)
 	o.AppName = cmp.Or(o.AppName, "outboxd")
 	o.Retention = cmp.Or(o.Retention, defaultRetention)
+	o.RetentionCancelled = cmp.Or(o.RetentionCancelled, defaultRetention)
 	o.Selection = cmp.Or(o.Selection, defaultSelection)
 	o.Operation = cmp.Or(o.Operation, defaultOperation)
 	return o

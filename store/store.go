@@ -35,6 +35,7 @@ type Store struct {
 
 	rules     outbox.Rules
 	retention time.Duration
+	cancelled time.Duration // how long what was cancelled without a purge_at is kept
 	operation time.Duration
 
 	clock    clock
@@ -58,6 +59,7 @@ func New(db *mongo.Database, collection string, o Options) *Store {
 		workers:   db.Collection(o.Collection + "_workers"),
 		rules:     o.Rules,
 		retention: o.Retention,
+		cancelled: o.RetentionCancelled,
 		operation: o.Operation,
 	}
 }

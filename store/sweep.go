@@ -29,7 +29,7 @@ var sweepFields = [...]string{"status", "due_at", "priority", "kind"}
 
 // Sweep settles documents that no claim can see, because a field that claims go by cannot be read: they become dead
 // letters with the list of their problems, and their on_dead follow-ups are inserted where they can be read. A document in
-// a final status only loses its due_at. It returns how many it changed. An index holds exactly these documents, so that
+// a final status only loses its due_at, and one that was cancelled without a purge_at gets one. It returns how many it changed. An index holds exactly these documents, so that
 // it costs next to nothing while there are none.
 func (s *Store) Sweep(ctx context.Context) (int, error) {
 	const doing = "sweep up what no claim can see"
@@ -113,7 +113,7 @@ func (s *Store) sweep(ctx context.Context, docs []bson.Raw) (int, error) {
 		in := outbox.Parse(doc, s.rules)
 		var change any = mongo.Pipeline{{{Key: "$set", Value: bson.D{{Key: "lease", Value: leaseOf(token, sweeper)}}}}}
 		if in.Status.Final() {
-			change = bson.D{{Key: "$unset", Value: bson.D{{Key: "due_at", Value: ""}, {Key: "lease", Value: ""}}}}
+			change = s.tidied(in.Status)
 		} else {
 			ids = append(ids, raw.Lookup("_id"))
 		}
@@ -159,6 +159,17 @@ func (s *Store) sweep(ctx context.Context, docs []bson.Raw) (int, error) {
 		}
 	}
 	return changed, nil
+}
+
+// tidied returns the update of a document in a final status: nothing is left that claims go by, and what was cancelled by
+// hand leaves in time.
+func (s *Store) tidied(status outbox.Status) mongo.Pipeline {
+	tidy := mongo.Pipeline{{{Key: "$unset", Value: bson.A{"due_at", "lease"}}}}
+	if status == outbox.StatusCancelled {
+		purge := bson.D{{Key: "$ifNull", Value: bson.A{"$purge_at", bson.D{{Key: "$add", Value: bson.A{"$$NOW", s.cancelled.Milliseconds()}}}}}}
+		tidy = append(tidy, bson.D{{Key: "$set", Value: bson.D{{Key: "purge_at", Value: purge}}}})
+	}
+	return tidy
 }
 
 // condemn decides that a document is a dead letter because no claim can see it. It never was an attempt, so the attempts

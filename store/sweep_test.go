@@ -34,13 +34,23 @@ func TestSweep(t *testing.T) {
 	h.Change("no kind", map[string]any{"kind": nil})
 	h.Insert(h.intent(int64(9), map[string]any{"due_at": "x"}))
 	h.Insert(h.intent("cancelled", map[string]any{"status": "cancelled", "kept": "x"}))
+	h.Insert(h.intent("cancelled well", map[string]any{"status": "cancelled", "purge_at": now}))
+	h.Change("cancelled well", map[string]any{"due_at": nil})
+	h.Insert(h.intent("cancelled without", map[string]any{"status": "cancelled"}))
+	h.Change("cancelled without", map[string]any{"due_at": nil})
 	h.Insert(h.intent("dead", map[string]any{"status": "dead", "dead_at": now, "dead_reason": "permanent", "last_error": map[string]any{"code": "declined"}}))
 	h.insertMany("good", 5, nil)
 	h.insertMany("good, leased", 5, map[string]any{"kind": "x", "status": "leased", "due_at": now.Add(time.Hour)})
 
 	n, err := h.store.Sweep(t.Context())
-	if err != nil || n != len(bad)+4 {
-		t.Errorf("Sweep: %d, %v, want %d", n, err, len(bad)+4)
+	if err != nil || n != len(bad)+5 {
+		t.Errorf("Sweep: %d, %v, want %d", n, err, len(bad)+5)
+	}
+	for name, want := range map[string]time.Duration{"cancelled": 168 * time.Hour, "cancelled without": 168 * time.Hour, "cancelled well": 0} {
+		purge, _ := h.Get(name)["purge_at"].(time.Time)
+		if off := purge.Sub(now.Add(want)); off < 0 || off > time.Minute {
+			t.Errorf("%s: purge_at %v, want %v from now", name, purge, want)
+		}
 	}
 	for name := range bad {
 		doc := h.Get(name)

@@ -91,7 +91,9 @@ func leases(ctx context.Context, p Patient) (detail, remedy string, err error) {
 
 // malformed looks for intents that no claim can see, and for dead letters that broke the contract.
 func malformed(ctx context.Context, p Patient) (detail, remedy string, err error) {
-	unseen, err := p.Store.Database().Collection(p.Collection).CountDocuments(ctx, bson.D{}, options.Count().SetHint(migrations.IndexUnclaimable).SetLimit(most))
+	unseen, err := p.Store.Database().Collection(p.Collection).CountDocuments(ctx,
+		bson.D{{Key: "status", Value: bson.D{{Key: "$ne", Value: outbox.StatusCancelled}}}}, // those only wait for a purge_at
+		options.Count().SetHint(migrations.IndexUnclaimable).SetLimit(most))
 	if err != nil {
 		return "", "", failed("count what no claim can see", err)
 	}

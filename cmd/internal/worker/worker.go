@@ -93,7 +93,7 @@ func (w *worker) stopping(cause error) {
 // run sets everything up, serves, and takes everything down in reverse.
 func (w *worker) run() error {
 	cfg := w.Config
-	db, leave, err := w.Connect(w.stop, store.Options{Rules: outbox.Rules{WriteBack: cfg.WriteBack}, Retention: cfg.Retention.Done})
+	db, leave, err := w.Connect(w.stop, store.Options{Rules: outbox.Rules{WriteBack: cfg.WriteBack}, Retention: cfg.Retention.Done, RetentionCancelled: cfg.Retention.Cancelled})
 	if err != nil {
 		return err
 	}
