@@ -62,8 +62,9 @@ func (c candidate) due() bson.DateTime {
 	return bson.DateTime(c.DueAt.DateTime())
 }
 
-// mostSpread bounds how many times order.Limit is read to choose a run from.
-const mostSpread = 4
+// mostRuns bounds how many runs of order.Limit candidates are read to choose one from: two for each worker, so that two
+// seldom meet, and no more than cost less to read than it costs to meet.
+const mostRuns = 8
 
 // candidates returns the _ids of at most limit intents of the kind that are due, in claim order: by priority, then by
 // due_at. It reads index entries alone.
@@ -76,7 +77,10 @@ const mostSpread = 4
 // claim. As bounds of one interval it does not. While more waits without a priority than a claim takes, the other search is
 // made ten times a second, if it finds nothing: what has a priority then waits a tenth of a second longer at most.
 func (s *Store) candidates(ctx context.Context, order outbox.ClaimOrder, now time.Time) ([]bson.RawValue, error) {
-	kind, limit := order.Kind, order.Limit*min(max(1, order.Spread), mostSpread)
+	kind, limit := order.Kind, order.Limit
+	if order.Spread > 1 {
+		limit *= min(2*order.Spread, mostRuns)
+	}
 	without := func() ([]candidate, error) { return read(ctx, s.withoutPriority(ctx, kind, now, limit)) }
 	with := func() ([]candidate, error) {
 		found, err := read(ctx, s.withPriority(ctx, kind, now, limit))

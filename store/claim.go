@@ -18,9 +18,9 @@ import (
 
 // Claim takes up to order.Limit intents of a kind that are due, or whose lease ran out, under a new lease. They come in
 // the order in which they should run: by priority (0 first), then by due_at. Fewer come where other workers took some. Where
-// order.Spread tells of other workers and more waits than one claim takes, it takes one of the first four runs of
-// order.Limit intents, all of the first priority that waits: the order is kept within each claim, and between claims but
-// for that distance.
+// order.Spread tells of other workers and more waits than one claim takes, it takes one of the first few runs of
+// order.Limit intents, eight at most, all of the first priority that waits: the order is kept within each claim, and between
+// claims but for that distance.
 //
 // A document that breaks the contract comes as well, with its Problems, so that it can be settled.
 func (s *Store) Claim(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.Intent, error) {
@@ -95,42 +95,57 @@ func (s *Store) expired(ctx context.Context, kind string, now time.Time, limit i
 
 // take leases those of the candidates that still match the condition and returns them in the candidates' order.
 //
-// The update cannot be retried by the driver. After an error it, or the part of it that failed, is sent again under the same
-// token: what the first one took no longer matches, even if its lease has run out meanwhile, and what a majority acknowledges
-// the second time includes it. Whatever comes of that, the read by token tells what is held.
+// The update cannot be retried by the driver. After an error it, or the part of it that failed, is sent again: what the first
+// one took no longer matches, and what a majority acknowledges the second time includes it. Each has a token of its own, for
+// the first may come into effect long after the second, when what that took is settled: from a server that hung, say. Whatever
+// comes of them, the read by token tells what is held, and what shows later is given back.
 func (s *Store) take(ctx context.Context, doing string, ids []bson.RawValue, order outbox.ClaimOrder, condition bson.D) ([]*outbox.Intent, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	token := rand.Text()
-	condition = append(condition, bson.E{Key: "lease.token", Value: bson.D{{Key: "$ne", Value: token}}})
-	matched, err := s.leaseAll(ctx, ids, condition, leasing(token, order))
+	first, second := rand.Text(), rand.Text()
+	matched, again, err := s.leaseAll(ctx, ids, condition, order, first, second)
+	forget := func(held []*outbox.Intent) {
+		s.orphans.add(without(ids, held, first), first, order.Lease)
+		if again {
+			s.orphans.add(without(ids, held, second), second, order.Lease)
+		}
+	}
 	switch {
 	case err != nil && ctx.Err() != nil:
-		s.orphans.add(ids, token, order.Lease)
+		forget(nil)
 		return nil, failed(err, "%s: take the lease", doing)
 	case err == nil && matched == 0:
 		return nil, nil // others were quicker
 	}
-	among := bson.E{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}
-	intents, readErr := s.readBack(ctx, bson.D{among, {Key: "lease.token", Value: token}}, ids)
+	tokens := bson.A{first}
+	if again {
+		tokens = append(tokens, second)
+	}
+	intents, readErr := s.readBack(ctx, bson.D{
+		{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}},
+		{Key: "lease.token", Value: bson.D{{Key: "$in", Value: tokens}}},
+	}, ids)
 	if readErr != nil {
-		s.orphans.add(ids, token, order.Lease)
+		forget(nil)
 		return nil, failed(readErr, "%s: read what was claimed", doing)
 	}
-	if err != nil {
-		s.orphans.add(without(ids, intents), token, order.Lease) // it may still come into effect
-		if len(intents) == 0 {
-			return nil, failed(err, "%s: take the lease", doing)
-		}
+	if again {
+		forget(intents)
+	}
+	if err != nil && len(intents) == 0 {
+		return nil, failed(err, "%s: take the lease", doing)
 	}
 	return intents, nil
 }
 
-// without returns the ids that are of none of the intents.
-func without(ids []bson.RawValue, intents []*outbox.Intent) []bson.RawValue {
+// without returns the ids that are of none of the intents held under the token.
+func without(ids []bson.RawValue, intents []*outbox.Intent, token string) []bson.RawValue {
 	held := make(map[string]bool, len(intents))
 	for _, in := range intents {
+		if in.Lease.Token != token {
+			continue
+		}
 		if t, value, err := bson.MarshalValue(idOf(in)); err == nil { // it was read, so it can be written
 			held[keyOf(bson.RawValue{Type: t, Value: value})] = true
 		}
@@ -150,18 +165,18 @@ const (
 	leaseParts = 4  // commands at once at most
 )
 
-// leaseAll writes the lease to those of the candidates that match, and returns how many those were at least. An error is one
-// that stood after the second try.
-func (s *Store) leaseAll(ctx context.Context, ids []bson.RawValue, condition bson.D, update mongo.Pipeline) (matched int64, err error) {
+// leaseAll writes the lease to those of the candidates that match, and returns how many those were at least, and whether any
+// of it was tried again, under the second token. An error is one that stood after that.
+func (s *Store) leaseAll(ctx context.Context, ids []bson.RawValue, condition bson.D, order outbox.ClaimOrder, first, second string) (matched int64, again bool, err error) {
 	parts := max(1, min(leaseParts, len(ids)/leasePart))
 	size := (len(ids) + parts - 1) / parts
-	counts, errs := make([]int64, parts), make([]error, parts)
+	counts, repeated, errs := make([]int64, parts), make([]bool, parts), make([]error, parts)
 	var all sync.WaitGroup
 	part := 0
 	for some := range slices.Chunk(ids, size) {
 		n := part
 		part++
-		do := func() { counts[n], errs[n] = s.lease(ctx, some, condition, update) }
+		do := func() { counts[n], repeated[n], errs[n] = s.lease(ctx, some, condition, order, first, second) }
 		if part == parts {
 			do()
 		} else {
@@ -172,21 +187,23 @@ func (s *Store) leaseAll(ctx context.Context, ids []bson.RawValue, condition bso
 	for _, n := range counts {
 		matched += n
 	}
-	return matched, errors.Join(errs...)
+	return matched, slices.Contains(repeated, true), errors.Join(errs...)
 }
 
 // lease writes the lease to one part of the candidates.
-func (s *Store) lease(ctx context.Context, ids []bson.RawValue, condition bson.D, update mongo.Pipeline) (int64, error) {
-	filter := append(bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}}, condition...)
-	result, err := s.updateMany(ctx, filter, update, "_id")
+func (s *Store) lease(ctx context.Context, ids []bson.RawValue, condition bson.D, order outbox.ClaimOrder, first, second string) (matched int64, again bool, err error) {
+	among := bson.E{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}
+	result, err := s.updateMany(ctx, append(bson.D{among}, condition...), leasing(first, order), "_id")
 	if err == nil {
-		return result.MatchedCount, nil
+		return result.MatchedCount, false, nil
 	}
-	_, err = s.updateMany(ctx, filter, update, "_id")
+	// Not what the first one took, even if its lease has run out by now: that would be a doubt about nothing.
+	condition = append(bson.D{{Key: "lease.token", Value: bson.D{{Key: "$ne", Value: first}}}}, condition...)
+	_, err = s.updateMany(ctx, append(bson.D{among}, condition...), leasing(second, order), "_id")
 	if ofDocument(err) {
-		err = s.takeEach(ctx, ids, condition, update)
+		err = s.takeEach(ctx, ids, condition, leasing(second, order))
 	}
-	return int64(len(ids)), err // how many the first try took is not known
+	return int64(len(ids)), true, err // how many the first try took is not known
 }
 
 // leasing returns the update that begins an attempt.

@@ -134,7 +134,7 @@ func TestSpreadClaims(t *testing.T) {
 			h.Change(s.Intent.ID, map[string]any{"due_at": due})
 		}
 	}
-	if len(starts) < 2 || len(starts) > 4 {
-		t.Errorf("twelve claims among others began at %d places, want some of four", len(starts))
+	if len(starts) < 2 || len(starts) > 8 {
+		t.Errorf("twelve claims among others began at %d places, want some of eight", len(starts))
 	}
 }
