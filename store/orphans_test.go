@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"bytes"
 	"context"
 	"testing"
 	"time"
@@ -85,8 +86,8 @@ func TestClaimGivesBackWhatComesIntoEffectLate(t *testing.T) {
 	t.Error("it was not given back")
 }
 
-// A claim whose answer was lost is sent again. What the first try took is not taken once more under the same token, also if
-// its lease has run out by then: nobody could tell the two leases apart.
+// A claim whose answer was lost is sent again. What the first try took is not taken once more, also if its lease has run out
+// by then.
 func TestRepeatedClaimDoesNotTakeTwice(t *testing.T) {
 	h := newHarness(t)
 	h.insertMany("a", 1, nil)
@@ -98,6 +99,55 @@ func TestRepeatedClaimDoesNotTakeTwice(t *testing.T) {
 	if in := claimed[0]; in.Attempts != 1 || in.Lease.Reclaimed {
 		t.Errorf("attempt %d, reclaimed %v", in.Attempts, in.Lease.Reclaimed)
 	}
+}
+
+// The first try of a claim may come into effect when the second has long been settled: from a server that hung. So it has a
+// token of its own, under which nobody can settle, and is given back.
+func TestRepeatedClaimHasAnotherToken(t *testing.T) {
+	h := newHarness(t)
+	h.insertMany("a", 1, nil)
+	h.fail(1, []string{"update"}, bson.E{Key: "errorCode", Value: 189})
+	h.commands.take()
+	claimed := h.claim(1)
+	if len(claimed) != 1 {
+		t.Fatalf("claimed %d", len(claimed))
+	}
+	var updates []bson.Raw
+	for _, c := range h.commands.take() {
+		if c.name == "update" {
+			updates = append(updates, c.body.Lookup("updates", "0").Document())
+		}
+	}
+	if len(updates) != 2 || bytes.Contains(updates[0], []byte(claimed[0].Lease.Token)) || !bytes.Contains(updates[1].Lookup("u").Value, []byte(claimed[0].Lease.Token)) {
+		t.Fatalf("%d updates, and the token %s: %v", len(updates), claimed[0].Lease.Token, updates)
+	}
+	retry := outbox.Settlement{Intent: claimed[0], Decision: outbox.Decision{Status: outbox.StatusPending, Attempts: 1, Counted: true, Outcome: outbox.Transient}}
+	if _, err := h.store.Settle(t.Context(), []outbox.Settlement{retry}); err != nil {
+		t.Fatal(err)
+	}
+	var first struct {
+		Filter bson.D   `bson:"q"`
+		Update []bson.D `bson:"u"`
+	}
+	if err := bson.Unmarshal(updates[0], &first); err != nil {
+		t.Fatal(err)
+	}
+	result, err := h.outbox().UpdateMany(t.Context(), first.Filter, first.Update)
+	if err != nil || result.MatchedCount != 1 {
+		t.Fatalf("the first try took %+v, %v", result, err)
+	}
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for range 100 {
+		if again := h.claim(1); len(again) == 1 {
+			if in := again[0]; in.Lease.Reclaimed || in.Attempts != 2 {
+				t.Errorf("attempt %d, reclaimed %v", in.Attempts, in.Lease.Reclaimed)
+			}
+			return
+		}
+		<-tick.C
+	}
+	t.Error("it was not given back")
 }
 
 // armed makes finds fail in the given mode.
