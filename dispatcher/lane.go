@@ -187,7 +187,9 @@ func (l *lane) claim(stop, abort context.Context, n int) (int, error) {
 	l.hinted = false
 	spread := l.live
 	l.mu.Unlock()
+	l.pace.ask()
 	intents, err := l.store.Claim(ctx, outbox.ClaimOrder{Kind: l.Kind, Limit: n, Lease: l.Lease, Owner: l.worker, Spread: spread})
+	l.pace.note(len(intents))
 	l.observer.Claimed(l.Kind, len(intents), time.Since(sent), err)
 	if err != nil {
 		return 0, fmt.Errorf("claiming up to %d intents of kind %s: %w", n, l.Kind, err)
@@ -195,7 +197,6 @@ func (l *lane) claim(stop, abort context.Context, n int) (int, error) {
 	if l.limiter != nil {
 		l.limiter.AllowN(time.Now(), len(intents))
 	}
-	l.pace.note(len(intents))
 	l.mu.Lock()
 	l.inFlight += len(intents)
 	l.mu.Unlock()

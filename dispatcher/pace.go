@@ -11,9 +11,9 @@ import (
 // as half of the writes themselves. So a worker listens while it is calm, and while it is busy it looks often, which then
 // costs nothing that matters, since nearly every look finds something.
 const (
-	paceWindow = 250 * time.Millisecond
-	busyFrom   = 50 // intents claimed in each of two windows in a row
-	calmBelow  = 25 // intents claimed in a window
+	paceWindow = time.Second
+	busyFrom   = 200 // intents claimed in a window
+	calmBelow  = 100 // intents claimed in a window
 )
 
 // pace knows whether this worker is busy, and whether hints come. A worker that starts counts as busy until it has seen
@@ -27,31 +27,38 @@ type pace struct {
 	turned  chan struct{} // closed when busy changes
 	began   time.Time     // of the window
 	claimed int           // in the window
-	before  int           // in the window before
+	asking  int           // claims under way: on a database that is short of time they may take as long as a window
 }
 
 func newPace(changed func()) *pace {
 	return &pace{changed: changed, busy: true, turned: make(chan struct{}), began: time.Now()}
 }
 
-// note counts claimed intents.
+// ask notes that a claim is sent, and note what came of it.
+func (p *pace) ask() {
+	p.mu.Lock()
+	p.asking++
+	p.mu.Unlock()
+}
+
 func (p *pace) note(n int) {
 	p.mu.Lock()
-	now := time.Now()
-	was := p.busy
-	if since := now.Sub(p.began); since >= paceWindow {
-		if p.claimed < calmBelow {
-			p.busy = false
-		}
-		p.before = p.claimed
-		if since >= 2*paceWindow {
-			p.before = 0
-		}
-		p.began, p.claimed = now, 0
-	}
+	p.asking--
 	p.claimed += n
-	if p.claimed >= busyFrom && p.before >= busyFrom {
+	p.mu.Unlock()
+	p.judge()
+}
+
+// judge looks whether the worker has become busy or calm.
+func (p *pace) judge() {
+	p.mu.Lock()
+	was := p.busy
+	if p.claimed >= busyFrom {
 		p.busy = true
+	}
+	if now := time.Now(); now.Sub(p.began) >= paceWindow && p.asking == 0 {
+		p.busy = p.claimed >= busyFrom || p.busy && p.claimed >= calmBelow
+		p.began, p.claimed = now, 0
 	}
 	turned := was != p.busy
 	if turned {
@@ -70,14 +77,14 @@ func (p *pace) run(stop context.Context) {
 		busy, _, turned := p.state()
 		var tick <-chan time.Time
 		if busy {
-			tick = time.After(paceWindow)
+			tick = time.After(paceWindow / 4)
 		}
 		select {
 		case <-stop.Done():
 			return
 		case <-turned:
 		case <-tick:
-			p.note(0)
+			p.judge()
 		}
 	}
 }

@@ -71,8 +71,8 @@ func (r *run) timed(ctx context.Context, insert func(*mongo.Collection) (map[str
 		if err := crew.served(ctx); err != nil {
 			return err
 		}
-		select { // its change stream opens a moment after its first claim
-		case <-time.After(time.Second):
+		select { // a worker that has just started listens after a second
+		case <-time.After(3 * time.Second):
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
