@@ -192,9 +192,9 @@ func TestParseRules(t *testing.T) {
 		{KindCharge, "payload.receipt_email", []any{"", "kim", "a b@c", "@c", "a@", nil}, []any{"kim@example.com", strings.Repeat("a", 320) + "@c"}, ""},
 		{KindCharge, "payload.metadata", []any{nil, "a", keys(50)}, []any{keys(49)}, ""},
 		{KindCharge, "payload.metadata.k", []any{int64(1), long(501)}, []any{long(500)}, ""},
-		{KindCharge, "payload.metadata." + strings.Repeat("k", 41), []any{"v"}, nil, ""},
-		{KindCharge, "payload.metadata." + strings.Repeat("ü", 21), []any{"v"}, nil, ""},
-		{KindCharge, "payload.metadata.", []any{"v"}, nil, ""},
+		{KindCharge, "payload.metadata." + strings.Repeat("k", 41), []any{"v"}, nil, "payload.metadata.?"},
+		{KindCharge, "payload.metadata." + strings.Repeat("ü", 21), []any{"v"}, nil, "payload.metadata.?"},
+		{KindCharge, "payload.metadata.", []any{"v"}, nil, "payload.metadata.?"},
 		{KindCharge, "payload.metadata.outbox_id", []any{"v"}, nil, ""},
 		{KindCharge, "payload.account", []any{""}, []any{"acct_1"}, ""},
 		{KindCharge, "payload.ammount", []any{int64(1)}, nil, ""},
@@ -368,5 +368,24 @@ func TestProblemsOfADocumentAreAlwaysTheSame(t *testing.T) {
 		if got := problems(Parse(build(), testRules)); !slices.Equal(got, want) {
 			t.Fatalf("got %q, then %q", want, got)
 		}
+	}
+}
+
+// A field's name is shown, unless it looks like what must not be: then its place alone is.
+func TestProblemsShowPlainNamesAlone(t *testing.T) {
+	for name, want := range map[string]string{
+		"on_ambigous": "payload.on_ambigous", "$set": "payload.$set", "a-1": "payload.a-1", "123": "payload.123",
+		"reader@private.example": "payload.?.example", "+4915112345678": "payload.?", "4915112345678": "payload.?", "Ann Reader": "payload.?", "a\nb": "payload.?", strings.Repeat("k", 41): "payload.?",
+	} {
+		payload := smsPayload()
+		payload[name] = "x"
+		in := Parse(document(KindSMS, payload), testRules)
+		if len(in.Problems) != 1 || in.Problems[0].Path != want {
+			t.Errorf("%q: %q, want a problem at %s", name, problems(in), want)
+		}
+	}
+	doc := document("fax", map[string]any{"reader@private.example": map[string]any{"+4915112345678": Unsupported{Type: "decimal"}}})
+	if in := Parse(doc, testRules); len(in.Problems) != 1 || strings.Contains(in.Problems[0].String(), "private") || strings.Contains(in.Problems[0].String(), "49") {
+		t.Errorf("%q", problems(in))
 	}
 }

@@ -55,8 +55,25 @@ func newReader(doc map[string]any, path string, problems *[]Problem) *reader {
 
 func (r *reader) problem(field, text string) {
 	if len(*r.problems) < maxProblems {
-		*r.problems = append(*r.problems, Problem{printable(r.path + field), text})
+		*r.problems = append(*r.problems, Problem{named(r.path + field), text})
 	}
+}
+
+// named shows a path. A step that is no plain name, or a number of more than three digits, is replaced: a producer may
+// have used an address or a telephone's number as the name of a field, and no log may show those.
+func named(path string) string {
+	steps := strings.Split(path, ".")
+	for i, step := range steps {
+		if !plainName(step) {
+			steps[i] = "?"
+		}
+	}
+	return printable(strings.Join(steps, "."))
+}
+
+// plainName reports whether a step of a path is made like a name of the contract.
+func plainName(step string) bool {
+	return step != "" && len(step) <= 40 && only(step, letters+digits+"_-$") && !(len(step) > 3 && only(step, digits))
 }
 
 // printable keeps a hostile field name from breaking or flooding a log.
@@ -221,14 +238,14 @@ func (r *reader) supported(field string, v any) {
 		// One problem a level is enough: a path is built for that one alone, so that huge names are not copied for each value.
 		for _, key := range slices.Sorted(maps.Keys(v)) {
 			if !isSupported(v[key]) {
-				r.supported(printable(field)+"."+key, v[key])
+				r.supported(named(field)+"."+key, v[key])
 				return
 			}
 		}
 	case []any:
 		for i, item := range v {
 			if !isSupported(item) {
-				r.supported(printable(field)+"."+itoa(i), item)
+				r.supported(named(field)+"."+itoa(i), item)
 				return
 			}
 		}

@@ -58,7 +58,7 @@ func (r resolver) resolve(path string, v any) (any, *badReference) {
 }
 
 func (b *badReference) under(path string) *badReference {
-	return &badReference{printable(path) + "." + b.path, b.text}
+	return &badReference{named(path) + "." + b.path, b.text}
 }
 
 // document resolves all fields. Of several bad references it tells the first in the order of their names, so that the
@@ -172,9 +172,7 @@ func shown(path string) string {
 	root, _, _ := strings.Cut(path, ".")
 	known := slices.Contains([]string{"_id", "payload", "metadata", "result", "last_error", "dead_reason"}, root)
 	for step := range strings.SplitSeq(path, ".") {
-		name := step != "" && len(step) <= 40 && only(step, letters+digits+"_-")
-		number := only(step, digits) && len(step) > 3 // may be one of a telephone
-		known = known && name && !number
+		known = known && plainName(step)
 	}
 	if !known {
 		return "something"

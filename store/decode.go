@@ -44,7 +44,7 @@ func decode(raw bson.Raw) (map[string]any, error) {
 	err := elements(raw, func(key []byte, t bson.Type, value []byte) error {
 		name := string(key)
 		if len(doc) >= maxFields && !slices.Contains(owned, name) {
-			doc["…"] = outbox.Unsupported{Type: "more fields than any intent has"}
+			doc["more_fields"] = outbox.Unsupported{Type: "more fields than any intent has"}
 			return nil
 		}
 		left = maxValues
