@@ -23,6 +23,8 @@ type world struct {
 	outbox *mongo.Collection
 	sim    *sim
 	config string // path of the workers' configuration
+
+	secrets []string // variables that stand above those of the simulators
 }
 
 // brief is a configuration under which nothing takes long. Rates are out of the way.
@@ -50,7 +52,7 @@ func newWorld(tb testing.TB, config string) *world {
 func (w *world) environment() []string {
 	env := environment("OUTBOXD_MONGODB_URI="+mongotest.URI(w), "OUTBOXD_DATABASE="+w.db.Name(), "OUTBOXD_CONFIG="+w.config,
 		"OUTBOXD_LISTEN=127.0.0.1:0", "OUTBOX_API_LISTEN=127.0.0.1:0", "OUTBOXD_LOG_FORMAT=json")
-	return append(env, w.sim.environment()...)
+	return append(append(env, w.sim.environment()...), w.secrets...)
 }
 
 // worker starts a worker.
