@@ -64,7 +64,9 @@ const clearEvery = 5 * time.Second
 // index shows documents that no claim may take, such as those of an unknown status. As many of these as a claim asks for
 // would stop a lane until the next sweep. What fails here fails again in that sweep, which tells.
 func (s *Store) clearHead(ctx context.Context) {
-	s.head.mu.Lock()
+	if !s.head.mu.TryLock() {
+		return // another lane is at it, and this one has intents to hand over
+	}
 	defer s.head.mu.Unlock()
 	if time.Since(s.head.clear) < clearEvery {
 		return
