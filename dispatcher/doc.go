@@ -15,6 +15,13 @@
 // minus the call's timeout and a margin, by the local monotonic clock. [Config] is refused where that leaves no time.
 // What cannot be begun in time is given back without an attempt.
 //
+// # Finding work
+//
+// While a worker is calm it listens to hints ([Dispatcher.Listen]): a lane without work then looks every fifteen seconds at
+// what becomes due, is in time for that, and claims when a hint comes. While it is busy it does not listen, since hints
+// would cost the database more than they bring; a lane looks again within 10 to 50 ms. Where nobody gives hints it looks
+// every second. A hint is never the truth: what it fails to tell is found by the next look.
+//
 // # Stopping
 //
 // [Dispatcher.Run] takes two contexts. When stop ends, nothing more is claimed, calls end by themselves, outcomes are
