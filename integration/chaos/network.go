@@ -135,7 +135,7 @@ func (w *wire) fail(e plan.Event) error {
 		w.toxic = plan.Cut
 		return nil
 	case plan.Slow:
-		t.Type, t.Attributes = "latency", map[string]int64{"latency": e.Late.Milliseconds(), "jitter": e.Late.Milliseconds() / 4}
+		t.Type, t.Attributes = "latency", map[string]int64{"latency": e.Late.Milliseconds(), "jitter": e.Late.Milliseconds() / 20}
 	case plan.Reset:
 		t.Type, t.Toxicity, t.Attributes = "reset_peer", 0.5, map[string]int64{"timeout": 5}
 	case plan.HalfOpen:

@@ -149,10 +149,13 @@ func (sl *slot) current() *worker {
 
 // end tells the worker to end, by "kill" or "term", and waits until it has.
 func (w *worker) end(how string) error {
-	w.mu.Lock()
-	if w.record.Told == "" {
-		w.record.Told = how
+	select {
+	case <-w.ended: // by itself, which stays to be explained
+		return nil
+	default:
 	}
+	w.mu.Lock()
+	w.record.Told = how
 	w.mu.Unlock()
 	if how == "kill" {
 		err := w.signal(syscall.SIGKILL)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -48,8 +47,8 @@ const (
 	absentAfter  = 4 * time.Second
 	providerLate = time.Second             // the longest on the network to a provider
 	hangLate     = 1200 * time.Millisecond // the longest at a provider
-	databaseLate = 3 * time.Second
-	recovery     = 4 * time.Second // see check.Rules
+	databaseLate = 4600 * time.Millisecond // three times as long, a claim takes longer than a lease leaves for a call
+	recovery     = 4 * time.Second         // see check.Rules
 	skew         = 500 * time.Millisecond
 	maxAttempts  = 12
 	stopTimeout  = 30 * time.Second
@@ -69,7 +68,7 @@ func policies() string {
 func rules(clocksApart time.Duration) check.Rules {
 	return check.Rules{
 		Lease:  map[string]time.Duration{outbox.KindCharge: chargeLease, outbox.KindEmail: messageLease, outbox.KindSMS: messageLease},
-		Expiry: expiryLease, Timeout: callTimeout, Fence: fenceMargin, Delay: providerLate*5/4 + hangLate, Recovery: recovery, Skew: skew + clocksApart,
+		Expiry: expiryLease, Timeout: callTimeout, Fence: fenceMargin, Delay: providerLate*21/20 + hangLate, Recovery: recovery, Skew: skew + clocksApart,
 	}
 }
 
@@ -302,6 +301,3 @@ func read[T any](ctx context.Context, c *mongo.Collection, id func(T) string) (m
 	}
 	return all, nil
 }
-
-// orEmpty is the text or what stands for nothing.
-func orEmpty(text string) string { return cmp.Or(text, "–") }

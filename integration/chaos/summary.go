@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -46,5 +47,5 @@ func list(counts map[string]int) string {
 	for _, name := range slices.Sorted(maps.Keys(counts)) {
 		parts = append(parts, fmt.Sprintf("%s %d", name, counts[name]))
 	}
-	return orEmpty(strings.Join(parts, ", "))
+	return cmp.Or(strings.Join(parts, ", "), "none")
 }

@@ -81,6 +81,7 @@ type card struct {
 	what, where      string
 	least, most      time.Duration // For
 	lateMin, lateMax time.Duration
+	answers          bool // only answers are hit, not requests
 }
 
 // New makes a schedule, in the order of At. The last fault ends before o.Length does.
@@ -96,7 +97,7 @@ func New(seed uint64, o Options) []Event {
 			}
 			c := deck[0]
 			deck = deck[1:]
-			e := Event{At: at, For: between(r, c.least, c.most), Track: track, What: c.what, Where: c.where, Slot: r.IntN(o.Slots), Late: between(r, c.lateMin, c.lateMax), Up: r.IntN(2) == 0, Seed: r.Uint64()}
+			e := Event{At: at, For: between(r, c.least, c.most), Track: track, What: c.what, Where: c.where, Slot: r.IntN(o.Slots), Late: between(r, c.lateMin, c.lateMax), Up: r.IntN(2) == 0 && !c.answers, Seed: r.Uint64()}
 			if e.At+e.For > o.Length {
 				return
 			}
@@ -122,7 +123,9 @@ func New(seed uint64, o Options) []Event {
 		for _, where := range []string{ToDatabase, ToPrimary} {
 			network = append(network, card{what: Cut, where: where, least: s, most: 6 * s}, card{what: Reset, where: where, least: s, most: 4 * s}, card{what: HalfOpen, where: where, least: 2 * s, most: 8 * s})
 		}
-		network = append(network, card{what: Slow, where: ToDatabase, least: 5 * s, most: 9 * s, lateMin: s / 2, lateMax: o.DBLate})
+		network = append(network, card{what: Slow, where: ToDatabase, least: 5 * s, most: 9 * s, lateMin: s / 2, lateMax: o.DBLate / 2})
+		// So slow that a claim is read when its lease is nearly over: it must not be sent any more.
+		network = append(network, card{what: Slow, where: ToDatabase, least: 3 * o.DBLate, most: 4 * o.DBLate, lateMin: o.DBLate * 7 / 8, lateMax: o.DBLate, answers: true})
 		deal(3, Nodes, 10*s, 6*s, 11*s, []card{
 			{what: StepDown, least: s, most: 2 * s}, {what: KillPrimary, least: 2 * s, most: 6 * s}, {what: KillSecondary, least: s, most: 5 * s},
 			{what: KillTwo, least: 4 * s, most: 9 * s}, {what: PausePrimary, least: o.Election + s, most: o.Election + 4*s}, {what: Rollback, least: s, most: o.Election - s/2},
