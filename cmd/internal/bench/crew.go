@@ -31,7 +31,6 @@ type crew struct {
 	mu      sync.Mutex
 	news    chan struct{} // one place: something was told
 	calls   map[string]int64
-	broken  error
 	serving int
 }
 

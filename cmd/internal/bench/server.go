@@ -32,12 +32,11 @@ const (
 
 // server is the MongoDB of a run, and the run's own database in it.
 type server struct {
-	URI     string
-	how     string
-	version string
-	client  *mongo.Client
-	db      *mongo.Database
-	close   func() error
+	URI    string
+	how    string
+	client *mongo.Client
+	db     *mongo.Database
+	close  func() error
 }
 
 // find connects to the MongoDB that the options name, or finds or starts one, and chooses a database that is not there.
