@@ -3,6 +3,7 @@ package integration
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -59,9 +60,7 @@ func secretive(kind, id string, more bson.M) bson.M {
 		payload = bson.M{"to": leakNumber(id), "from": leakFrom, "body": leakText, "media_urls": bson.A{"https://leakhost.example/" + leakText}}
 	}
 	d := bson.M{"_id": id, "kind": kind, "status": "pending", "due_at": time.Now(), "payload": payload, "metadata": bson.M{"note": leakMetadata}}
-	for k, v := range more {
-		d[k] = v
-	}
+	maps.Copy(d, more)
 	return d
 }
 
