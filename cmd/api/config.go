@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"crypto/ecdsa"
 	"fmt"
 	"io"
 	"log/slog"
@@ -26,6 +27,8 @@ type flags struct {
 	EmailFrom string `placeholder:"EMAIL" help:"Sender of receipts, which SendGrid must know. Default: ${email_from}." var:"OUTBOX_API_EMAIL_FROM"`
 	SMSFrom   string `name:"sms-from" placeholder:"NUMBER" help:"Sender of SMS in E.164, which your Twilio account must own. Default: ${sms_from}, Twilio's test sender." var:"OUTBOX_API_SMS_FROM"`
 
+	SendgridWebhookKey string `placeholder:"KEY" help:"Public key of SendGrid's signed Event Webhook, whose events POST /webhooks/sendgrid then keeps. Default: none, and no such route." var:"OUTBOX_API_SENDGRID_WEBHOOK_KEY"`
+
 	LogLevel  string `placeholder:"LEVEL" help:"debug, info, warn or error. Default: ${log_level}." var:"OUTBOXD_LOG_LEVEL"`
 	LogFormat string `placeholder:"FORMAT" help:"text or json. Default: text on a terminal, else json." var:"OUTBOXD_LOG_FORMAT"`
 
@@ -46,6 +49,7 @@ type settings struct {
 	listen  string
 	drain   time.Duration
 	senders payments.Senders
+	webhook *ecdsa.PublicKey // of SendGrid's Event Webhook; nil: none is received
 }
 
 // load reads all settings. Its error lists every problem.
@@ -67,6 +71,9 @@ func load(src config.Source) (settings, error) {
 	if s.mongo.Collection == payments.Collection {
 		bad("collection", "OUTBOXD_COLLECTION", "must not be %s, which holds the payments", payments.Collection)
 	}
+	if s.mongo.Collection == payments.Events {
+		bad("collection", "OUTBOXD_COLLECTION", "must not be %s, which holds the events of e-mails", payments.Events)
+	}
 	s.listen = text("listen", "OUTBOX_API_LISTEN", defaultListen)
 	if _, _, err := net.SplitHostPort(s.listen); err != nil {
 		bad("listen", "OUTBOX_API_LISTEN", "%q is no address to listen on; write one like %s", s.listen, defaultListen)
@@ -82,6 +89,11 @@ func load(src config.Source) (settings, error) {
 	}
 	if err := s.senders.Validate(); err != nil {
 		bad("email-from, --sms-from", "OUTBOX_API_EMAIL_FROM, OUTBOX_API_SMS_FROM", "%v", err)
+	}
+	if key := text("sendgrid-webhook-key", "OUTBOX_API_SENDGRID_WEBHOOK_KEY", ""); key != "" {
+		if s.webhook, err = payments.ParseWebhookKey(key); err != nil {
+			bad("sendgrid-webhook-key", "OUTBOX_API_SENDGRID_WEBHOOK_KEY", "%v", err)
+		}
 	}
 	if own == nil {
 		return s, config.Join(mongoErr, loggingErr)

@@ -39,10 +39,11 @@ func TestWrongUse(t *testing.T) {
 		"argument":     {[]string{"serve"}, nil, []string{"serve"}},
 		"all problems at once": {
 			[]string{"--listen=8426", "--email-from=me", "--collection=payments", "--drain=-1s"},
-			map[string]string{"OUTBOXD_MONGODB_URI": "mongodb://user:pa55word@host/", "OUTBOXD_MONGODB_URI_FILE": file, "OUTBOXD_LOG_LEVEL": "loud", "OUTBOX_API_SMS_FROM": "12"},
-			[]string{"--listen", "--email-from", "OUTBOX_API_SMS_FROM", "--collection", "--drain", "OUTBOXD_MONGODB_URI_FILE", "OUTBOXD_LOG_LEVEL"},
+			map[string]string{"OUTBOXD_MONGODB_URI": "mongodb://user:pa55word@host/", "OUTBOXD_MONGODB_URI_FILE": file, "OUTBOXD_LOG_LEVEL": "loud", "OUTBOX_API_SMS_FROM": "12", "OUTBOX_API_SENDGRID_WEBHOOK_KEY": "pa55word"},
+			[]string{"--listen", "--email-from", "OUTBOX_API_SMS_FROM", "--collection", "--drain", "OUTBOX_API_SENDGRID_WEBHOOK_KEY", "OUTBOXD_MONGODB_URI_FILE", "OUTBOXD_LOG_LEVEL"},
 		},
 		"bad option": {[]string{"--mongodb-uri=mongodb://user:pa55word@127.0.0.1:1/?tls=perhaps"}, nil, []string{"--mongodb-uri"}},
+		"events":     {[]string{"--collection=email_events"}, nil, []string{"--collection", "events"}},
 		"empty flag": {[]string{"--listen="}, nil, []string{"--listen"}},
 	} {
 		var out, errOut bytes.Buffer

@@ -35,7 +35,7 @@ func serve(ctx context.Context, s settings, errOut io.Writer) (err error) {
 		}
 	}()
 	app, err := payments.New(payments.Config{
-		Database: client.Database(s.mongo.Database), Outbox: s.mongo.Collection, Senders: s.senders, Logger: log,
+		Database: client.Database(s.mongo.Database), Outbox: s.mongo.Collection, Senders: s.senders, WebhookKey: s.webhook, Logger: log,
 	})
 	if err != nil {
 		return err

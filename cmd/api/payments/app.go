@@ -3,6 +3,7 @@ package payments
 import (
 	"cmp"
 	"context"
+	"crypto/ecdsa"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -27,6 +28,8 @@ type Config struct {
 	Outbox string
 	// Senders are required.
 	Senders Senders
+	// WebhookKey verifies the batches of SendGrid's Event Webhook; see [ParseWebhookKey]. Nil: that route does not exist.
+	WebhookKey *ecdsa.PublicKey
 	// Timeout bounds the work on one request. Defaults to 10 s: a replica set has a new primary about that long after the
 	// old one's death, and who would wait for longer had better be told to come back.
 	Timeout time.Duration
@@ -42,6 +45,7 @@ type App struct {
 	client   *mongo.Client
 	payments *mongo.Collection
 	outbox   *mongo.Collection
+	emails   *mongo.Collection // of Events
 	schema   *migrations.Migrator
 	log      *slog.Logger
 }
@@ -65,6 +69,9 @@ func New(cfg Config) (*App, error) {
 	if cfg.Outbox == Collection {
 		errs = append(errs, fmt.Errorf("payments: the outbox cannot be the collection %q, which holds the payments", Collection))
 	}
+	if cfg.Outbox == Events {
+		errs = append(errs, fmt.Errorf("payments: the outbox cannot be the collection %q, which holds the events of e-mails", Events))
+	}
 	errs = append(errs, cfg.Senders.Validate())
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -74,6 +81,7 @@ func New(cfg Config) (*App, error) {
 		cfg: cfg, client: cfg.Database.Client(),
 		payments: cfg.Database.Collection(Collection, concerns),
 		outbox:   cfg.Database.Collection(cfg.Outbox, concerns),
+		emails:   cfg.Database.Collection(Events, concerns),
 		schema:   migrations.New(cfg.Database, cfg.Outbox),
 		log:      cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
 	}, nil
@@ -81,7 +89,7 @@ func New(cfg Config) (*App, error) {
 
 const indexKeys = "idempotency_key"
 
-// Prepare creates the payments' collection and its index, and checks that the outbox is migrated: a transaction must not
+// Prepare creates the collections and their indexes, and checks that the outbox is migrated: a transaction must not
 // have to create a collection. It is safe to repeat and to run from several processes at once. Its error wraps
 // migrations.ErrNotMigrated or migrations.ErrNewer where the outbox does not fit, and says what to do.
 func (a *App) Prepare(ctx context.Context) error {
@@ -96,6 +104,9 @@ func (a *App) Prepare(ctx context.Context) error {
 	})
 	if err != nil {
 		return fmt.Errorf("create the index %s of %s.%s: %w", indexKeys, a.cfg.Database.Name(), Collection, err)
+	}
+	if a.cfg.WebhookKey != nil {
+		return a.prepareEvents(ctx)
 	}
 	return nil
 }

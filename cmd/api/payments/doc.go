@@ -13,6 +13,7 @@
 //
 //	POST /payments        202, Location and the payment; the card is charged soon after
 //	GET  /payments/{id}   200 and the payment with its state
+//	POST /webhooks/sendgrid  204 once a batch of events is stored; see below
 //	GET  /healthz         200 while the process lives
 //	GET  /readyz          200 while payments can be accepted, else 503 with the reasons
 //
@@ -26,6 +27,13 @@
 // {"error": {"code", "msg"}}, its code one of [Codes]. Everything else is a transport error: {"status", "detail"} with
 // 400 (no JSON object), 404, 405, 413, 415, 500, or 503 with Retry-After when MongoDB cannot be reached. After a 503
 // nobody knows whether the payment was written: repeat the request under the same Idempotency-Key.
+//
+// # What became of e-mails
+//
+// Where a [Config.WebhookKey] is set, POST /webhooks/sendgrid takes the batches of SendGrid's Event Webhook, of at most
+// 2 MiB, and keeps what tells which intent's e-mail SendGrid has accepted in the collection [Events], where a worker can
+// look (OUTBOXD_EMAIL_EVENTS). A batch whose signature does not fit gets 403. What cannot be stored gets 503, and SendGrid
+// posts it again; what is stored already is stored once. Without the key the path does not exist.
 //
 // # What it leaves out
 //

@@ -15,15 +15,20 @@ import (
 // Handler returns the API. It may be mounted at the root of a host only, since Location names paths from there.
 func (a *App) Handler() http.Handler {
 	mux := http.NewServeMux()
-	for _, r := range []struct {
+	type route struct {
 		path, method string
 		serve        func(http.ResponseWriter, *http.Request) error
-	}{
+	}
+	routes := []route{
 		{"/payments", http.MethodPost, a.post},
 		{"/payments/{id}", http.MethodGet, a.get},
 		{"/healthz", http.MethodGet, a.healthz},
 		{"/readyz", http.MethodGet, a.readyz},
-	} {
+	}
+	if a.cfg.WebhookKey != nil {
+		routes = append(routes, route{pathEvents, http.MethodPost, a.events})
+	}
+	for _, r := range routes {
 		// The methods are told apart here, not by the mux, whose own answers are plain text.
 		mux.Handle(r.path, a.endpoint(r.path, func(w http.ResponseWriter, req *http.Request) error {
 			if req.Method != r.method && !(r.method == http.MethodGet && req.Method == http.MethodHead) {
