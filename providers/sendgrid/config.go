@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/sendgrid/rest"
 	"github.com/sendgrid/sendgrid-go"
@@ -23,13 +24,24 @@ type Config struct {
 	APIKey    providers.Secret     // with the scope mail.send, and messages.read for look-ups; required
 	URL       string               // base URL; defaults to DefaultURL
 	Transport *providers.Transport // required; the caller closes it
+	Events    Events               // asked before SendGrid's log; nil: none
+}
+
+// Events are entries of SendGrid's Event Webhook that were stored somewhere. An implementation must be safe for concurrent
+// use and must leave most of its context's time to the log.
+type Events interface {
+	// Accepted returns the sg_message_id of an event that SendGrid wrote at or after an instant about its handling of the
+	// e-mail with that outbox_id. Not found proves nothing, so that an implementation that cannot read its entries reports
+	// that by itself and finds none.
+	Accepted(ctx context.Context, outboxID string, since time.Time) (messageID string, found bool)
 }
 
 // Provider sends through one SendGrid account. It is safe for concurrent use and holds no goroutine.
 type Provider struct {
-	key  providers.Secret
-	base string
-	http *rest.Client
+	key    providers.Secret
+	base   string
+	http   *rest.Client
+	events Events // nil: none
 }
 
 // New makes a Provider. The error names everything that is wrong with the configuration.
@@ -45,7 +57,7 @@ func New(cfg Config) (*Provider, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("configure sendgrid: %w", err)
 	}
-	return &Provider{key: cfg.APIKey, base: base, http: &rest.Client{HTTPClient: cfg.Transport.Client()}}, nil
+	return &Provider{key: cfg.APIKey, base: base, http: &rest.Client{HTTPClient: cfg.Transport.Client()}, events: cfg.Events}, nil
 }
 
 // Check asks for the key's scopes: a harmless call that shows whether address and key are right. Its error is an

@@ -4,7 +4,9 @@
 // with 202 and has no idempotency keys: a request whose answer is lost may have been accepted, and repeating it may send
 // the e-mail twice. What tells afterwards is the Email Logs API (SendGrid documentation, "Email Logs"): every e-mail
 // carries the intent's id in custom_args as outbox_id, and [Provider.LookUp] compares it. The log lags behind by a time
-// that SendGrid does not publish, so an absence counts only after a while; [outbox.ReconcilePolicy] has that time.
+// that SendGrid does not publish, so an absence counts only after a while; [outbox.ReconcilePolicy] has that time. Stored
+// entries of the Event Webhook ([Config.Events]) are asked first where there are any: one that is there proves that
+// SendGrid accepted the e-mail; one that is not proves nothing.
 //
 // Every error is an *outbox.Failure, made in classify.go. SendGrid's errors have no codes; decisions rest on the HTTP
 // status and, in one place, on the name of the field that an error is about, never on its text.

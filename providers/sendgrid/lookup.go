@@ -35,7 +35,7 @@ type message struct {
 	Args   map[string]string `json:"custom_args"`
 }
 
-// LookUp searches the Email Logs for the intent's e-mail: it lists those to its address since the first attempt, and
+// LookUp asks the stored events first, if there are any, then searches the Email Logs for the intent's e-mail: it lists those to its address since the first attempt, and
 // compares the outbox_id of each. Not found is no proof until the log had time to follow. The error is an
 // *outbox.Failure and means that SendGrid could not be asked or that its answer does not tell.
 func (p *Provider) LookUp(ctx context.Context, in *outbox.Intent) (outbox.Receipt, bool, error) {
@@ -47,7 +47,15 @@ func (p *Provider) LookUp(ctx context.Context, in *outbox.Intent) (outbox.Receip
 	if since.IsZero() || in.Lease.At.Sub(since) > retention {
 		return outbox.Receipt{}, false, cannotTell("the first attempt is unknown or older than SendGrid's log")
 	}
-	candidates, more, f := p.candidates(ctx, email.To.Email, since.Add(-clockSkew))
+	since = since.Add(-clockSkew)
+	if p.events != nil {
+		if id, found := p.events.Accepted(ctx, in.ID.String(), since); found {
+			// The part before the first dot is the X-Message-Id (SendGrid, "Event Webhook Reference": sg_message_id).
+			id, _, _ = strings.Cut(id, ".")
+			return outbox.Receipt{Provider: Name, ID: providers.Token(id), Status: "accepted"}, true, nil
+		}
+	}
+	candidates, more, f := p.candidates(ctx, email.To.Email, since)
 	if f != nil {
 		return outbox.Receipt{}, false, f
 	}
