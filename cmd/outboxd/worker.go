@@ -27,7 +27,8 @@ func (workerCmd) Help() string {
 	return `Serves each kind whose provider has credentials in the environment:
 
   charge   STRIPE_API_KEY, and STRIPE_API_URL where it is not Stripe's own
-  email    SENDGRID_API_KEY, and SENDGRID_API_URL
+  email    SENDGRID_API_KEY, and SENDGRID_API_URL;
+           OUTBOXD_EMAIL_EVENTS, a collection of Event Webhook entries, asked before the log
   sms      TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN, and TWILIO_API_URL;
            TWILIO_CALLBACK_URL, where Twilio shall report deliveries, with ?outbox_id= added
 

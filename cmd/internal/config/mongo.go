@@ -57,10 +57,14 @@ func LoadMongo(src Source) (Mongo, error) {
 		r.problems.add(where, "%v cannot be a database's name", quoted(m.Database))
 	}
 	m.Collection, where = r.text(setting{"collection", "OUTBOXD_COLLECTION", DefaultCollection})
-	if strings.ContainsAny(m.Collection, "$\x00") || strings.HasPrefix(m.Collection, "system.") || strings.HasPrefix(m.Collection, ".") {
+	if !collectionName(m.Collection) {
 		r.problems.add(where, "%v cannot be a collection's name", quoted(m.Collection))
 	}
 	return m, r.problems.orNil()
+}
+
+func collectionName(name string) bool {
+	return !strings.ContainsAny(name, "$\x00") && !strings.HasPrefix(name, "system.") && !strings.HasPrefix(name, ".")
 }
 
 // splitURI returns the database that a connection string names, and what is wrong with it. It never repeats the string,

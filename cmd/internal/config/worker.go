@@ -15,6 +15,9 @@ const (
 	DefaultWithin = "0s"
 )
 
+// variableEmailEvents names the collection of the Event Webhook's entries.
+const variableEmailEvents = "OUTBOXD_EMAIL_EVENTS"
+
 // defaultRetention is how long intents are kept that ended well.
 const defaultRetention = 168 * time.Hour
 
@@ -33,11 +36,13 @@ type Worker struct {
 	Policies
 	Mongo     Mongo
 	Providers Providers
-	Lanes     []Lane        // of the kinds to serve, each with its provider configured
-	Unserved  []string      // kinds that are not served because their provider has no credentials
-	Listen    string        // of health and metrics
-	Drain     time.Duration // for calls to end after the first signal
-	Within    time.Duration // with --until-empty
+	// EmailEvents is the collection that holds entries of SendGrid's Event Webhook; empty: there is none.
+	EmailEvents string
+	Lanes       []Lane        // of the kinds to serve, each with its provider configured
+	Unserved    []string      // kinds that are not served because their provider has no credentials
+	Listen      string        // of health and metrics
+	Drain       time.Duration // for calls to end after the first signal
+	Within      time.Duration // with --until-empty
 }
 
 // LoadWorker reads the configuration of a worker.
@@ -50,6 +55,14 @@ func LoadWorker(src Source) (Worker, error) {
 		Listen:    r.address(setting{"listen", "OUTBOXD_LISTEN", DefaultListen}),
 		Drain:     r.duration(setting{"drain", "OUTBOXD_DRAIN", DefaultDrain}, 0),
 		Within:    r.duration(setting{"within", "", DefaultWithin}, 0),
+	}
+	w.EmailEvents = r.Env(variableEmailEvents)
+	switch where := "variable " + variableEmailEvents; {
+	case w.EmailEvents == "":
+	case !collectionName(w.EmailEvents):
+		r.problems.add(where, "%v cannot be a collection's name", quoted(w.EmailEvents))
+	case w.EmailEvents == w.Mongo.Collection:
+		r.problems.add(where, "%v is the collection of the intents", quoted(w.EmailEvents))
 	}
 	if _, given := src.Flags["within"]; given && src.Flags["until-empty"] != "true" {
 		r.problems.add("flag --within", "means nothing without --until-empty")

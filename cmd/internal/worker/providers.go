@@ -28,13 +28,13 @@ func lanes(configured []config.Lane, provider func(kind string) (dispatcher.Prov
 	return list, errors.Join(errs...)
 }
 
-// Provider returns what carries out a kind, whose credentials must be there.
-func Provider(kind string, p config.Providers, transport *providers.Transport) (dispatcher.Provider, error) {
+// Provider returns what carries out a kind, whose credentials must be there. The events may be nil.
+func Provider(kind string, p config.Providers, transport *providers.Transport, events sendgrid.Events) (dispatcher.Provider, error) {
 	switch kind {
 	case outbox.KindCharge:
 		return stripe.New(stripe.Config{APIKey: p.Stripe.Key, URL: p.Stripe.URL, Transport: transport})
 	case outbox.KindEmail:
-		return sendgrid.New(sendgrid.Config{APIKey: p.SendGrid.Key, URL: p.SendGrid.URL, Transport: transport})
+		return sendgrid.New(sendgrid.Config{APIKey: p.SendGrid.Key, URL: p.SendGrid.URL, Transport: transport, Events: events})
 	case outbox.KindSMS:
 		return twilio.New(twilio.Config{
 			AccountSID: p.Twilio.SID.Reveal(), AuthToken: p.Twilio.Token, URL: p.Twilio.URL, CallbackBase: p.Twilio.Callback, Transport: transport,

@@ -109,7 +109,7 @@ func (w *worker) run() error {
 		if w.Provider != nil {
 			return w.Provider(kind), nil
 		}
-		return Provider(kind, cfg.Providers, transport)
+		return Provider(kind, cfg.Providers, transport, emailEvents(db.Database(), cfg.EmailEvents, w.Logger))
 	})
 	if err != nil {
 		return err
