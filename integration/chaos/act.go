@@ -34,6 +34,7 @@ type actor struct {
 
 	mu       sync.Mutex
 	troubles []check.Trouble
+	delays   []check.Span
 	counts   map[string]int // faults that happened, by track and what
 	errs     []error
 }
@@ -105,6 +106,16 @@ func (a *actor) trouble(slot int, what string) func() {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		a.troubles[n].To = time.Now()
+	}
+}
+
+// delay notes a time in which requests came late to the providers, until the function returned is called.
+func (a *actor) delay() func() {
+	from := time.Now()
+	return func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.delays = append(a.delays, check.Span{From: from, To: time.Now()})
 	}
 }
 
@@ -268,6 +279,9 @@ func (a *actor) network(ctx context.Context, e plan.Event) error {
 			errs = append(errs, err)
 		}
 	}
+	if e.What == plan.Slow && e.Where == plan.ToProvider {
+		defer a.delay()()
+	}
 	if len(hit) > 0 {
 		a.met(e, fmt.Sprintf("worker %d to %s%s", sl.n, e.Where, how(e)))
 		wait(ctx, e.For)
@@ -295,6 +309,9 @@ func how(e plan.Event) string {
 // provider has the providers fail for some requests until the event ends.
 func (a *actor) provider(ctx context.Context, e plan.Event) error {
 	faults := lies(e)
+	if e.What == plan.Hang {
+		defer a.delay()()
+	}
 	if err := a.stage.control(ctx, http.MethodPost, "faults", faults, nil); err != nil {
 		return err
 	}

@@ -229,7 +229,7 @@ func (s *stage) collect(ctx context.Context, w *watchers, path string, slots []*
 	for _, g := range w.pulse.outages() {
 		a.troubles = append(a.troubles, check.Trouble{Span: g, Slot: -1, What: "no writes"})
 	}
-	h.Troubles, h.Rules = a.troubles, rules(s.apart)
+	h.Troubles, h.Delays, h.Rules = a.troubles, a.delays, rules(s.apart)
 	for _, sl := range slots {
 		for _, r := range sl.records() {
 			r.Drained = r.Told == "term" && undisturbed(r, h.Troubles)

@@ -47,7 +47,7 @@ const (
 	absentAfter  = 4 * time.Second
 	providerLate = time.Second             // the longest on the network to a provider
 	hangLate     = 1200 * time.Millisecond // the longest at a provider
-	databaseLate = 4600 * time.Millisecond // three times as long, a claim takes longer than a lease leaves for a call
+	databaseLate = 3200 * time.Millisecond // a claim makes three trips or four
 	recovery     = 4 * time.Second         // see check.Rules
 	skew         = 500 * time.Millisecond
 	maxAttempts  = 12

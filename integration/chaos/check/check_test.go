@@ -109,6 +109,12 @@ func TestCorruptedHistories(t *testing.T) {
 		{"sent at the end of its lease, where no call may be", func(h *told) {
 			h.write(check.Intent{ID: "x", Kind: "sms", Policy: "park"})
 			h.claim("x", "b", 100)
+			h.settle("x", "done", "done", h.effect("x", 4700))
+		}, check.RuleOutsideLease, "x", "12:00:04.700"},
+		{"sent at the end of its lease, and delays are no excuse for that", func(h *told) {
+			h.write(check.Intent{ID: "x", Kind: "sms", Policy: "park"})
+			h.Delays = []check.Span{{From: at(0), To: at(6000)}}
+			h.claim("x", "b", 100)
 			h.settle("x", "done", "done", h.effect("x", 6700))
 		}, check.RuleOutsideLease, "x", "12:00:06.700"},
 		{"a follow-up is missing", func(h *told) { remove(h, "charge:done:0") }, check.RuleFollowUp, "charge:done:0", "its parent is done, and it does not exist"},
@@ -248,6 +254,12 @@ func TestExcuses(t *testing.T) {
 			h.claim("x", "c", 5000)
 			h.claim("x", "b", 12_000)
 			h.settle("x", "dead", "ambiguous", simulator.Effect{})
+		}, ""},
+		{"the network delays a request beyond its call", func(h *told) {
+			h.write(check.Intent{ID: "x", Kind: "sms", Policy: "park"})
+			h.Delays = []check.Span{{From: at(3000), To: at(6000)}}
+			h.claim("x", "b", 100)
+			h.settle("x", "done", "done", h.effect("x", 5700))
 		}, ""},
 		{"an intent of unknown fate that is there", func(h *told) {
 			h.Orders["order-unknown"] = check.Order{ID: "order-unknown", State: "open"}

@@ -125,8 +125,11 @@ func (j *judge) receipt(k *known, doc *Doc, effects []simulator.Effect) {
 // moments checks that each effect happened while a lease allowed it, and not after the intent's expiry. A call has ended
 // when its lease has the fence left; only what the network or the provider kept may come later.
 func (j *judge) moments(k *known, effects []simulator.Effect) {
-	late := j.Rules.Delay + j.Rules.Skew
 	for _, e := range effects {
+		late := j.Rules.Skew
+		if slices.ContainsFunc(j.Delays, func(s Span) bool { return s.Overlaps(e.At.Add(-j.Rules.Delay), e.At) }) {
+			late += j.Rules.Delay
+		}
 		if !k.Expires.IsZero() && e.At.After(k.Expires.Add(j.Rules.Timeout+late)) && !j.frozen(k.ID, e.At) {
 			j.wrong(RuleExpired, k.ID, "it was sent %v after its expiry", e.At.Sub(k.Expires))
 		}

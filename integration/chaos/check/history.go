@@ -155,6 +155,7 @@ type History struct {
 	Changes  []Change
 	Workers  []Worker
 	Troubles []Trouble
+	Delays   []Span // when the network or the providers kept requests from being processed
 	Rules    Rules
 	End      time.Time // by the database's clock: when Docs was read
 }
@@ -165,7 +166,7 @@ type Rules struct {
 	Expiry  time.Duration            // the lease under which an expired intent is settled
 	Timeout time.Duration            // of a delivery
 	Fence   time.Duration            // what a lease must have left, beside Timeout, for a call to begin
-	// Delay is the longest that the network and the provider kept a request from being processed.
+	// Delay is the longest that the network and the provider kept a request from being processed, in the times of Delays.
 	Delay time.Duration
 	// Recovery is how long after trouble a worker may need to write an outcome that it holds.
 	Recovery time.Duration
