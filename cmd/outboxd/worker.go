@@ -46,7 +46,6 @@ func (c workerCmd) Run(p *program) error {
 		return err
 	}
 	p.collectSeldom()
-	p.collectSeldom()
 	version, revision := build()
 	err = worker.Run(p.ctx, worker.Options{
 		Config: cfg, Logger: p.logger(logging), UntilEmpty: c.UntilEmpty, Migrate: c.Migrate, Version: version, Revision: revision,
