@@ -2,6 +2,7 @@ package integration
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -122,9 +123,7 @@ func bombs() []bson.M {
 	bomb := func(id string, more bson.M) bson.M {
 		d := sms("bomb " + id)
 		d["due_at"] = time.Now().Add(-time.Hour)
-		for k, v := range more {
-			d[k] = v
-		}
+		maps.Copy(d, more)
 		return d
 	}
 	followUps := func(n, levels int, text string) bson.A {
