@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"maps"
 	"testing"
 	"time"
 
@@ -26,9 +27,7 @@ func TestArraysDoNotSlowClaims(t *testing.T) {
 	}
 	for id, more := range arrays {
 		doc := h.intent(id, nil)
-		for field, value := range more {
-			doc[field] = value
-		}
+		maps.Copy(doc, more)
 		if _, err := h.outbox().InsertOne(t.Context(), doc, options.InsertOne().SetBypassDocumentValidation(true)); err != nil {
 			t.Fatal(err)
 		}
