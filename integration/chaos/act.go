@@ -32,6 +32,8 @@ type actor struct {
 	slots []*slot
 	say   func(format string, args ...any)
 
+	nodes sync.Mutex // one fault of the members at a time, also if one lasts longer than planned
+
 	mu       sync.Mutex
 	troubles []check.Trouble
 	delays   []check.Span
@@ -170,6 +172,8 @@ func (a *actor) primary(ctx context.Context) (*mongodb.Member, error) {
 
 // node hits members of the replica set.
 func (a *actor) node(ctx context.Context, e plan.Event) error {
+	a.nodes.Lock()
+	defer a.nodes.Unlock()
 	primary, err := a.primary(ctx)
 	if err != nil {
 		return err

@@ -132,19 +132,15 @@ func act(ctx context.Context, c config, a *actor, p *producers, events []plan.Ev
 	within, over := context.WithTimeout(ctx, c.length)
 	defer over()
 	var both sync.WaitGroup
-	var acted, produced error
-	both.Go(func() { acted = a.run(ctx, events) })
+	var acted, healed, produced error
+	both.Go(func() {
+		acted = a.run(ctx, events)
+		healed = a.heal(context.WithoutCancel(ctx)) // producers may be waiting for the database
+	})
 	both.Go(func() { produced = p.run(within, producerCount) })
-	both.Go(func() { <-within.Done() })
-	// Producers wait for the database, so it has to be healed while they do.
-	healed := make(chan error, 1)
-	go func() {
-		<-within.Done()
-		time.Sleep(100 * time.Millisecond)
-		healed <- a.heal(context.WithoutCancel(ctx))
-	}()
 	both.Wait()
-	return errors.Join(acted, produced, <-healed, ctx.Err())
+	<-within.Done()
+	return errors.Join(acted, healed, produced, ctx.Err())
 }
 
 // watchers see what happens from outside.
