@@ -28,7 +28,7 @@ import (
 )
 
 // patience bounds every wait of these tests; none of them takes near so long.
-const patience = 30 * time.Second
+const patience = 90 * time.Second
 
 // result is what a run of the program gave.
 type result struct {
