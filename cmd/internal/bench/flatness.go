@@ -23,8 +23,8 @@ func (r *run) flatness(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		r.say("flatness: beside %d waiting, %d not due and %d finished: %.0f intents/s, %.2f of beside none; a claim %.1f ms",
-			step.Waiting, step.NotDue, step.Finished, step.Rate.Median, step.OfNone.Median, step.ClaimP50)
+		r.say("flatness: beside %d waiting, %d not due and %d finished: %.0f intents/s, %.2f of beside none; a claim %.1f ms; server CPU/1000: %.3f s, beside none %.3f s",
+			step.Waiting, step.NotDue, step.Finished, step.Rate.Median, step.OfNone.Median, step.ClaimP50, step.CPU, step.CPUNone)
 		f.Steps = append(f.Steps, step)
 	}
 	r.report.Flatness = f
@@ -36,14 +36,14 @@ func (r *run) beside(ctx context.Context, size int) (FlatStep, error) {
 	step := FlatStep{Waiting: size, NotDue: size, Finished: size}
 	var rates, shares []float64
 	var claims []float64
-	var late []float64
+	var late, cpu, cpuNone []float64
 	err := r.within(ctx, func(c *mongo.Collection) error {
 		r.say("flatness: loading 3 × %d intents", size)
 		if err := ballast(ctx, c, size); err != nil {
 			return err
 		}
 		for range r.rounds {
-			none, err := r.fresh(ctx, 1)
+			none, err := r.besideNone(ctx)
 			if err != nil {
 				return err
 			}
@@ -55,6 +55,8 @@ func (r *run) beside(ctx context.Context, size int) (FlatStep, error) {
 				return err
 			}
 			rates, shares = append(rates, with.rate), append(shares, with.rate/none.rate)
+			per := func(x round) float64 { return x.server.cpu() / float64(r.Intents) * 1000 }
+			cpu, cpuNone = append(cpu, per(with)), append(cpuNone, per(none))
 			claims, late = append(claims, at(with.claims, .5)), append(late, at(with.claims, .99))
 		}
 		return nil
@@ -63,8 +65,22 @@ func (r *run) beside(ctx context.Context, size int) (FlatStep, error) {
 		return step, err
 	}
 	step.Rate, step.OfNone = spread(rates), spread(shares)
+	step.CPU, step.CPUNone = spread(cpu).Median, spread(cpuNone).Median
 	step.ClaimP50, step.ClaimP99 = spread(claims).Median, spread(late).Median
 	return step, nil
+}
+
+// besideNone measures with nothing else than what is carried out, and as much again as is under way at the end: beside
+// ballast, too, the worker is still claiming when the last of the round is done.
+func (r *run) besideNone(ctx context.Context) (result round, err error) {
+	err = r.within(ctx, func(c *mongo.Collection) error {
+		if _, err := loadDue(ctx, c, r.Intents+8*r.Slots); err != nil {
+			return err
+		}
+		result, err = r.drive(ctx, c, 1, r.Intents)
+		return err
+	})
+	return result, err
 }
 
 func ballast(ctx context.Context, c *mongo.Collection, size int) error {

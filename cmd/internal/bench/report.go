@@ -131,6 +131,8 @@ type FlatStep struct {
 	OfNone   Spread  `json:"share_of_none"` // measured right before, round by round
 	ClaimP50 float64 `json:"claim_p50_ms"`
 	ClaimP99 float64 `json:"claim_p99_ms"`
+	CPU      float64 `json:"server_cpu_s_per_1000"`
+	CPUNone  float64 `json:"server_cpu_s_per_1000_beside_none"`
 }
 
 // Cost is what an intent, and what idling, takes.
