@@ -61,7 +61,7 @@ func timeless(doc map[string]any) map[string]any {
 		case []any:
 			list := make([]any, len(v))
 			for i, item := range v {
-				if list[i] = item; reflect.TypeOf(item) == reflect.TypeOf(doc) {
+				if list[i] = item; reflect.TypeOf(item) == reflect.TypeFor[map[string]any]() {
 					list[i] = timeless(item.(map[string]any))
 				}
 			}
