@@ -49,7 +49,8 @@ chaos: some-mongod ## Try to break outboxd for five minutes: kill, freeze and cu
 # A seed whose minute holds nearly every kind of fault.
 CHAOS_SEEDS ?= 2993
 .PHONY: chaos-short
-chaos-short: some-mongod ## The same for about a minute, with a fixed seed
+chaos-short: some-mongod ## Each kind of trouble alone, then the same for about a minute with a fixed seed
+	go test -race -tags chaos -timeout 15m ./integration/chaos
 	@for seed in $(CHAOS_SEEDS); do go run ./integration/chaos --seed $$seed --length 45s --quiet; done
 
 .PHONY: fuzz

@@ -180,18 +180,6 @@ func (w *worker) freeze() (thaw func() error, err error) {
 	}, nil
 }
 
-// awaitServing returns once the worker serves.
-func (w *worker) awaitServing(ctx context.Context) error {
-	select {
-	case <-w.serving:
-		return nil
-	case <-w.ended:
-		return fmt.Errorf("a worker ended with exit code %d before it served", w.code)
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
 // close ends the slot's worker in good order.
 func (sl *slot) close() error {
 	sl.mu.Lock()

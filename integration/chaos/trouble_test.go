@@ -1,3 +1,5 @@
+//go:build chaos
+
 package main
 
 import (
@@ -447,5 +449,17 @@ func TestClocksAreWrong(t *testing.T) {
 		if !found {
 			t.Errorf("clock %q: no line tells the time", text)
 		}
+	}
+}
+
+// awaitServing returns once the worker serves.
+func (w *worker) awaitServing(ctx context.Context) error {
+	select {
+	case <-w.serving:
+		return nil
+	case <-w.ended:
+		return fmt.Errorf("a worker ended with exit code %d before it served", w.code)
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
