@@ -84,7 +84,11 @@ func TestSweep(t *testing.T) {
 	if again, err := h.store.Sweep(t.Context()); err != nil || again != 0 {
 		t.Errorf("a second sweep: %d, %v", again, err)
 	}
-	if claimed := h.claim(50); len(claimed) != 6 { // the good ones and the follow-up
+	claimed := h.claim(50)
+	for late := time.Now().Add(5 * time.Second); len(claimed) < 6 && time.Now().Before(late); {
+		claimed = append(claimed, h.claim(50)...) // the follow-up is due at the instant of the sweep, which an estimate may see a moment later
+	}
+	if len(claimed) != 6 { // the good ones and the follow-up
 		t.Errorf("%d intents can be claimed, want 6", len(claimed))
 	}
 }
