@@ -140,7 +140,7 @@ func (s *share) run(ctx context.Context) {
 	woken := false
 	for {
 		s.once(ctx, woken)
-		wait := min(s.every()+rand.N(shareEvery/4), time.Until(s.beaten.Add(s.beatsIn)))
+		wait := min(time.Until(s.traded.Add(s.every()))+rand.N(shareEvery/4), time.Until(s.beaten.Add(s.beatsIn)))
 		woken = false
 		select {
 		case <-ctx.Done():
