@@ -80,12 +80,20 @@ func (sl *slot) start(args ...string) (*worker, error) {
 	}
 	serving := sync.OnceFunc(func() { close(w.serving) })
 	line := func(text string) {
-		var entry struct{ Msg, Worker, Listen string }
-		if json.Unmarshal([]byte(text), &entry) == nil && entry.Msg == "serving" {
+		var entry struct{ Msg, Worker, Listen, Intent, Kind, Took string }
+		if json.Unmarshal([]byte(text), &entry) != nil {
+			return
+		}
+		if entry.Msg == "serving" {
 			w.mu.Lock()
 			w.record.Name, w.listen = entry.Worker, entry.Listen
 			w.mu.Unlock()
 			serving()
+		}
+		if took, err := time.ParseDuration(entry.Took); err == nil && entry.Intent != "" && took > callTimeout {
+			w.mu.Lock()
+			w.record.Calls = append(w.record.Calls, check.Call{ID: entry.Intent, Kind: entry.Kind, Ended: time.Now(), Took: took})
+			w.mu.Unlock()
 		}
 	}
 	w.record = check.Worker{Slot: sl.n, Started: time.Now()}

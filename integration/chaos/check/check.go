@@ -28,6 +28,7 @@ const (
 	RuleKey           = "key"             // not the idempotency key that the contract names
 	RuleExpired       = "sent-expired"    // sent after its expiry
 	RuleOutsideLease  = "outside-lease"   // sent at a time when no lease allowed it
+	RuleOutlived      = "call-too-long"   // a call that went on when its lease was over, or so late that nothing could be written under it
 	RuleFollowUp      = "follow-up"       // missing, or there without reason
 	RuleFollowUpApart = "follow-up-apart" // not in its parent's transaction
 	RuleWriteBack     = "write-back"      // not what the final state says
@@ -272,6 +273,19 @@ func (j *judge) processes() {
 		case w.Told == "term" && w.Code != 0 && w.Code != 1:
 			j.wrong(RuleDrain, id, "it was told to end, and ended with exit code %d", w.Code)
 		}
+		j.calls(w)
+	}
+}
+
+// calls checks that each call of a worker ended while its lease had the fence left, unless the worker was frozen meanwhile.
+func (j *judge) calls(w Worker) {
+	for _, c := range w.Calls {
+		lease, ok := j.Rules.Lease[c.Kind]
+		most := lease - j.Rules.Fence
+		if !ok || c.Took <= most || slices.ContainsFunc(w.Frozen, func(f Span) bool { return f.Overlaps(c.Ended.Add(-c.Took-j.Rules.Skew), c.Ended) }) {
+			continue
+		}
+		j.wrong(RuleOutlived, c.ID, "its call by %s took %v, and may take %v at most under a lease of %v", w.Name, c.Took, most, lease)
 	}
 }
 

@@ -117,6 +117,12 @@ func TestCorruptedHistories(t *testing.T) {
 			h.claim("x", "b", 100)
 			h.settle("x", "done", "done", h.effect("x", 6700))
 		}, check.RuleOutsideLease, "x", "12:00:06.700"},
+		{"a call that outlives its lease", func(h *told) {
+			h.Workers[1].Calls = []check.Call{{ID: "sms", Kind: "sms", Ended: at(20_000), Took: 4100 * time.Millisecond}}
+		}, check.RuleOutlived, "sms", "took 4.1s, and may take 4s"},
+		{"a call that outlives its lease, and its worker was frozen before", func(h *told) {
+			h.Workers[0].Calls = []check.Call{{ID: "sms", Kind: "sms", Ended: at(40_000), Took: 7 * time.Second}}
+		}, check.RuleOutlived, "sms", "took 7s"},
 		{"a follow-up is missing", func(h *told) { remove(h, "charge:done:0") }, check.RuleFollowUp, "charge:done:0", "its parent is done, and it does not exist"},
 		{"a follow-up of the other end", func(h *told) { h.follow("charge:dead:0", "sms") }, check.RuleFollowUp, "charge:dead:0", "its parent is done, and it exists"},
 		{"a follow-up of its own", func(h *told) {
@@ -270,6 +276,11 @@ func TestExcuses(t *testing.T) {
 		{"a fresh key after a replayed error", func(h *told) {
 			h.Effects[0].Key += ":2"
 			h.Docs["charge"].Progress = &check.Progress{Confirm: 3}
+		}, ""},
+		{"long calls, one of a worker that was frozen in the middle", func(h *told) {
+			h.Workers[0].Calls = []check.Call{
+				{ID: "charge", Kind: "charge", Ended: at(9000), Took: 9 * time.Second}, {ID: "sms", Kind: "sms", Ended: at(30_100), Took: 20 * time.Second},
+			}
 		}, ""},
 		{"a drain over in the middle of trouble", func(h *told) { h.Workers[0].Code, h.Workers[0].Drained = 1, false }, ""},
 		{"a worker that was never served", func(h *told) {

@@ -128,6 +128,15 @@ type Worker struct {
 	Code    int       `json:"code"`           // its exit code
 	Frozen  []Span    `json:"frozen,omitempty"`
 	Drained bool      `json:"drained,omitempty"` // nothing was wrong while it was told to end: its exit code must be 0
+	Calls   []Call    `json:"calls,omitempty"`   // the long ones, by its log
+}
+
+// Call is what was done under one claim, as its worker told of it.
+type Call struct {
+	ID    string        `json:"id"` // of the intent
+	Kind  string        `json:"kind"`
+	Ended time.Time     `json:"ended"` // when it was told
+	Took  time.Duration `json:"took"`  // by the worker's monotonic clock
 }
 
 // Span is a time.
