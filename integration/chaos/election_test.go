@@ -16,7 +16,7 @@ import (
 // A steady stream of intents becomes due while the primary is killed. The time without an effect is compared with the time in
 // which a plain client cannot write, which is as long as the database needs, on this machine and in this run.
 func testPrimaryDies(t trouble) {
-	const intents = 600 // for 15 seconds
+	const intents = 400 // for ten seconds
 	for n := range 2 {
 		t.worker(t.slot(n))
 	}

@@ -25,7 +25,7 @@ const (
 	lookEvery   = 20 * time.Millisecond  // how often it is looked whether it has
 	memoryBound = 64 << 20               // by how much a worker may grow while it waits for the database
 	progressBar = 3 * time.Second        // by how much progress may lag behind the database's own election
-	away        = 15 * time.Second       // how long there is no majority: longer than the worker waits for a primary in one operation
+	away        = 13 * time.Second       // how long there is no majority: longer than the worker waits for a primary in one operation
 	slowCall    = 300 * time.Millisecond // of the provider, so that calls are under way when something happens
 	steadyEvery = 25 * time.Millisecond  // of intents that become due
 	lanes       = 8                      // calls at once in each lane
