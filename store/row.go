@@ -72,13 +72,10 @@ func pick(ids, table any) bson.D {
 // that pick each document's own. It asks of each document only what the rows differ in, since most batches are of one
 // outcome. Fields that the contract does not name here are left alone.
 func (s *Store) settling(rows []*row) mongo.Pipeline {
-	table := make(bson.A, len(rows))
 	count := make(map[string]int) // rows that have a field, or one of the statuses and marks
-	for i, r := range rows {
-		e := r.entry(s.retention)
-		for _, field := range e {
-			count[field.Key]++
-		}
+	var buffer []byte
+	table := array(rows, func(r *row) bson.RawValue {
+		buffer = r.entry(buffer[:0], s.retention, func(field string) { count[field]++ })
 		count[string(r.Decision.Status)]++
 		if r.Decision.Attempts == 0 {
 			count["unattempted"]++
@@ -89,8 +86,8 @@ func (s *Store) settling(rows []*row) mongo.Pipeline {
 		case outbox.ClearMark:
 			count["cleared"]++
 		}
-		table[i] = e
-	}
+		return bson.RawValue{Type: bson.TypeEmbeddedDocument, Value: buffer}
+	})
 	own := func(name string) string { return "$" + rowField + "." + name }
 	// where returns then for the rows that count under the name, and otherwise for the others.
 	where := func(name string, condition, then, otherwise any) any {
@@ -137,81 +134,94 @@ func (s *Store) settling(rows []*row) mongo.Pipeline {
 	}
 }
 
-// entry returns the row's part of the table. What is absent is left alone or removed.
-func (r *row) entry(retention time.Duration) bson.D {
+// entry appends the row's part of the table, as a document, and tells of each field. What is absent is left alone or
+// removed. It is written without reflection: it is most of what a busy worker sends.
+func (r *row) entry(to []byte, retention time.Duration, has func(field string)) []byte {
 	d := r.Decision
-	e := bson.D{{Key: "status", Value: d.Status}, {Key: "attempts", Value: d.Attempts}, {Key: "mark", Value: int(d.Ambiguous)}}
-	add := func(name string, value any) { e = append(e, bson.E{Key: name, Value: value}) }
+	start, to := bsoncore.AppendDocumentStart(to)
+	field := func(name string) string { has(name); return name }
+	to = bsoncore.AppendStringElement(to, field("status"), string(d.Status))
+	to = bsoncore.AppendInt32Element(to, field("attempts"), int32(d.Attempts))
+	to = bsoncore.AppendInt32Element(to, field("mark"), int32(d.Ambiguous))
 	switch d.Status {
 	case outbox.StatusPending:
-		add("delay", max(0, d.Delay.Milliseconds()))
+		to = bsoncore.AppendInt64Element(to, field("delay"), max(0, d.Delay.Milliseconds()))
 	case outbox.StatusDone:
-		add("retention", retention.Milliseconds())
+		to = bsoncore.AppendInt64Element(to, field("retention"), retention.Milliseconds())
 	case outbox.StatusDead:
-		add("reason", d.Reason)
+		to = bsoncore.AppendStringElement(to, field("reason"), string(d.Reason))
 	}
-	if f := outbox.Beside(r.Decision.Failure, r.noted); f != nil {
+	if f := outbox.Beside(d.Failure, r.noted); f != nil {
 		if r.lean {
 			f = &outbox.Failure{Class: f.Class, Code: f.Code}
 		}
-		add("error", failureDocument(f))
+		to = appendFailure(bsoncore.AppendHeader(to, bsoncore.TypeEmbeddedDocument, field("error")), f)
 	}
 	if records := r.Records(); len(records) > 0 && !r.lean {
-		list := make(bson.A, len(records))
+		var list int32
+		list, to = bsoncore.AppendArrayElementStart(to, field("history"))
 		for i, record := range records {
-			list[i] = recordDocument(record)
+			to = appendRecord(bsoncore.AppendHeader(to, bsoncore.TypeEmbeddedDocument, strconv.Itoa(i)), record)
 		}
-		add("history", list)
+		to = end(to, list)
 	}
 	if d.Receipt != nil {
-		add("result", receiptDocument(*d.Receipt))
+		var receipt int32
+		receipt, to = bsoncore.AppendDocumentElementStart(to, field("result"))
+		to = bsoncore.AppendStringElement(to, "provider", d.Receipt.Provider)
+		to = appendText(to, "id", d.Receipt.ID)
+		to = appendText(to, "status", d.Receipt.Status)
+		to = end(to, receipt)
 	}
-	return e
+	return end(to, start)
 }
 
-func failureDocument(failure *outbox.Failure) bson.D {
+// end closes the document or array that begins at start.
+func end(to []byte, start int32) []byte {
+	to, _ = bsoncore.AppendDocumentEnd(to, start) // it fails only where the start is not one
+	return to
+}
+
+func appendText(to []byte, name, value string) []byte {
+	if value == "" {
+		return to
+	}
+	return bsoncore.AppendStringElement(to, name, value)
+}
+
+func appendFailure(to []byte, failure *outbox.Failure) []byte {
 	f := failure.Stored()
-	d := bson.D{{Key: "class", Value: f.Class}, {Key: "code", Value: f.Code}}
-	text := func(name, value string) {
-		if value != "" {
-			d = append(d, bson.E{Key: name, Value: value})
-		}
-	}
-	text("message", f.Message)
-	text("provider", f.Provider)
-	text("provider_code", f.ProviderCode)
+	start, to := bsoncore.AppendDocumentStart(to)
+	to = bsoncore.AppendStringElement(to, "class", string(f.Class))
+	to = bsoncore.AppendStringElement(to, "code", f.Code)
+	to = appendText(to, "message", f.Message)
+	to = appendText(to, "provider", f.Provider)
+	to = appendText(to, "provider_code", f.ProviderCode)
 	if f.HTTPStatus != 0 {
-		d = append(d, bson.E{Key: "http_status", Value: f.HTTPStatus})
+		to = bsoncore.AppendInt32Element(to, "http_status", int32(f.HTTPStatus))
 	}
-	text("request_id", f.RequestID)
+	return end(appendText(to, "request_id", f.RequestID), start)
+}
+
+// failureDocument returns a failure as it stands in last_error, but for its instant.
+func failureDocument(failure *outbox.Failure) bson.D {
+	var d bson.D
+	if err := bson.Unmarshal(appendFailure(nil, failure), &d); err != nil { // written just now
+		panic(err)
+	}
 	return d
 }
 
-func recordDocument(r outbox.Record) bson.D {
-	d := bson.D{{Key: "attempt", Value: r.Attempt}}
+func appendRecord(to []byte, r outbox.Record) []byte {
+	start, to := bsoncore.AppendDocumentStart(to)
+	to = bsoncore.AppendInt32Element(to, "attempt", int32(r.Attempt))
 	if !r.At.IsZero() {
-		d = append(d, bson.E{Key: "at", Value: bson.NewDateTimeFromTime(r.At)})
+		to = bsoncore.AppendDateTimeElement(to, "at", r.At.UnixMilli())
 	}
 	if r.Worker != "" {
-		d = append(d, bson.E{Key: "ms", Value: r.Took.Milliseconds()})
+		to = bsoncore.AppendInt64Element(to, "ms", r.Took.Milliseconds())
 	}
-	d = append(d, bson.E{Key: "outcome", Value: r.Outcome})
-	if r.Code != "" {
-		d = append(d, bson.E{Key: "code", Value: r.Code})
-	}
-	if r.Worker != "" {
-		d = append(d, bson.E{Key: "worker", Value: r.Worker})
-	}
-	return d
-}
-
-func receiptDocument(r outbox.Receipt) bson.D {
-	d := bson.D{{Key: "provider", Value: r.Provider}}
-	if r.ID != "" {
-		d = append(d, bson.E{Key: "id", Value: r.ID})
-	}
-	if r.Status != "" {
-		d = append(d, bson.E{Key: "status", Value: r.Status})
-	}
-	return d
+	to = bsoncore.AppendStringElement(to, "outcome", string(r.Outcome))
+	to = appendText(to, "code", r.Code)
+	return end(appendText(to, "worker", r.Worker), start)
 }
