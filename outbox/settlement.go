@@ -24,6 +24,11 @@ type ClaimOrder struct {
 	// Spread is how many workers claim this kind, as far as is known. Where it is above 1 and much more waits than Limit, a
 	// store may take a random run of what is first in order instead of the very first, so that workers do not fight for it.
 	Spread int
+	// Soon says that another claim of the kind follows within a moment, so that this one may miss what has come to stand before
+	// all that the last ones found.
+	Soon bool
+	// Only names the intents to take, as far as they are of the kind and due; nil: whatever is due. They come in any order.
+	Only []ID
 }
 
 // Settlement asks a store to write what was decided about a claimed intent, if the claim's token still holds.

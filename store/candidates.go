@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -35,9 +36,7 @@ const defaultPriority = 1
 // of dates is found by its dates, a decimal 1 as a 1. A claim takes such a document like any other, and it is settled with
 // its problems; it must not be what ends the search.
 type candidate struct {
-	ID       bson.RawValue `bson:"_id"`
-	Priority bson.RawValue `bson:"priority"`
-	DueAt    bson.RawValue `bson:"due_at"`
+	ID, Priority, DueAt bson.RawValue
 }
 
 // band is the priority; what is no number a driver writes has the default one.
@@ -67,7 +66,8 @@ func (c candidate) due() bson.DateTime {
 const mostRuns = 8
 
 // candidates returns the _ids of at most limit intents of the kind that are due, in claim order: by priority, then by
-// due_at. It reads index entries alone.
+// due_at, and without those that another claim of this process is about to lease. It reads index entries alone. The _ids
+// are kept from other claims until done is called, which the caller must do; it is never nil.
 //
 // Workers that all took the very first ones would meet in the same documents, and all but one would write in vain. So where
 // more waits than one takes, each takes one of the first few runs, at random; whoever claims alone takes the first.
@@ -76,21 +76,26 @@ const mostRuns = 8
 // for undefined and is never covered: it would walk over the dead entries of the queue's head, and cost more with each
 // claim. As bounds of one interval it does not. While more waits without a priority than a claim takes, the other search is
 // made ten times a second, if it finds nothing: what has a priority then waits a tenth of a second longer at most.
-func (s *Store) candidates(ctx context.Context, order outbox.ClaimOrder, now time.Time) ([]bson.RawValue, error) {
-	kind, limit := order.Kind, order.Limit
+func (s *Store) candidates(ctx context.Context, order outbox.ClaimOrder, now time.Time) (ids []bson.RawValue, done func(), err error) {
+	front := s.fronts.of(order.Kind)
+	front.searching.Lock()
+	defer front.searching.Unlock()
+	before := front.avoided()
+	limit := order.Limit
 	if order.Spread > 1 {
 		limit *= min(2*order.Spread, mostRuns)
 	}
-	without := func() ([]candidate, error) { return read(ctx, s.withoutPriority(ctx, kind, now, limit)) }
+	limit += len(before)
+	without := func() ([]candidate, error) { return s.first(ctx, front, order, now, limit) }
 	with := func() ([]candidate, error) {
-		found, err := read(ctx, s.withPriority(ctx, kind, now, limit))
+		found, err := read(ctx, s.withPriority(ctx, order.Kind, now, limit))
 		if err == nil {
-			s.plain.note(kind, len(found) == 0)
+			front.notePlain(len(found) == 0)
 		}
 		return found, err
 	}
 	found, errs := [2][]candidate{}, [2]error{}
-	if s.plain.recently(kind) {
+	if front.recentlyPlain() {
 		if found[0], errs[0] = without(); errs[0] == nil && len(found[0]) < limit {
 			found[1], errs[1] = with()
 		}
@@ -101,48 +106,42 @@ func (s *Store) candidates(ctx context.Context, order outbox.ClaimOrder, now tim
 		both.Wait()
 	}
 	if err := cmp.Or(errs[0], errs[1]); err != nil {
-		return nil, err
+		return nil, func() {}, err
 	}
 	all := slices.Concat(found[0], found[1])
 	slices.SortStableFunc(all, func(a, b candidate) int {
 		return cmp.Or(cmp.Compare(a.band(), b.band()), cmp.Compare(a.due(), b.due()))
 	})
-	all = all[:min(limit, len(all))]
-	all = run(all, order.Limit)
-	ids := make([]bson.RawValue, len(all))
+	all = run(front.free(all[:min(limit, len(all))], before), order.Limit)
+	ids = make([]bson.RawValue, len(all))
 	for i, c := range all {
 		ids[i] = c.ID
 	}
-	return ids, nil
+	return ids, front.take(ids), nil
 }
 
-// plainFor is how long it is taken for granted that nothing with a priority waits, in a backlog without any.
-const plainFor = 100 * time.Millisecond
-
-// plain remembers of each kind when nothing with a priority waited. It is safe for concurrent use.
-type plain struct {
-	mu   sync.Mutex
-	last map[string]time.Time
-}
-
-func (p *plain) note(kind string, nothing bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !nothing {
-		delete(p.last, kind)
-		return
+// first returns the first intents without a priority. It begins where the last search found them, if that is enough or
+// another claim follows soon.
+func (s *Store) first(ctx context.Context, front *front, order outbox.ClaimOrder, now time.Time, limit int) ([]candidate, error) {
+	began := time.Now()
+	from := front.from(began, order.Soon)
+	found, err := read(ctx, s.withoutPriority(ctx, order.Kind, from, now, limit))
+	if err == nil && from != earliest && len(found) < limit && !order.Soon {
+		began, from = time.Now(), earliest
+		found, err = read(ctx, s.withoutPriority(ctx, order.Kind, from, now, limit))
 	}
-	if p.last == nil {
-		p.last = make(map[string]time.Time)
+	if err != nil {
+		return nil, err
 	}
-	p.last[kind] = time.Now()
-}
-
-func (p *plain) recently(kind string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	last, ok := p.last[kind]
-	return ok && time.Since(last) < plainFor
+	least, took := bson.NewDateTimeFromTime(now), time.Duration(0)
+	if len(found) > 0 {
+		least = found[0].due()
+	}
+	if from == earliest {
+		took = max(1, time.Since(began))
+	}
+	front.searched(least, took, len(found) == limit)
+	return found, nil
 }
 
 // run returns at most limit of the candidates: one of the whole runs of that length that the first priority among them has
@@ -169,17 +168,36 @@ func read(ctx context.Context, s search) ([]candidate, error) {
 	if s.err != nil {
 		return nil, s.err
 	}
-	var list []candidate
-	err := s.cursor.All(ctx, &list)
-	return list, err
+	defer s.cursor.Close(context.WithoutCancel(ctx))
+	list := make([]candidate, 0, s.cursor.RemainingBatchLength())
+	for s.cursor.Next(ctx) {
+		c := candidate{}
+		raw := bytes.Clone(s.cursor.Current)
+		err := elements(raw, func(key []byte, t bson.Type, value []byte) error {
+			switch string(key) {
+			case "_id":
+				c.ID = bson.RawValue{Type: t, Value: value}
+			case "priority":
+				c.Priority = bson.RawValue{Type: t, Value: value}
+			case "due_at":
+				c.DueAt = bson.RawValue{Type: t, Value: value}
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, c)
+	}
+	return list, s.cursor.Err()
 }
 
-func (s *Store) withoutPriority(ctx context.Context, kind string, now time.Time, limit int) search {
+func (s *Store) withoutPriority(ctx context.Context, kind string, from bson.DateTime, now time.Time, limit int) search {
 	bounds := func(due, id any) bson.D {
 		return bson.D{{Key: "kind", Value: kind}, {Key: "priority", Value: nil}, {Key: "due_at", Value: due}, {Key: "_id", Value: id}}
 	}
 	cursor, err := s.hints.Find(ctx, bson.D{}, options.Find().
-		SetMin(bounds(earliest, bson.MinKey{})).SetMax(bounds(bson.NewDateTimeFromTime(now), bson.MaxKey{})).
+		SetMin(bounds(from, bson.MinKey{})).SetMax(bounds(bson.NewDateTimeFromTime(now), bson.MaxKey{})).
 		SetHint(indexClaim).
 		SetProjection(bson.D{{Key: "_id", Value: 1}, {Key: "due_at", Value: 1}}).
 		SetLimit(int64(limit)).SetBatchSize(int32(limit)))

@@ -5,8 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"slices"
-	"sync"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -20,33 +18,78 @@ import (
 // the order in which they should run: by priority (0 first), then by due_at. Fewer come where other workers took some. Where
 // order.Spread tells of other workers and more waits than one claim takes, it takes one of the first few runs of
 // order.Limit intents, eight at most, all of the first priority that waits: the order is kept within each claim, and between
-// claims but for that distance.
+// claims but for that distance. Those that order.Only names are taken without a search, a single one in one round trip.
 //
 // A document that breaks the contract comes as well, with its Problems, so that it can be settled.
 func (s *Store) Claim(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.Intent, error) {
 	doing := fmt.Sprintf("claim intents of kind %q", order.Kind)
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	now, err := s.freshNow(ctx)
-	if err == nil {
-		err = s.adopt(ctx)
+	if err := s.adopt(ctx); err != nil {
+		return nil, failed(err, "%s", doing)
 	}
+	due := bson.D{
+		{Key: "due_at", Value: bson.D{{Key: "$type", Value: "date"}}},
+		{Key: "$expr", Value: bson.D{{Key: "$lte", Value: bson.A{"$due_at", "$$NOW"}}}},
+	}
+	if order.Only != nil {
+		return s.takeNamed(ctx, doing, order, append(bson.D{{Key: "kind", Value: order.Kind}}, due...))
+	}
+	now, err := s.freshNow(ctx)
 	if err != nil {
 		return nil, failed(err, "%s", doing)
 	}
-	ids, err := s.candidates(ctx, order, now)
+	ids, chosen, err := s.candidates(ctx, order, now)
+	defer chosen()
 	if err != nil {
 		return nil, failed(err, "%s: find what is due", doing)
 	}
-	intents, err := s.take(ctx, doing, ids, order, bson.D{
-		{Key: "status", Value: bson.D{{Key: "$in", Value: bson.A{outbox.StatusPending, outbox.StatusLeased}}}},
-		{Key: "due_at", Value: bson.D{{Key: "$type", Value: "date"}}},
-		{Key: "$expr", Value: bson.D{{Key: "$lte", Value: bson.A{"$due_at", "$$NOW"}}}},
-	})
+	intents, err := s.take(ctx, doing, ids, order, due, true)
 	if err == nil && len(intents) < len(ids) {
 		s.clearHead(ctx)
 	}
 	return intents, err
+}
+
+// takeNamed leases those of the named intents that are pending and match the condition.
+func (s *Store) takeNamed(ctx context.Context, doing string, order outbox.ClaimOrder, condition bson.D) ([]*outbox.Intent, error) {
+	ids := make([]bson.RawValue, 0, len(order.Only))
+	for _, id := range order.Only[:min(len(order.Only), order.Limit)] {
+		t, value, err := bson.MarshalValue(encode(id))
+		if err != nil {
+			return nil, failed(err, "%s", doing)
+		}
+		ids = append(ids, bson.RawValue{Type: t, Value: value})
+	}
+	if len(ids) == 1 {
+		return s.takeOne(ctx, doing, ids[0], order, append(bson.D{{Key: "status", Value: outbox.StatusPending}}, condition...))
+	}
+	return s.take(ctx, doing, ids, order, condition, false)
+}
+
+// takeOne leases one intent if it matches the condition, and reads it, by one command. The driver repeats that once, and the
+// server carries it out once. After an error that stood, what it may hold is given back as after any claim.
+func (s *Store) takeOne(ctx context.Context, doing string, id bson.RawValue, order outbox.ClaimOrder, condition bson.D) ([]*outbox.Intent, error) {
+	token := rand.Text()
+	var raw bson.Raw
+	err := s.bypassing(ctx, func(bypass bool) (err error) {
+		raw, err = s.intents.FindOneAndUpdate(ctx, append(bson.D{{Key: "_id", Value: id}}, condition...), leasing(token, order),
+			options.FindOneAndUpdate().SetReturnDocument(options.After).SetHint(bson.D{{Key: "_id", Value: 1}}).SetBypassDocumentValidation(bypass)).Raw()
+		return err
+	})
+	switch {
+	case errors.Is(err, mongo.ErrNoDocuments):
+		return nil, nil // another was quicker
+	case err != nil:
+		s.orphans.add([]bson.RawValue{id}, token, order.Lease+s.operation)
+		return nil, failed(err, "%s: take the lease", doing)
+	}
+	in, err := s.intent(raw)
+	if err != nil {
+		s.orphans.add([]bson.RawValue{id}, token, order.Lease+s.operation)
+		return nil, failed(err, "%s: read what was claimed", doing)
+	}
+	return []*outbox.Intent{in}, nil
 }
 
 // ClaimExpired takes up to order.Limit pending intents whose expires_at has passed, whenever they are due; order.Kind ""
@@ -69,11 +112,10 @@ func (s *Store) ClaimExpired(ctx context.Context, order outbox.ClaimOrder) ([]*o
 		ids[i] = c.ID
 	}
 	return s.take(ctx, doing, ids, order, bson.D{
-		{Key: "status", Value: outbox.StatusPending},
 		{Key: "ambiguous_at", Value: nil},
 		{Key: "expires_at", Value: bson.D{{Key: "$type", Value: "date"}}},
 		{Key: "$expr", Value: bson.D{{Key: "$lte", Value: bson.A{"$expires_at", "$$NOW"}}}},
-	})
+	}, false)
 }
 
 func (s *Store) expired(ctx context.Context, kind string, now time.Time, limit int) search {
@@ -93,22 +135,30 @@ func (s *Store) expired(ctx context.Context, kind string, now time.Time, limit i
 	return search{cursor, err}
 }
 
-// take leases those of the candidates that still match the condition and returns them in the candidates' order.
+// take leases those of the candidates that still match the condition and returns them in the candidates' order; leased says
+// that those whose lease ran out may be among them.
 //
-// The update cannot be retried by the driver. After an error it, or the part of it that failed, is sent again: what the first
-// one took no longer matches, and what a majority acknowledges the second time includes it. Each has a token of its own, for
-// the first may come into effect long after the second, when what that took is settled: from a server that hung, say. Whatever
-// comes of them, the read by token tells what is held, and what shows later is given back.
-func (s *Store) take(ctx context.Context, doing string, ids []bson.RawValue, order outbox.ClaimOrder, condition bson.D) ([]*outbox.Intent, error) {
+// The update cannot be retried by the driver. After an error it is sent again: what the first one took no longer matches, and
+// what a majority acknowledges the second time includes it. Each has a token of its own, for the first may come into effect
+// long after the second, when what that took is settled: from a server that hung, say. Whatever comes of them, the read by
+// token tells what is held, and what shows later is given back.
+func (s *Store) take(ctx context.Context, doing string, ids []bson.RawValue, order outbox.ClaimOrder, condition bson.D, leased bool) ([]*outbox.Intent, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
 	first, second := rand.Text(), rand.Text()
-	matched, again, err := s.leaseAll(ctx, ids, condition, order, first, second)
+	matched, again, err := s.lease(ctx, ids, append(bson.D{{Key: "status", Value: outbox.StatusPending}}, condition...), order, first, second)
+	doubt := again // whether more may come into effect under the first token than is read
+	if err == nil && leased && matched < int64(len(ids)) {
+		var more int64
+		more, err = s.reclaim(ctx, ids, append(bson.D{{Key: "status", Value: outbox.StatusLeased}}, condition...), order, first)
+		matched += more
+		doubt = doubt || err != nil
+	}
 	forget := func(held []*outbox.Intent) {
-		s.orphans.add(without(ids, held, first), first, order.Lease)
+		s.orphans.add(without(ids, held, first), first, order.Lease+s.operation)
 		if again {
-			s.orphans.add(without(ids, held, second), second, order.Lease)
+			s.orphans.add(without(ids, held, second), second, order.Lease+s.operation)
 		}
 	}
 	switch {
@@ -130,13 +180,37 @@ func (s *Store) take(ctx context.Context, doing string, ids []bson.RawValue, ord
 		forget(nil)
 		return nil, failed(readErr, "%s: read what was claimed", doing)
 	}
-	if again {
+	if doubt {
 		forget(intents)
+	}
+	if !again && err != nil { // only what others' leases held is missing
+		s.fronts.of(order.Kind).shun(without(ids, intents, first))
+		return intents, nil
 	}
 	if err != nil && len(intents) == 0 {
 		return nil, failed(err, "%s: take the lease", doing)
 	}
 	return intents, nil
+}
+
+// reclaimFor bounds the command that takes over leases that ran out.
+const reclaimFor = time.Second
+
+// reclaim writes the lease to those candidates whose lease ran out. It is a command of its own, and a short one, because they
+// may be locked: a worker that froze or lost its connection in the middle of a transaction leaves its documents locked until
+// the server ends that transaction, after a minute by default, and an update that meets one waits so long, with everything
+// that it has already leased.
+func (s *Store) reclaim(ctx context.Context, ids []bson.RawValue, condition bson.D, order outbox.ClaimOrder, token string) (matched int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, reclaimFor)
+	defer cancel()
+	result, err := s.updateMany(ctx, append(bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}}, condition...), leasing(token, order), "_id")
+	if ofDocument(err) {
+		return int64(len(ids)), s.takeEach(ctx, ids, condition, leasing(token, order))
+	}
+	if err != nil {
+		return 0, err
+	}
+	return result.MatchedCount, nil
 }
 
 // without returns the ids that are of none of the intents held under the token.
@@ -159,38 +233,8 @@ func without(ids []bson.RawValue, intents []*outbox.Intent, token string) []bson
 	return rest
 }
 
-// A claim of many is written by several commands at once: the server works off each by one thread, and a lane waits for it.
-const (
-	leasePart  = 64 // candidates in one command at least, if there are so many
-	leaseParts = 4  // commands at once at most
-)
-
-// leaseAll writes the lease to those of the candidates that match, and returns how many those were at least, and whether any
-// of it was tried again, under the second token. An error is one that stood after that.
-func (s *Store) leaseAll(ctx context.Context, ids []bson.RawValue, condition bson.D, order outbox.ClaimOrder, first, second string) (matched int64, again bool, err error) {
-	parts := max(1, min(leaseParts, len(ids)/leasePart))
-	size := (len(ids) + parts - 1) / parts
-	counts, repeated, errs := make([]int64, parts), make([]bool, parts), make([]error, parts)
-	var all sync.WaitGroup
-	part := 0
-	for some := range slices.Chunk(ids, size) {
-		n := part
-		part++
-		do := func() { counts[n], repeated[n], errs[n] = s.lease(ctx, some, condition, order, first, second) }
-		if part == parts {
-			do()
-		} else {
-			all.Go(do)
-		}
-	}
-	all.Wait()
-	for _, n := range counts {
-		matched += n
-	}
-	return matched, slices.Contains(repeated, true), errors.Join(errs...)
-}
-
-// lease writes the lease to one part of the candidates.
+// lease writes the lease to those of the candidates that match, and returns how many those were at least, and whether it was
+// tried again, under the second token. An error is one that stood after that.
 func (s *Store) lease(ctx context.Context, ids []bson.RawValue, condition bson.D, order outbox.ClaimOrder, first, second string) (matched int64, again bool, err error) {
 	among := bson.E{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}
 	result, err := s.updateMany(ctx, append(bson.D{among}, condition...), leasing(first, order), "_id")
@@ -245,21 +289,14 @@ func (s *Store) readBack(ctx context.Context, filter bson.D, ids []bson.RawValue
 	}
 	ordered := make([]*outbox.Intent, len(ids))
 	for cursor.Next(ctx) {
-		doc, err := decode(cursor.Current)
+		in, err := s.intent(cursor.Current)
 		if err != nil {
 			return nil, err
-		}
-		in := outbox.Parse(doc, s.rules)
-		if len(cursor.Current) > maxDocument-room {
-			in.Problems = append(in.Problems, roomless)
 		}
 		if i, ok := place[keyOf(cursor.Current.Lookup("_id"))]; ok {
 			ordered[i] = in
 		} else { // an _id that the index shows in another form
 			ordered = append(ordered, in)
-		}
-		if !in.Lease.At.IsZero() {
-			s.clock.tell(in.Lease.At)
 		}
 	}
 	if err := cursor.Err(); err != nil {
@@ -272,6 +309,22 @@ func (s *Store) readBack(ctx context.Context, filter bson.D, ids []bson.RawValue
 		}
 	}
 	return intents, nil
+}
+
+// intent reads a claimed intent, which tells the database's time as well.
+func (s *Store) intent(raw bson.Raw) (*outbox.Intent, error) {
+	doc, err := decode(raw)
+	if err != nil {
+		return nil, err
+	}
+	in := outbox.Parse(doc, s.rules)
+	if len(raw) > maxDocument-room {
+		in.Problems = append(in.Problems, roomless)
+	}
+	if !in.Lease.At.IsZero() {
+		s.clock.tell(in.Lease.At)
+	}
+	return in, nil
 }
 
 // keyOf makes an _id usable as the key of a map.

@@ -15,7 +15,7 @@ import (
 type orphan struct {
 	ids   []bson.RawValue
 	token string
-	ends  time.Time // the lease's end at the latest, by the local clock
+	ends  time.Time // the lease's end at the latest, by the local clock: a command may begin until its time is over
 	look  time.Time // when it is looked for again
 }
 
@@ -32,12 +32,12 @@ type orphans struct {
 	list []orphan
 }
 
-func (o *orphans) add(ids []bson.RawValue, token string, lease time.Duration) {
+func (o *orphans) add(ids []bson.RawValue, token string, within time.Duration) {
 	if len(ids) == 0 {
 		return
 	}
 	now := time.Now()
-	o.keep(orphan{ids, token, now.Add(lease), now})
+	o.keep(orphan{ids, token, now.Add(within), now})
 }
 
 func (o *orphans) keep(each orphan) {

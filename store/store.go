@@ -40,7 +40,7 @@ type Store struct {
 
 	clock    clock
 	orphans  orphans
-	plain    plain
+	fronts   fronts
 	head     head
 	validate atomic.Bool // the user may not bypass the validator, so writes go through it
 }
@@ -102,21 +102,30 @@ func (s *Store) bound(ctx context.Context) (context.Context, context.CancelFunc)
 	return context.WithTimeout(ctx, s.operation)
 }
 
-// updateMany updates documents of the outbox by a pipeline. It goes past the validator where the user may: an old
-// document that breaks a newer rule must neither fail a whole batch nor be stuck.
-func (s *Store) updateMany(ctx context.Context, filter any, pipeline mongo.Pipeline, hint string) (*mongo.UpdateResult, error) {
-	for {
-		validate := s.validate.Load()
-		o := options.UpdateMany().SetBypassDocumentValidation(!validate)
+// updateMany updates documents of the outbox by a pipeline, past the validator where the user may.
+func (s *Store) updateMany(ctx context.Context, filter any, pipeline mongo.Pipeline, hint string) (result *mongo.UpdateResult, err error) {
+	err = s.bypassing(ctx, func(bypass bool) (err error) {
+		o := options.UpdateMany().SetBypassDocumentValidation(bypass)
 		if hint != "" {
 			o.SetHint(bson.D{{Key: hint, Value: 1}})
 		}
-		result, err := s.intents.UpdateMany(ctx, filter, pipeline, o)
+		result, err = s.intents.UpdateMany(ctx, filter, pipeline, o)
+		return err
+	})
+	return result, err
+}
+
+// bypassing writes past the validator where the user may: an old document that breaks a newer rule must neither fail a
+// whole batch nor be stuck.
+func (s *Store) bypassing(ctx context.Context, write func(bypass bool) error) error {
+	for {
+		validate := s.validate.Load()
+		err := write(!validate)
 		if !validate && hasCode(err, codeUnauthorized) && mongo.SessionFromContext(ctx) == nil {
 			s.validate.Store(true)
 			continue
 		}
-		return result, err
+		return err
 	}
 }
 

@@ -27,6 +27,8 @@ const (
 type Hints struct {
 	// Wake hints that an intent of the kind is due; "" means any kind.
 	Wake func(kind string)
+	// Intent hints that an intent of a kind is due, and names it. Nil: Wake is called.
+	Intent func(kind string, id outbox.ID)
 	// Due hints that an intent of the kind is due at a later instant of the database's; "" means any kind.
 	Due func(kind string, at time.Time)
 	// Lane hints that what workers share about a lane has changed. Nil: Wake is called.
@@ -106,13 +108,37 @@ func (s *Store) hint(c change, hints Hints) {
 		hints.Lane(kind)
 	case s.intents.Name():
 		kind, _ := c.Kind.StringValueOK() // an update does not tell it
-		if due, ok := c.DueAt.TimeOK(); ok && due.After(s.Now().Add(dueSoon)) {
+		if due, ok := c.DueAt.TimeOK(); ok && due.After(s.Now()) {
+			// A producer's clock may be a little ahead: a claim made now would find nothing, and nobody would look again soon.
 			if hints.Due != nil {
 				hints.Due(kind, due)
+			} else if due.Before(s.Now().Add(dueSoon)) {
+				hints.Wake(kind)
 			}
 			return
 		}
+		if id, ok := named(c.ID); ok && kind != "" && hints.Intent != nil {
+			hints.Intent(kind, id)
+			return
+		}
 		hints.Wake(kind)
+	}
+}
+
+// named returns the identity that a raw _id is, if the contract allows it.
+func named(raw bson.RawValue) (outbox.ID, bool) {
+	left := 1
+	value, err := decodeValue(raw.Type, raw.Value, 1, &left)
+	if err != nil {
+		return outbox.ID{}, false
+	}
+	switch v := value.(type) {
+	case outbox.ID:
+		return v, true
+	case string:
+		return outbox.NewStringID(v), true
+	default:
+		return outbox.ID{}, false
 	}
 }
 

@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
+	"github.com/outboxd/outboxd/outbox"
 	"github.com/outboxd/outboxd/store"
 )
 
@@ -25,6 +27,42 @@ func (h *harness) watching(t *testing.T) <-chan string {
 	})
 	wantHint(t, hints, "") // it is open
 	return hints
+}
+
+// A hint names its intent where it can; what is due a moment later is told as that, for a claim now would find nothing.
+func TestWatchNamesIntents(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	hints := make(chan string, 1000)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- h.store.Watch(ctx, store.Hints{
+			Wake:   func(kind string) { hints <- kind },
+			Intent: func(kind string, id outbox.ID) { hints <- kind + " " + id.String() },
+			Due:    func(kind string, at time.Time) { hints <- kind + " later" },
+		})
+	}()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Watch: %v", err)
+		}
+	}()
+	wantHint(t, hints, "")
+	h.insertMany("a", 1, nil)
+	wantHint(t, hints, "sms a0")
+	h.insertMany("ahead", 1, map[string]any{"due_at": h.store.Now().Add(800 * time.Millisecond)})
+	wantHint(t, hints, "sms later")
+	if err := insert(h, int64(7)); err != nil {
+		t.Fatal(err)
+	}
+	wantHint(t, hints, "sms") // an _id that no contract knows cannot be named
+}
+
+func insert(h *harness, id any) error {
+	_, err := h.outbox().InsertOne(h.t.Context(), store.Encode(h.intent(id, nil)), options.InsertOne().SetBypassDocumentValidation(true))
+	return err
 }
 
 // wantHint checks the next hint.

@@ -143,7 +143,8 @@ func (s *Store) Claim(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.I
 		due, ok := doc["due_at"].(time.Time)
 		_, claimable := band(doc)
 		waiting := doc["status"] == string(outbox.StatusPending) || doc["status"] == string(outbox.StatusLeased)
-		return ok && claimable && waiting && doc["kind"] == order.Kind && !due.After(now)
+		wanted := order.Only == nil || slices.ContainsFunc(order.Only, func(id outbox.ID) bool { return key(id) == key(doc["_id"]) })
+		return ok && claimable && waiting && wanted && doc["kind"] == order.Kind && !due.After(now)
 	}, func(a, b map[string]any) int {
 		bandA, _ := band(a)
 		bandB, _ := band(b)

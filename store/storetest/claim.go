@@ -15,6 +15,7 @@ func claimTests() []test {
 		{"claim leaves alone what is not its own", claimLeavesAlone},
 		{"claim goes by priority, then by due_at", claimOrder},
 		{"claim takes at most its limit", claimLimit},
+		{"claim takes what it is told to", claimNamed},
 		{"claim takes every type of _id", claimIDs},
 		{"claim hands out what breaks the contract", claimMalformed},
 		{"claim counts on from attempts that are no number", claimOddAttempts},
@@ -80,6 +81,42 @@ func claimOrder(e *env) {
 	want := []string{"1", "2", "3", "4", "5", "6", "7", "8", "9"}
 	if got := ids(e.claim(20)); !slices.Equal(got, want) {
 		e.Errorf("claimed in the order %v, want %v", got, want)
+	}
+}
+
+// claimNamed takes what it is told to, if that is due and of the kind.
+func claimNamed(e *env) {
+	e.insert("a", nil)
+	e.insert("b", nil)
+	e.insert("c", nil)
+	e.insert("later", fields{"due_at": e.s.Now().Add(time.Hour)})
+	e.insert("other kind", fields{"kind": outbox.KindEmail})
+	e.insert(outbox.NewObjectID([12]byte{1, 2, 3}), nil)
+	for _, tt := range []struct{ only, want []outbox.ID }{
+		{[]outbox.ID{outbox.NewStringID("b")}, []outbox.ID{outbox.NewStringID("b")}},
+		{[]outbox.ID{outbox.NewStringID("b")}, nil}, // it is leased
+		{[]outbox.ID{outbox.NewStringID("later")}, nil},
+		{[]outbox.ID{outbox.NewStringID("other kind")}, nil},
+		{[]outbox.ID{outbox.NewStringID("missing"), outbox.NewStringID("a")}, []outbox.ID{outbox.NewStringID("a")}},
+		{[]outbox.ID{outbox.NewObjectID([12]byte{1, 2, 3})}, []outbox.ID{outbox.NewObjectID([12]byte{1, 2, 3})}},
+	} {
+		claimed, err := e.s.Claim(e.ctx(), outbox.ClaimOrder{Kind: kind, Limit: 10, Lease: lease, Owner: owner, Only: tt.only})
+		if err != nil {
+			e.Fatalf("Claim: %v", err)
+		}
+		var got []outbox.ID
+		for _, in := range claimed {
+			got = append(got, in.ID)
+			if in.Lease.Token == "" || in.Attempts != 1 {
+				e.Errorf("%s was claimed under the lease %+v as attempt %d", in.ID, in.Lease, in.Attempts)
+			}
+		}
+		if !slices.Equal(got, tt.want) {
+			e.Errorf("told to take %v, it took %v, want %v", tt.only, got, tt.want)
+		}
+	}
+	if got := ids(e.claim(10)); !slices.Equal(got, []string{"c"}) {
+		e.Errorf("left were %v, want c", got)
 	}
 }
 

@@ -1,0 +1,150 @@
+package store_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"github.com/outboxd/outboxd/outbox"
+)
+
+// A worker that froze in the middle of a transaction leaves its documents locked. They must not keep others from what is due
+// besides, and not slow down each claim either.
+func TestClaimPassesWhatATransactionHolds(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	h.insertMany("abandoned", 3, map[string]any{"status": "leased", "attempts": int64(1),
+		"lease": map[string]any{"token": "x", "owner": "frozen", "at": h.store.Now().Add(-time.Minute), "reclaimed": false}})
+	h.insertMany("fresh", 20, map[string]any{"due_at": h.store.Now()})
+
+	session, err := h.db.Client().StartSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.EndSession(context.Background())
+	if err := session.StartTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	locked := mongo.NewSessionContext(t.Context(), session)
+	if _, err := h.outbox().UpdateOne(locked, bson.D{{Key: "_id", Value: "abandoned1"}}, bson.D{{Key: "$set", Value: bson.D{{Key: "metadata", Value: bson.D{{Key: "frozen", Value: "yes"}}}}}}); err != nil {
+		t.Fatal(err)
+	}
+
+	var claimed []string
+	take := func(within time.Duration) {
+		t.Helper()
+		began := time.Now()
+		for _, in := range h.claim(10) {
+			claimed = append(claimed, in.ID.String())
+		}
+		if took := time.Since(began); took > within {
+			t.Errorf("a claim took %v beside what a transaction holds", took)
+		}
+	}
+	take(4 * time.Second) // it learns what is locked
+	take(time.Second)
+	take(time.Second)
+	for i := range 20 {
+		if id := fmt.Sprint("fresh", i); !slices.Contains(claimed, id) {
+			t.Errorf("%s was not claimed", id)
+		}
+	}
+	if slices.Contains(claimed, "abandoned1") {
+		t.Error("a document was claimed that a transaction holds")
+	}
+
+	if err := session.AbortTransaction(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(20 * time.Second); !slices.Contains(claimed, "abandoned1"); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatal("it was not claimed when the transaction had ended")
+		}
+		take(4 * time.Second)
+	}
+}
+
+// Two claims of one process at once do not choose the same intents: neither comes home with less for it.
+func TestClaimsOfOneProcessDoNotMeet(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	h.insertMany("a", 400, nil)
+	var all sync.WaitGroup
+	counts := make([]int, 4)
+	for i := range counts {
+		all.Go(func() {
+			for range 5 {
+				claimed, err := h.store.Claim(t.Context(), outbox.ClaimOrder{Kind: "sms", Limit: 20, Lease: time.Minute, Owner: "w", Soon: true})
+				if err != nil || len(claimed) != 20 {
+					t.Errorf("claimed %d of 20, %v", len(claimed), err)
+				}
+				counts[i] += len(claimed)
+			}
+		})
+	}
+	all.Wait()
+	if total := counts[0] + counts[1] + counts[2] + counts[3]; total != 400 {
+		t.Errorf("claimed %d of 400", total)
+	}
+}
+
+// What comes to stand in front of a backlog has its turn soon, although not every search begins there.
+func TestWhatIsInsertedInFrontIsFound(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	h.insertMany("a", 300, nil)
+	order := outbox.ClaimOrder{Kind: "sms", Limit: 2, Lease: time.Minute, Owner: "w", Soon: true}
+	claim := func() []*outbox.Intent {
+		claimed, err := h.store.Claim(t.Context(), order)
+		if err != nil || len(claimed) == 0 {
+			t.Fatalf("claimed %d, %v", len(claimed), err)
+		}
+		return claimed
+	}
+	claim()
+	h.insertMany("old", 1, map[string]any{"due_at": h.store.Now().Add(-time.Hour)})
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	began := time.Now()
+	for claim()[0].ID.String() != "old0" {
+		<-tick.C
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it was found after %v", took)
+	}
+}
+
+// A claim that is told what to take makes one round trip for one intent, and takes nothing else.
+func TestClaimOfNamedIntents(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	h.insertMany("a", 5, nil)
+	h.claim(1) // warms up
+	h.commands.take()
+	for _, want := range [][]string{{"a3"}, {"a1", "a2"}} {
+		order := outbox.ClaimOrder{Kind: "sms", Limit: 10, Lease: time.Minute, Owner: "w"}
+		for _, id := range want {
+			order.Only = append(order.Only, outbox.NewStringID(id))
+		}
+		claimed, err := h.store.Claim(t.Context(), order)
+		if err != nil || len(claimed) != len(want) {
+			t.Fatalf("claimed %d of %v, %v", len(claimed), want, err)
+		}
+		sent := names(h.commands.take())
+		if len(want) == 1 && !slices.Equal(sent, []string{"findAndModify"}) || slices.Contains(sent, "find") && sent[0] == "find" {
+			t.Errorf("a claim of %v sent %v", want, sent)
+		}
+		if again, err := h.store.Claim(t.Context(), order); err != nil || len(again) != 0 {
+			t.Errorf("claimed again: %d, %v", len(again), err)
+		}
+		h.commands.take()
+	}
+}
