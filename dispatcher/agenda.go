@@ -73,8 +73,8 @@ func (l *lane) plan(d time.Duration) {
 }
 
 // rest returns when it is worth claiming again, after a claim that found less than it asked for; empty is how many claims in
-// a row found nothing.
-func (l *lane) rest(stop context.Context, empty int) {
+// a row found nothing. It reports whether a hint is the reason, and nothing else.
+func (l *lane) rest(stop context.Context, empty int) (hinted bool) {
 	for stop.Err() == nil {
 		busy, watched, _ := l.pace.state()
 		now := time.Now()
@@ -87,20 +87,21 @@ func (l *lane) rest(stop context.Context, empty int) {
 		default:
 			if wait = l.known(now); wait <= 0 {
 				if wait = l.look(stop, now); wait <= 0 {
-					return
+					return false
 				}
 			}
 		}
 		switch woken := l.sleep(stop, min(wait, l.untilNext(now))); {
 		case woken == byHint:
-			return
+			return !busy && l.untilNext(time.Now()) > 0
 		case woken == byPlan:
 		case busy || !watched || l.upcoming == nil:
-			return
+			return false
 		case l.untilNext(time.Now()) <= 0:
-			return
+			return false
 		}
 	}
+	return false
 }
 
 // known returns for how long the agenda is complete.

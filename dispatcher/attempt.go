@@ -26,9 +26,10 @@ func (f fence) passed(now time.Time) bool {
 }
 
 // attempt takes one claimed intent to its outcome and hands that to the settler.
-func (l *lane) attempt(stop, abort context.Context, in *outbox.Intent, f fence) {
+func (l *lane) attempt(stop, abort context.Context, c claimed) {
+	in := c.in
 	began, asked := time.Now(), l.store.Now()
-	verdict := l.verdict(stop, abort, in, f, began)
+	verdict := l.verdict(stop, abort, c, began)
 	now := l.store.Now()
 	if verdict.Event == outbox.Absent {
 		now = asked // the answer may be as old as the question, and tells nothing of what was recorded since
@@ -42,20 +43,23 @@ func (l *lane) attempt(stop, abort context.Context, in *outbox.Intent, f fence) 
 }
 
 // verdict does what outbox.Next allows and returns what was learned.
-func (l *lane) verdict(stop, abort context.Context, in *outbox.Intent, f fence, began time.Time) outbox.Verdict {
-	unsent := outbox.Verdict{Event: outbox.Unsent}
+func (l *lane) verdict(stop, abort context.Context, c claimed, began time.Time) outbox.Verdict {
+	in, unsent := c.in, outbox.Verdict{Event: outbox.Unsent}
 	action, settled := outbox.Next(in, l.Policy, l.store.Now())
 	if action == outbox.Settle {
 		return settled
 	}
-	if stop.Err() != nil || f.passed(began) || l.shutSince(began) {
+	if action == outbox.Send && in.Expired(c.latest(began)) { // it may have: the next claim knows
+		return unsent
+	}
+	if stop.Err() != nil || c.late || c.fence.passed(began) || l.shutSince(began) {
 		return unsent
 	}
 	done, err := l.breaker.Allow()
 	if err != nil { // it opened, or has probes enough
 		return unsent
 	}
-	verdict, health := l.call(abort, in, action)
+	verdict, health := l.call(abort, c, action)
 	done(health)
 	return verdict
 }
@@ -69,7 +73,8 @@ func (l *lane) shutSince(now time.Time) bool {
 
 // call runs the provider within the lane's timeout, and returns the verdict and what it tells the breaker. A provider
 // that panics may have acted.
-func (l *lane) call(abort context.Context, in *outbox.Intent, action outbox.Action) (v outbox.Verdict, _ error) {
+func (l *lane) call(abort context.Context, c claimed, action outbox.Action) (v outbox.Verdict, _ error) {
+	in := c.in
 	ctx, cancel := context.WithTimeoutCause(abort, l.Timeout, errTooLate)
 	defer cancel()
 	failed := outbox.Failed
@@ -94,7 +99,7 @@ func (l *lane) call(abort context.Context, in *outbox.Intent, action outbox.Acti
 		}
 		v.Event = outbox.Found
 	} else {
-		receipt, err = l.Provider.Deliver(ctx, in, l.saving(in))
+		receipt, err = l.Provider.Deliver(ctx, in, l.saving(c))
 		v.Event = outbox.Delivered
 	}
 	if err == nil {
@@ -110,12 +115,12 @@ func (l *lane) call(abort context.Context, in *outbox.Intent, action outbox.Acti
 
 // saving returns what a delivery calls between two steps. The intent may have expired since it was claimed, and then the
 // next step must not be begun.
-func (l *lane) saving(in *outbox.Intent) func(context.Context, outbox.Progress) error {
+func (l *lane) saving(c claimed) func(context.Context, outbox.Progress) error {
 	return func(ctx context.Context, p outbox.Progress) error {
-		if err := l.store.SaveProgress(ctx, in, p); err != nil {
+		if err := l.store.SaveProgress(ctx, c.in, p); err != nil {
 			return err
 		}
-		if in.Expired(l.store.Now()) {
+		if c.in.Expired(c.latest(time.Now())) {
 			return &outbox.Failure{Class: outbox.Expired, Code: outbox.CodeExpired, Message: "expires_at passed between two steps, before the one that counts"}
 		}
 		return nil

@@ -193,6 +193,16 @@ func (d *Dispatcher) Wake(kind string) {
 	}
 }
 
+// WakeFor hints that an intent of a kind is due, and names it: a lane that has nothing else to do claims just that one. It
+// never blocks.
+func (d *Dispatcher) WakeFor(kind string, id outbox.ID) {
+	for _, l := range d.lanes {
+		if l.Kind == kind {
+			l.hintFor(id)
+		}
+	}
+}
+
 // WakeAt hints that an intent of a kind is due at a later instant of the database; an empty kind means any. It never
 // blocks.
 func (d *Dispatcher) WakeAt(kind string, due time.Time) {

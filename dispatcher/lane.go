@@ -26,7 +26,7 @@ const (
 	lingerFor    = 5 * time.Millisecond // a lane with a backlog waits so long for more slots, to claim in larger batches
 )
 
-// lane serves one kind. One goroutine claims; each intent claimed has one goroutine until its outcome is handed over.
+// lane serves one kind. One goroutine claims, a second one in a backlog; each slot is a goroutine.
 type lane struct {
 	Lane
 	worker   string
@@ -38,17 +38,23 @@ type lane struct {
 	breaker  *gobreaker.TwoStepCircuitBreaker[struct{}]
 	limiter  *rate.Limiter // nil: unlimited
 	pace     *pace
-	upcoming Upcoming       // nil: the lane looks every second
-	wake     chan struct{}  // holds one hint
-	planned  chan struct{}  // holds one hint that the agenda's first instant has changed
-	attempts sync.WaitGroup // under way
+	upcoming Upcoming      // nil: the lane looks every second
+	wake     chan struct{} // holds one hint
+	planned  chan struct{} // holds one hint that the agenda's first instant has changed
+	more     chan struct{} // holds one sign that the lane has a backlog
+	queue    chan claimed  // what waits for a slot
 
 	mu        sync.Mutex
-	inFlight  int
-	hungry    bool // a freed slot is worth a claim
-	hinted    bool // a hint came since the last claim
-	live      int  // workers that serve this kind, as far as is known
+	inFlight  int         // claimed, and not handed over
+	asked     int         // slots kept for claims under way
+	hungry    bool        // a freed slot is worth a claim
+	hinted    bool        // a hint came since the last claim
+	named     []outbox.ID // what the hints since the last claim named, unless
+	wide      bool        // there was one that named nothing, or there were many
+	live      int         // workers that serve this kind, as far as is known
 	agenda    agenda
+	tempo     tempo
+	moved     time.Time // when a slot last took something from the queue
 	gate      gate
 	hold      hold
 	openUntil time.Time // the breaker's, while open
@@ -60,8 +66,9 @@ type lane struct {
 func newLane(cfg Lane, all Config, settler *settler, share *share, pace *pace) *lane {
 	l := &lane{
 		Lane: cfg, worker: all.Worker, store: all.Store, observer: all.Observer,
-		log: all.Logger.With("kind", cfg.Kind), settler: settler, share: share, pace: pace, upcoming: all.Upcoming, wake: make(chan struct{}, 1), planned: make(chan struct{}, 1),
+		log: all.Logger.With("kind", cfg.Kind), settler: settler, share: share, pace: pace, upcoming: all.Upcoming, wake: make(chan struct{}, 1), planned: make(chan struct{}, 1), more: make(chan struct{}, 1),
 	}
+	l.queue = make(chan claimed, 2*l.Concurrency)
 	l.breaker = newBreaker(cfg.Breaker, cfg.Kind, l.breakerChanged)
 	if cfg.Rate > 0 {
 		l.limiter = rate.NewLimiter(rate.Limit(cfg.Rate), max(1, int(cfg.Rate)))
@@ -71,21 +78,37 @@ func newLane(cfg Lane, all Config, settler *settler, share *share, pace *pace) *
 
 // run claims until stop ends, and returns when every attempt has handed over its outcome.
 func (l *lane) run(stop, abort context.Context) {
-	defer l.attempts.Wait()
+	var slots, helping sync.WaitGroup
+	for range l.Concurrency {
+		slots.Go(func() { l.serve(stop, abort) })
+	}
+	defer slots.Wait()
+	defer close(l.queue)
+	defer helping.Wait()
+	helping.Go(func() { l.help(stop) })
 	failures, empty := 0, 0
+	rested := false // the lane had nothing to do before a hint came
 	for stop.Err() == nil {
 		n, wait := l.reserve(time.Now())
 		if n == 0 {
+			rested = false
+			l.giveBack(stop, abort)
 			l.sleep(stop, wait)
 			continue
 		}
-		if n < l.enough() && l.isHungry() {
-			if n = l.linger(stop, n); n == 0 {
+		backlog, most := l.backlog()
+		if backlog {
+			if n = min(l.linger(stop, n, enough(most)), most); n == 0 {
 				continue
 			}
 		}
 		l.giveWay(stop)
-		claimed, err := l.claim(stop, abort, n)
+		only := l.hints(rested, n)
+		if only != nil {
+			n = len(only)
+		}
+		rested = false
+		got, all, err := l.claim(stop, n, only)
 		switch {
 		case err != nil:
 			if failures == 0 {
@@ -93,17 +116,19 @@ func (l *lane) run(stop, abort context.Context) {
 			}
 			failures++
 			l.pause(stop, backoff(claimBackoff, claimMaxWait, failures))
-		case claimed < n:
-			if busy, _, _ := l.pace.state(); busy && claimed > n/4 { // others may have taken the rest, and more may wait
+		case only != nil || !all:
+			if busy, _, _ := l.pace.state(); busy && got > n/4 { // others may have taken the rest, and more may wait
+				l.sendForHelp()
 				continue
 			}
 			l.setHungry(false)
-			if empty++; claimed > 0 {
+			if empty++; got > 0 {
 				empty = 0
 			}
-			l.rest(stop, empty)
+			rested = l.rest(stop, empty)
 		default:
 			l.setHungry(true)
+			l.sendForHelp()
 		}
 		if err == nil && failures > 0 {
 			l.log.Info("claiming works again", "failures", failures)
@@ -112,14 +137,58 @@ func (l *lane) run(stop, abort context.Context) {
 	}
 }
 
-// enough is how many free slots a claim of a lane with a backlog should have.
-func (l *lane) enough() int { return l.Concurrency * 3 / 4 }
+// A lane with many slots and a backlog has two claims under way, each of at most half of the slots: while the database works
+// on one, what the other has claimed is delivered and settled.
+const pairedFrom = 64 // slots
+
+// paired reports whether the lane may have two claims under way. One with a rate limit never waits for claims.
+func (l *lane) paired() bool { return l.Concurrency >= pairedFrom && l.limiter == nil }
+
+// most is how many intents a claim in a backlog takes at most.
+func (l *lane) most(ahead int) int {
+	if l.paired() {
+		return min(l.Concurrency, (l.Concurrency+ahead+1)/2)
+	}
+	return l.Concurrency
+}
+
+// sendForHelp has a second claim made, if there is none under way.
+func (l *lane) sendForHelp() {
+	if !l.paired() {
+		return
+	}
+	select {
+	case l.more <- struct{}{}:
+	default:
+	}
+}
+
+// help makes the second claim of a lane with a backlog, until stop ends. What fails here fails in the first one as well,
+// which tells.
+func (l *lane) help(stop context.Context) {
+	for {
+		select {
+		case <-stop.Done():
+			return
+		case <-l.more:
+		}
+		if n := l.spare(time.Now()); n > 0 {
+			_, _, _ = l.claim(stop, n, nil)
+		}
+	}
+}
+
+// enough is how many slots should be free for a claim of so many in a lane with a backlog.
+func enough(most int) int { return most * 3 / 4 }
 
 // linger waits for a moment until most of the slots are free, so that claims are large, and returns how many may be claimed.
-func (l *lane) linger(stop context.Context, n int) int {
+func (l *lane) linger(stop context.Context, n, enough int) int {
+	if n >= enough {
+		return n
+	}
 	timer := time.NewTimer(lingerFor)
 	defer timer.Stop()
-	for n < l.enough() {
+	for n < enough {
 		select {
 		case <-timer.C:
 			return n
@@ -134,90 +203,39 @@ func (l *lane) linger(stop context.Context, n int) int {
 	return n
 }
 
-// reserve returns how many intents may be claimed now; if none, how long to wait at most unless woken.
-func (l *lane) reserve(now time.Time) (n int, wait time.Duration) {
-	state, calls := l.breaker.State(), l.breaker.Counts() // not under our lock: it may call breakerChanged
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	n = l.Concurrency - l.inFlight
-	switch {
-	case n <= 0:
-		l.hungry = true
-		return 0, poll
-	case l.shared.Paused:
-		return 0, poll
-	case l.gate.shut(now):
-		return 0, l.gate.until.Sub(now)
-	case l.hold.on():
-		if now.Before(l.hold.probe) || l.inFlight > 0 {
-			return 0, min(poll, max(time.Millisecond, l.hold.probe.Sub(now)))
-		}
-		return 1, 0
-	case state == gobreaker.StateOpen:
-		return 0, max(time.Millisecond, l.openUntil.Sub(now))
-	case state == gobreaker.StateHalfOpen || now.Before(l.brokenFor):
-		n = min(n, l.Breaker.Probes-l.inFlight)
-		if state == gobreaker.StateHalfOpen { // it counts probes that have succeeded as well, until the last one has ended
-			n = min(n, l.Breaker.Probes-int(calls.Requests-calls.TotalExclusions))
-		}
-		if n <= 0 {
-			l.hungry = true
-			return 0, poll
-		}
-	}
-	if l.limiter != nil {
-		tokens := l.limiter.TokensAt(now)
-		if tokens < 1 {
-			return 0, max(time.Millisecond, time.Duration((1-tokens)/float64(l.limiter.Limit())*float64(time.Second)))
-		}
-		n = min(n, int(tokens))
-	}
-	return n, 0
-}
-
-// claim leases up to n intents and begins their attempts. It is not cut short by stop: a claim whose answer nobody
+// claim leases up to n intents, or those named, and hands them to the slots. It returns how many those are, and whether that
+// is as many as it asked for: the other claim may just have taken slots. It is not cut short by stop: a claim whose answer nobody
 // reads would hold its intents until the lease runs out.
-func (l *lane) claim(stop, abort context.Context, n int) (int, error) {
+func (l *lane) claim(stop context.Context, n int, only []outbox.ID) (got int, all bool, _ error) {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(stop), claimTimeout, fmt.Errorf("claiming took longer than %v", claimTimeout))
 	defer cancel()
 	sent := time.Now()
 	l.mu.Lock()
 	l.hold.probe = sent.Add(probeEvery)
-	l.agenda.pass(sent)
-	l.hinted = false
+	if only == nil {
+		l.agenda.pass(sent)
+	}
+	n = max(1, min(n, l.Concurrency, l.Concurrency+l.ahead(sent)-l.inFlight-l.asked))
+	l.asked += n
 	spread := l.live
 	l.mu.Unlock()
+	busy, _, _ := l.pace.state()
 	l.pace.ask()
-	intents, err := l.store.Claim(ctx, outbox.ClaimOrder{Kind: l.Kind, Limit: n, Lease: l.Lease, Owner: l.worker, Spread: spread})
+	intents, err := l.store.Claim(ctx, outbox.ClaimOrder{Kind: l.Kind, Limit: n, Lease: l.Lease, Owner: l.worker, Spread: spread, Soon: busy, Only: only})
 	l.pace.note(len(intents))
 	l.observer.Claimed(l.Kind, len(intents), time.Since(sent), err)
+	l.mu.Lock()
+	l.asked -= n
+	l.inFlight += len(intents)
+	l.mu.Unlock()
 	if err != nil {
-		return 0, fmt.Errorf("claiming up to %d intents of kind %s: %w", n, l.Kind, err)
+		return 0, false, fmt.Errorf("claiming up to %d intents of kind %s: %w", n, l.Kind, err)
 	}
 	if l.limiter != nil {
 		l.limiter.AllowN(time.Now(), len(intents))
 	}
-	l.mu.Lock()
-	l.inFlight += len(intents)
-	l.mu.Unlock()
-	for _, in := range intents {
-		l.attempts.Go(func() {
-			defer l.release()
-			l.attempt(stop, abort, in, fence{sent: sent, within: l.Lease - l.Timeout - fenceMargin})
-		})
-	}
-	return len(intents), nil
-}
-
-// release frees a slot.
-func (l *lane) release() {
-	l.mu.Lock()
-	l.inFlight--
-	hungry := l.hungry
-	l.mu.Unlock()
-	if hungry {
-		l.wakeUp()
-	}
+	l.enqueue(intents, fence{sent: sent, within: l.Lease - l.Timeout - fenceMargin})
+	return len(intents), len(intents) >= n, nil
 }
 
 func (l *lane) wakeUp() {
@@ -227,12 +245,41 @@ func (l *lane) wakeUp() {
 	}
 }
 
+// mostNamed bounds how many intents hints may name before the lane looks for whatever is due.
+const mostNamed = 8
+
 // hint wakes the lane for intents that have come.
 func (l *lane) hint() {
 	l.mu.Lock()
-	l.hinted = true
+	l.hinted, l.wide, l.named = true, true, nil
 	l.mu.Unlock()
 	l.wakeUp()
+}
+
+// hintFor wakes the lane for an intent that has come.
+func (l *lane) hintFor(id outbox.ID) {
+	l.mu.Lock()
+	l.hinted = true
+	if !l.wide {
+		if l.named = append(l.named, id); len(l.named) > mostNamed {
+			l.wide, l.named = true, nil
+		}
+	}
+	l.mu.Unlock()
+	l.wakeUp()
+}
+
+// hints takes the hints there are, and returns what they named if nothing else is to be looked for: the lane has rested, and
+// there is room for all.
+func (l *lane) hints(rested bool, room int) []outbox.ID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	named := l.named
+	if !rested || l.wide || len(named) > room || len(named) == 0 {
+		named = nil
+	}
+	l.hinted, l.wide, l.named = false, false, nil
+	return named
 }
 
 // giveWay lets another worker take what a hint told all of them of: whoever comes first claims, the others find nothing.
@@ -278,10 +325,11 @@ func (l *lane) pause(stop context.Context, d time.Duration) {
 	}
 }
 
-func (l *lane) isHungry() bool {
+// backlog reports whether the lane has one, as far as is known, and how many intents a claim then takes at most.
+func (l *lane) backlog() (hungry bool, most int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.hungry
+	return l.hungry, l.most(l.ahead(time.Now()))
 }
 
 func (l *lane) setHungry(hungry bool) {

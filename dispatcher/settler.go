@@ -13,7 +13,7 @@ import (
 
 const (
 	settleBatch    = 500                    // settlements in one batch at most
-	settleWriters  = 4                      // batches under way at once
+	settleWriters  = 2                      // batches under way at once
 	settleTimeout  = 10 * time.Second       // of one try of a batch
 	settleGrace    = 5 * time.Second        // for outcomes after abort
 	settleBackoff  = 100 * time.Millisecond // after a failed try, doubling to settleMaxWait

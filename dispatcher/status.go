@@ -29,7 +29,7 @@ func (l *lane) status() LaneStatus {
 	breaker, now := l.breaker.State(), time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := LaneStatus{Kind: l.Kind, State: StateOpen, InFlight: l.inFlight, Breaker: breaker.String()}
+	s := LaneStatus{Kind: l.Kind, State: StateOpen, InFlight: l.inFlight - len(l.queue), Breaker: breaker.String()}
 	switch {
 	case l.shared.Paused:
 		s.State, s.Why = StatePaused, l.shared.Why

@@ -15,7 +15,7 @@ import (
 func watch(ctx context.Context, db *store.Store, d *dispatcher.Dispatcher, log *slog.Logger) {
 	err := d.Listen(ctx, func(ctx context.Context) error {
 		return db.Watch(ctx, store.Hints{
-			Wake: d.Wake, Due: d.WakeAt, Open: d.Watched,
+			Wake: d.Wake, Intent: d.WakeFor, Due: d.WakeAt, Open: d.Watched,
 			Lane: func(string) { d.WakeShared() },
 		})
 	})
