@@ -18,7 +18,7 @@ const (
 	settleGrace    = 5 * time.Second        // for outcomes after abort
 	settleBackoff  = 100 * time.Millisecond // after a failed try, doubling to settleMaxWait
 	settleMaxWait  = 2 * time.Second
-	settleGathers  = 5 * time.Millisecond // a busy settler waits so long for more
+	settleGathers  = 10 * time.Millisecond // a busy settler waits so long for more
 	settleBusyFrom = 8                    // outcomes at once that make it busy
 )
 

@@ -81,6 +81,10 @@ func (s *Store) candidates(ctx context.Context, order outbox.ClaimOrder, now tim
 	front.searching.Lock()
 	defer front.searching.Unlock()
 	before := front.avoided()
+	if all, err := s.furtherOn(ctx, front, order, now, before); err != nil || all != nil {
+		ids = idsAt(all)
+		return ids, front.take(ids), err
+	}
 	limit := order.Limit
 	if order.Spread > 1 {
 		limit *= min(2*order.Spread, mostRuns)
@@ -113,11 +117,42 @@ func (s *Store) candidates(ctx context.Context, order outbox.ClaimOrder, now tim
 		return cmp.Or(cmp.Compare(a.band(), b.band()), cmp.Compare(a.due(), b.due()))
 	})
 	all = run(front.free(all[:min(limit, len(all))], before), order.Limit)
-	ids = make([]bson.RawValue, len(all))
+	ids = idsAt(all)
+	return ids, front.take(ids), nil
+}
+
+func idsAt(all []candidate) []bson.RawValue {
+	ids := make([]bson.RawValue, len(all))
 	for i, c := range all {
 		ids[i] = c.ID
 	}
-	return ids, front.take(ids), nil
+	return ids
+}
+
+// mostFurther bounds from how many runs one is taken without reading those before it: four for each worker, which may have two
+// claims under way.
+const mostFurther = 16
+
+// furtherOn returns one of the first few runs of a long backlog without priorities, at random, without reading those before
+// it; nothing if that was to be the first, or if there may be no such backlog.
+func (s *Store) furtherOn(ctx context.Context, front *front, order outbox.ClaimOrder, now time.Time, before map[string]bool) ([]candidate, error) {
+	from, deep := front.behind(time.Now())
+	if !deep || order.Spread < 2 {
+		return nil, nil
+	}
+	skip := rand.N(min(4*order.Spread, mostFurther)) * order.Limit
+	if skip == 0 {
+		return nil, nil
+	}
+	found, err := read(ctx, s.withoutPriority(ctx, order.Kind, from, now, skip, order.Limit+len(before)))
+	if err != nil {
+		return nil, err
+	}
+	if found = front.free(found, before); len(found) < order.Limit {
+		front.shallow()
+		return nil, nil
+	}
+	return found[:order.Limit], nil
 }
 
 // first returns the first intents without a priority. It begins where the last search found them, if that is enough or
@@ -125,10 +160,10 @@ func (s *Store) candidates(ctx context.Context, order outbox.ClaimOrder, now tim
 func (s *Store) first(ctx context.Context, front *front, order outbox.ClaimOrder, now time.Time, limit int) ([]candidate, error) {
 	began := time.Now()
 	from := front.from(began, order.Soon)
-	found, err := read(ctx, s.withoutPriority(ctx, order.Kind, from, now, limit))
+	found, err := read(ctx, s.withoutPriority(ctx, order.Kind, from, now, 0, limit))
 	if err == nil && from != earliest && len(found) < limit && !order.Soon {
 		began, from = time.Now(), earliest
-		found, err = read(ctx, s.withoutPriority(ctx, order.Kind, from, now, limit))
+		found, err = read(ctx, s.withoutPriority(ctx, order.Kind, from, now, 0, limit))
 	}
 	if err != nil {
 		return nil, err
@@ -192,7 +227,7 @@ func read(ctx context.Context, s search) ([]candidate, error) {
 	return list, s.cursor.Err()
 }
 
-func (s *Store) withoutPriority(ctx context.Context, kind string, from bson.DateTime, now time.Time, limit int) search {
+func (s *Store) withoutPriority(ctx context.Context, kind string, from bson.DateTime, now time.Time, skip, limit int) search {
 	bounds := func(due, id any) bson.D {
 		return bson.D{{Key: "kind", Value: kind}, {Key: "priority", Value: nil}, {Key: "due_at", Value: due}, {Key: "_id", Value: id}}
 	}
@@ -200,7 +235,7 @@ func (s *Store) withoutPriority(ctx context.Context, kind string, from bson.Date
 		SetMin(bounds(from, bson.MinKey{})).SetMax(bounds(bson.NewDateTimeFromTime(now), bson.MaxKey{})).
 		SetHint(indexClaim).
 		SetProjection(bson.D{{Key: "_id", Value: 1}, {Key: "due_at", Value: 1}}).
-		SetLimit(int64(limit)).SetBatchSize(int32(limit)))
+		SetSkip(int64(skip)).SetLimit(int64(limit)).SetBatchSize(int32(limit)))
 	return search{cursor, err}
 }
 

@@ -149,7 +149,7 @@ func (s *Store) take(ctx context.Context, doing string, ids []bson.RawValue, ord
 	first, second := rand.Text(), rand.Text()
 	matched, again, err := s.lease(ctx, ids, append(bson.D{{Key: "status", Value: outbox.StatusPending}}, condition...), order, first, second)
 	doubt := again // whether more may come into effect under the first token than is read
-	if err == nil && leased && matched < int64(len(ids)) {
+	if err == nil && leased && matched < int64(len(ids)) && s.fronts.of(order.Kind).reclaims(matched == 0) {
 		var more int64
 		more, err = s.reclaim(ctx, ids, append(bson.D{{Key: "status", Value: outbox.StatusLeased}}, condition...), order, first)
 		matched += more

@@ -16,6 +16,7 @@ type front struct {
 	mu    sync.Mutex
 	taken map[string]bool      // _ids that claims of this process are about to lease
 	shy   map[string]time.Time // _ids that could not be taken over, and until when they are left alone
+	tried time.Time            // when leases that ran out were last looked for
 	plain time.Time            // when nothing with a priority was found to wait
 	floor bson.DateTime        // where a search begins until then
 	full  time.Time            // when the next search begins at the very first entry
@@ -39,6 +40,9 @@ func (f *fronts) of(kind string) *front {
 	}
 	return f.kind[kind]
 }
+
+// reclaimEvery is how often a claim that got something looks for leases that ran out.
+const reclaimEvery = 50 * time.Millisecond
 
 // shunFor is how long what could not be taken over is left alone.
 const shunFor = 5 * time.Second
@@ -144,6 +148,34 @@ func (f *front) from(now time.Time, soon bool) bson.DateTime {
 		return f.floor
 	}
 	return earliest
+}
+
+// behind returns where a search may begin that leaves the first intents to others, and whether more of them wait than a claim
+// takes, as far as is known, and none has a priority.
+func (f *front) behind(now time.Time) (from bson.DateTime, deep bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.floor, f.rich && now.Before(f.full) && now.Sub(f.plain) < plainFor
+}
+
+// reclaims reports whether leases that ran out are to be looked for by a claim that came home with less than it chose, and
+// notes that it is done: with others at work, they most likely took the rest.
+func (f *front) reclaims(nothing bool) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := time.Now()
+	if !nothing && now.Sub(f.tried) < reclaimEvery {
+		return false
+	}
+	f.tried = now
+	return true
+}
+
+// shallow notes that not so many wait.
+func (f *front) shallow() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.rich = false
 }
 
 // searched notes what a search found first, or the time at which it found nothing; whole is how long it took if it began at

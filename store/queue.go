@@ -151,7 +151,7 @@ func leastAbove(kind string, v bson.RawValue) string {
 
 // oldestOf returns the least due_at of a kind over its priorities.
 func (s *Store) oldestOf(ctx context.Context, kind string, now time.Time) (time.Time, bool, error) {
-	all, err := read(ctx, s.withoutPriority(ctx, kind, earliest, now, 1))
+	all, err := read(ctx, s.withoutPriority(ctx, kind, earliest, now, 0, 1))
 	if err != nil {
 		return time.Time{}, false, err
 	}
