@@ -64,6 +64,9 @@ func (r *run) ceilingOnce(ctx context.Context, batch, parallel int) (try Ceiling
 	if err != nil {
 		return try, err
 	}
+	if err := r.checkpoint(ctx); err != nil {
+		return try, err
+	}
 	before, err := r.counts(ctx)
 	if err != nil {
 		return try, err

@@ -70,6 +70,9 @@ func (r *Report) throughput(p *page) {
 		for _, s := range f.Steps {
 			add("beside 3 × "+count(s.Waiting), s.Rate, &s.OfNone, s.ClaimP50)
 		}
+		if t := f.Retention; t != nil {
+			add(fmt.Sprintf("while %s/s are deleted", count(int(t.Deleted.Median))), t.Rate, &t.OfNone, 0)
+		}
 	}
 	if e := r.Email; e != nil {
 		add("e-mail, SDK alone", e.Alone, nil, 0)

@@ -119,7 +119,16 @@ type Percentiles struct {
 
 // Flatness is the throughput beside ballast.
 type Flatness struct {
-	Steps []FlatStep `json:"steps"`
+	Steps     []FlatStep `json:"steps"`
+	Retention *Retention `json:"retention,omitempty"` // only deep
+}
+
+// Retention is the throughput while the database deletes finished intents whose time has come.
+type Retention struct {
+	Finished int    `json:"finished"` // when the deletion began
+	Deleted  Spread `json:"deleted_per_s"`
+	Rate     Spread `json:"intents_per_s"`
+	OfNone   Spread `json:"share_of_none"` // measured right before, round by round
 }
 
 // FlatStep is one size of ballast.

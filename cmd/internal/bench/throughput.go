@@ -26,6 +26,9 @@ func (r *run) drive(ctx context.Context, c *mongo.Collection, n, intents int) (_
 		return round{}, err
 	}
 	defer func() { err = errors.Join(err, crew.dismiss()) }()
+	if err := r.checkpoint(ctx); err != nil {
+		return round{}, err
+	}
 	before, err := r.counts(ctx)
 	if err != nil {
 		return round{}, err
@@ -80,21 +83,23 @@ func (r *run) worker(ctx context.Context) error {
 	sizes := []int{1, 2, 4}
 	type figures struct{ rate, ofCeiling, ofOne, claim, size, cpu, conflicts []float64 }
 	all := make([]figures, len(sizes))
-	for range r.rounds {
+	for n := range r.rounds {
 		ceiling, err := r.ceilingOnce(ctx, best.Batch, best.Parallel)
 		if err != nil {
 			return err
 		}
-		one := 0.0
-		for i, n := range sizes {
-			f := &all[i]
+		order := []int{0, 1, 2}
+		if n%2 == 1 { // what comes later in a run finds a server with more behind it
+			slices.Reverse(order)
+		}
+		rates := make([]float64, len(sizes))
+		for _, i := range order {
+			f, n := &all[i], sizes[i]
 			result, err := r.fresh(ctx, n)
 			if err != nil {
 				return err
 			}
-			if n == 1 {
-				one = result.rate
-			}
+			rates[i] = result.rate
 			r.say("worker: %d process(es): %.0f intents/s, ceiling %.0f; CPU/1000: server %.3f s, worker %.3f s; %.0f a claim, %.4f updates, %.3f conflicts an intent; claims take %.1f ms", n, result.rate, ceiling.Rate,
 				result.server.cpu()/float64(r.Intents)*1000, result.usage.CPU.Seconds()/float64(r.Intents)*1000,
 				float64(result.claimed)/float64(max(1, len(result.claims))), float64(result.server.commands["update"])/float64(r.Intents), float64(result.server.conflicts)/float64(r.Intents), at(result.claims, .5))
@@ -102,9 +107,11 @@ func (r *run) worker(ctx context.Context) error {
 			f.cpu = append(f.cpu, result.server.cpu()/float64(r.Intents)*1000)
 			f.rate = append(f.rate, result.rate)
 			f.ofCeiling = append(f.ofCeiling, result.rate/ceiling.Rate)
-			f.ofOne = append(f.ofOne, result.rate/one)
 			f.claim = append(f.claim, at(result.claims, .5))
 			f.size = append(f.size, float64(result.claimed)/float64(max(1, len(result.claims))))
+		}
+		for i, rate := range rates {
+			all[i].ofOne = append(all[i].ofOne, rate/rates[0])
 		}
 	}
 	w := &Worker{}

@@ -1,0 +1,86 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+)
+
+const (
+	retained     = 1_000_000       // finished intents whose time comes together: far more than ever in practice
+	retainedLoad = 2 * time.Minute // for loading them before their time comes
+	deleteWithin = 5 * time.Minute // by when the server has begun to delete them; it looks once a minute by default
+)
+
+// errKept is returned where the server deletes nothing, so that there is nothing to measure beside.
+var errKept = errors.New("the server does not delete what has expired; is its TTL monitor switched off?")
+
+// retention measures the throughput while the server deletes finished intents as fast as it does, each time right after the
+// throughput while it deletes none.
+func (r *run) retention(ctx context.Context) (*Retention, error) {
+	result := &Retention{Finished: retained}
+	var rates, shares, deleted []float64
+	for range r.rounds {
+		none, err := r.besideNone(ctx)
+		if err != nil {
+			return nil, err
+		}
+		err = r.within(ctx, func(c *mongo.Collection) error {
+			r.say("retention: loading %d finished intents and waiting until the server deletes them", retained)
+			at := time.Now().Add(retainedLoad - week)
+			if _, err := load(ctx, c, retained, func(_ int, id bson.ObjectID) bson.D { return finished(id, at) }); err != nil {
+				return err
+			}
+			if _, err := loadDue(ctx, c, r.Intents+8*r.Slots); err != nil {
+				return err
+			}
+			if err := r.awaitDeletion(ctx); err != nil {
+				return err
+			}
+			began := time.Now()
+			with, err := r.drive(ctx, c, 1, r.Intents)
+			if err != nil {
+				return err
+			}
+			if with.server.expired == 0 {
+				return errKept
+			}
+			rates, shares = append(rates, with.rate), append(shares, with.rate/none.rate)
+			deleted = append(deleted, float64(with.server.expired)/time.Since(began).Seconds())
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	result.Rate, result.OfNone, result.Deleted = spread(rates), spread(shares), spread(deleted)
+	return result, nil
+}
+
+// awaitDeletion returns when the server has begun to delete what has expired.
+func (r *run) awaitDeletion(ctx context.Context) error {
+	before, err := r.counts(ctx)
+	if err != nil {
+		return err
+	}
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(deleteWithin); time.Now().Before(deadline); {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		now, err := r.counts(ctx)
+		if err != nil {
+			return err
+		}
+		if now.since(before).expired > 0 {
+			return nil
+		}
+	}
+	return errKept
+}
