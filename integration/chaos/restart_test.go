@@ -91,8 +91,7 @@ func (t trouble) produce() (stop func() int) {
 		tick := time.NewTicker(every)
 		defer tick.Stop()
 		for ctx.Err() == nil {
-			docs := documents(count, together, time.Now(), 0)
-			if _, err := t.db.Collection(collection).InsertMany(t.Context(), docs); err != nil {
+			if err := t.write(documents(count, together, time.Now(), 0)); err != nil {
 				t.Errorf("write intents: %v", err)
 				return
 			}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/outboxd/outboxd/integration/chaos/check"
 	"github.com/outboxd/outboxd/outbox"
@@ -122,20 +124,32 @@ func (t trouble) slot(n int) *slot {
 // insert writes intents of all kinds, due one after another.
 func (t trouble) insert(count int, due time.Time, apart time.Duration) {
 	t.Helper()
-	if _, err := t.db.Collection(collection).InsertMany(t.Context(), documents(0, count, due, apart)); err != nil {
+	if err := t.write(documents(0, count, due, apart)); err != nil {
 		t.Fatal(err)
 	}
 }
 
+// write writes each document once. On a busy machine members may elect another primary at any time, so it tries again.
+func (t trouble) write(docs []mongo.WriteModel) (err error) {
+	for began := time.Now(); time.Since(began) < patience; {
+		if _, err = t.db.Collection(collection).BulkWrite(t.Context(), docs, options.BulkWrite().SetOrdered(false)); err == nil || t.Context().Err() != nil {
+			return err
+		}
+		<-time.After(lookEvery)
+	}
+	return err
+}
+
 // documents are intents of all kinds in turn, numbered from first on.
-func documents(first, count int, due time.Time, apart time.Duration) []any {
-	docs := make([]any, count)
+func documents(first, count int, due time.Time, apart time.Duration) []mongo.WriteModel {
+	docs := make([]mongo.WriteModel, count)
 	for i := range docs {
 		n := first + i
 		kind := []string{outbox.KindCharge, outbox.KindEmail, outbox.KindSMS}[n%3]
 		id := kind + "-" + strconv.Itoa(n)
-		docs[i] = bson.D{{Key: "_id", Value: id}, {Key: "kind", Value: kind}, {Key: "status", Value: "pending"},
+		doc := bson.D{{Key: "kind", Value: kind}, {Key: "status", Value: "pending"},
 			{Key: "due_at", Value: due.Add(time.Duration(i) * apart)}, {Key: "payload", Value: payload(kind, id, id, false)}}
+		docs[i] = mongo.NewUpdateOneModel().SetFilter(bson.D{{Key: "_id", Value: id}}).SetUpdate(bson.D{{Key: "$setOnInsert", Value: doc}}).SetUpsert(true)
 	}
 	return docs
 }
