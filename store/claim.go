@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -148,17 +149,20 @@ func (s *Store) take(ctx context.Context, doing string, ids []bson.RawValue, ord
 	}
 	first, second := rand.Text(), rand.Text()
 	matched, again, err := s.lease(ctx, ids, append(bson.D{{Key: "status", Value: outbox.StatusPending}}, condition...), order, first, second)
-	doubt := again // whether more may come into effect under the first token than is read
-	if err == nil && leased && matched < int64(len(ids)) && s.fronts.of(order.Kind).reclaims(matched == 0) {
+	tokens, doubt, stuck := bson.A{first}, again, false
+	if again {
+		tokens = append(tokens, second)
+	} else if leased && matched < int64(len(ids)) && s.fronts.of(order.Kind).reclaims(matched == 0) {
 		var more int64
-		more, err = s.reclaim(ctx, ids, append(bson.D{{Key: "status", Value: outbox.StatusLeased}}, condition...), order, first)
+		more, err = s.reclaim(ctx, ids, append(bson.D{{Key: "status", Value: outbox.StatusLeased}}, condition...), order, first, second)
+		tokens = append(tokens, second)
 		matched += more
-		doubt = doubt || err != nil
+		stuck = err != nil
+		doubt = stuck
 	}
 	forget := func(held []*outbox.Intent) {
-		s.orphans.add(without(ids, held, first), first, order.Lease+s.operation)
-		if again {
-			s.orphans.add(without(ids, held, second), second, order.Lease+s.operation)
+		for _, token := range tokens {
+			s.orphans.add(without(ids, held, token.(string)), token.(string), order.Lease+s.operation)
 		}
 	}
 	switch {
@@ -167,10 +171,6 @@ func (s *Store) take(ctx context.Context, doing string, ids []bson.RawValue, ord
 		return nil, failed(err, "%s: take the lease", doing)
 	case err == nil && matched == 0:
 		return nil, nil // others were quicker
-	}
-	tokens := bson.A{first}
-	if again {
-		tokens = append(tokens, second)
 	}
 	intents, readErr := s.readBack(ctx, bson.D{
 		{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}},
@@ -183,8 +183,8 @@ func (s *Store) take(ctx context.Context, doing string, ids []bson.RawValue, ord
 	if doubt {
 		forget(intents)
 	}
-	if !again && err != nil { // only what others' leases held is missing
-		s.fronts.of(order.Kind).shun(without(ids, intents, first))
+	if stuck { // the rest is as it should be
+		s.fronts.of(order.Kind).shun(lacking(ids, intents))
 		return intents, nil
 	}
 	if err != nil && len(intents) == 0 {
@@ -199,10 +199,11 @@ const reclaimFor = time.Second
 // reclaim writes the lease to those candidates whose lease ran out. It is a command of its own, and a short one, because they
 // may be locked: a worker that froze or lost its connection in the middle of a transaction leaves its documents locked until
 // the server ends that transaction, after a minute by default, and an update that meets one waits so long, with everything
-// that it has already leased.
-func (s *Store) reclaim(ctx context.Context, ids []bson.RawValue, condition bson.D, order outbox.ClaimOrder, token string) (matched int64, err error) {
+// that it has already leased. It has a token of its own for the reason that a second try has one.
+func (s *Store) reclaim(ctx context.Context, ids []bson.RawValue, condition bson.D, order outbox.ClaimOrder, first, token string) (matched int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, reclaimFor)
 	defer cancel()
+	condition = append(bson.D{{Key: "lease.token", Value: bson.D{{Key: "$ne", Value: first}}}}, condition...)
 	result, err := s.updateMany(ctx, append(bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}}, condition...), leasing(token, order), "_id")
 	if ofDocument(err) {
 		return int64(len(ids)), s.takeEach(ctx, ids, condition, leasing(token, order))
@@ -215,22 +216,18 @@ func (s *Store) reclaim(ctx context.Context, ids []bson.RawValue, condition bson
 
 // without returns the ids that are of none of the intents held under the token.
 func without(ids []bson.RawValue, intents []*outbox.Intent, token string) []bson.RawValue {
+	return lacking(ids, slices.DeleteFunc(slices.Clone(intents), func(in *outbox.Intent) bool { return in.Lease.Token != token }))
+}
+
+// lacking returns the ids that are of none of the intents.
+func lacking(ids []bson.RawValue, intents []*outbox.Intent) []bson.RawValue {
 	held := make(map[string]bool, len(intents))
 	for _, in := range intents {
-		if in.Lease.Token != token {
-			continue
-		}
 		if t, value, err := bson.MarshalValue(idOf(in)); err == nil { // it was read, so it can be written
 			held[keyOf(bson.RawValue{Type: t, Value: value})] = true
 		}
 	}
-	var rest []bson.RawValue
-	for _, id := range ids {
-		if !held[keyOf(id)] {
-			rest = append(rest, id)
-		}
-	}
-	return rest
+	return slices.DeleteFunc(slices.Clone(ids), func(id bson.RawValue) bool { return held[keyOf(id)] })
 }
 
 // lease writes the lease to those of the candidates that match, and returns how many those were at least, and whether it was
