@@ -319,7 +319,7 @@ func (s *Store) intent(raw bson.Raw) (*outbox.Intent, error) {
 		in.Problems = append(in.Problems, roomless)
 	}
 	if !in.Lease.At.IsZero() {
-		s.clock.tell(in.Lease.At)
+		s.clock.atLeast(in.Lease.At)
 	}
 	return in, nil
 }

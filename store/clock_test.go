@@ -18,19 +18,22 @@ func TestClock(t *testing.T) {
 		check(time.Now(), false)
 
 		database := time.Now().Add(-time.Hour) // the database's clock is an hour behind
-		c.tell(database)
+		c.tell(database, time.Now())
 		check(database, true)
 		pass(10 * time.Second)
 		check(database.Add(10*time.Second), true)
 
-		c.tell(database.Add(9 * time.Second)) // an answer that was a second on its way
+		c.tell(database.Add(9*time.Second), time.Now()) // an answer that was a second on its way
 		check(database.Add(10*time.Second), true)
-		c.tell(database.Add(11 * time.Second)) // an answer quicker than the first
+		c.tell(database.Add(11*time.Second), time.Now()) // an answer quicker than the first
 		check(database.Add(11*time.Second), true)
 
 		pass(maxClockAge + time.Millisecond)
 		check(database.Add(41*time.Second+time.Millisecond), false)
-		c.tell(database) // its clock was set back, or another member became primary
+		c.atLeast(database.Add(37 * time.Second))                            // a lease that was read four seconds after it began
+		c.tell(database.Add(37*time.Second), time.Now().Add(-4*time.Second)) // an answer that was four seconds on its way
+		check(database.Add(41*time.Second+time.Millisecond), false)
+		c.tell(database, time.Now()) // its clock was set back, or another member became primary
 		check(database, true)
 	})
 }

@@ -129,12 +129,13 @@ func (s *Store) hello(ctx context.Context) error {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	var answer hello
+	asked := time.Now()
 	if err := s.db.RunCommand(ctx, bson.D{{Key: "hello", Value: 1}}).Decode(&answer); err != nil {
 		return failed(err, "reach a primary of MongoDB")
 	}
 	if err := answer.usable(); err != nil {
 		return err
 	}
-	s.clock.tell(answer.LocalTime)
+	s.clock.tell(answer.LocalTime, asked)
 	return nil
 }
