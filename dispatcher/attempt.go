@@ -110,6 +110,9 @@ func (l *lane) call(abort context.Context, c claimed, action outbox.Action) (v o
 	if !ok { // a defect in the provider: nobody can know
 		failure = &outbox.Failure{Class: outbox.Ambiguous, Code: outbox.CodeUnclassified, Message: "the provider returned an error without a class", Cause: err}
 	}
+	if failure.Code == outbox.CodeProgressNotSaved && errors.Is(failure, outbox.ErrUnreached) {
+		return outbox.Verdict{Event: outbox.Unsent, Failure: failure}, nil // the database was away: no fault of the intent, and no attempt of it
+	}
 	return outbox.Verdict{Event: failed, Failure: failure}, health(failure)
 }
 

@@ -2,6 +2,7 @@ package dispatcher_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -45,6 +46,43 @@ func TestAnIntentThatExpiresBetweenStepsIsNotSent(t *testing.T) {
 			})
 		})
 	}
+}
+
+// away is a store that cannot be reached when progress is to be stored.
+type away struct {
+	dispatcher.Store
+	until time.Time
+}
+
+func (a away) SaveProgress(ctx context.Context, in *outbox.Intent, p outbox.Progress) error {
+	if time.Now().Before(a.until) {
+		return fmt.Errorf("save the progress of intent %s: %w", in.ID, outbox.ErrUnreached)
+	}
+	return a.Store.SaveProgress(ctx, in, p)
+}
+
+// careful is a provider that says, as it must, that it did not go on where progress could not be stored.
+type careful struct{ provider }
+
+func (c *careful) Deliver(ctx context.Context, in *outbox.Intent, save func(context.Context, outbox.Progress) error) (outbox.Receipt, error) {
+	if err := save(ctx, outbox.Progress{"step": int64(1)}); err != nil {
+		return outbox.Receipt{}, &outbox.Failure{Class: outbox.Transient, Code: outbox.CodeProgressNotSaved, Cause: err}
+	}
+	return c.provider.Deliver(ctx, in, save)
+}
+
+// A failover between two steps is no fault of the intent, and costs it no attempt.
+func TestADatabaseThatIsAwayBetweenStepsCostsNoAttempt(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		box, p := newBox(), &careful{}
+		id := box.insert(t, "sms", map[string]any{"max_attempts": int64(1)})
+		r := start(t, dispatcher.Config{Store: away{box, time.Now().Add(5 * time.Second)}, Lanes: []dispatcher.Lane{laneOf("sms", p)}})
+		<-time.After(30 * time.Second)
+		r.end(t)
+		if doc := box.get(t, id); doc["status"] != "done" || doc["attempts"] != int64(1) || len(p.made()) != 1 {
+			t.Errorf("%d calls, want 1: %v", len(p.made()), doc)
+		}
+	})
 }
 
 // A half-open breaker counts a probe that succeeded until its last probe has ended.

@@ -10,6 +10,7 @@ const (
 	minRetryAfter = time.Second
 	maxRetryAfter = time.Hour
 	holdProbe     = time.Minute // an intent refused by a hold is the next probe's candidate
+	unsentDelay   = time.Second // an intent given back because the database was away is not claimed again at once
 	senderDelay   = time.Minute // Twilio's 21611 concerns one sender; its queue drains at about one message a second
 )
 
@@ -38,7 +39,7 @@ const (
 type Verdict struct {
 	Event   Event
 	Receipt Receipt  // of Delivered and Found
-	Failure *Failure // of Failed and LookUpFailed
+	Failure *Failure // of Failed and LookUpFailed; of Unsent, why, if something was in the way
 }
 
 // Action is what a worker may do with an intent that it has claimed.
@@ -139,6 +140,9 @@ func Decide(in *Intent, v Verdict, p Policy, now time.Time) Decision {
 	case Spent:
 		return d.givenBack("").fails(spentFailure()).ends(ReasonExhausted)
 	default: // Unsent; also what a defect hands in: giving back is the one answer that does nothing
+		if v.Failure != nil {
+			return d.givenBack("").again(unsentDelay)
+		}
 		return d.givenBack("").again(0)
 	}
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // SaveProgress stores p as the intent's progress, whole. It returns [outbox.ErrLeaseLost] if the claim's token no longer
-// holds. After any other error nobody knows whether it is stored.
+// holds. After any other error nobody knows whether it is stored; it is [outbox.ErrUnreached] where the intent has no part in it.
 func (s *Store) SaveProgress(ctx context.Context, in *outbox.Intent, p outbox.Progress) error {
 	doing := fmt.Sprintf("save the progress of intent %s", in.ID)
 	ctx, cancel := s.bound(ctx)
@@ -25,6 +25,8 @@ func (s *Store) SaveProgress(ctx context.Context, in *outbox.Intent, p outbox.Pr
 		switch {
 		case !validate && hasCode(err, codeUnauthorized):
 			s.validate.Store(true)
+		case err != nil && !refusal(err):
+			return fmt.Errorf("%w: %w", outbox.ErrUnreached, failed(err, "%s", doing))
 		case err != nil:
 			return failed(err, "%s", doing)
 		case result.MatchedCount == 0:
