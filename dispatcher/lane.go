@@ -128,7 +128,6 @@ func (l *lane) run(stop, abort context.Context) {
 			rested = l.rest(stop, empty)
 		default:
 			l.setHungry(true)
-			l.sendForHelp()
 		}
 		if err == nil && failures > 0 {
 			l.log.Info("claiming works again", "failures", failures)
@@ -217,8 +216,11 @@ func (l *lane) claim(stop context.Context, n int, only []outbox.ID) (got int, al
 	}
 	n = max(1, min(n, l.Concurrency, l.Concurrency+l.ahead(sent)-l.inFlight-l.asked))
 	l.asked += n
-	spread := l.live
+	spread, backlog := l.live, l.hungry
 	l.mu.Unlock()
+	if backlog { // now that it is known what this claim leaves
+		l.sendForHelp()
+	}
 	busy, _, _ := l.pace.state()
 	l.pace.ask()
 	intents, err := l.store.Claim(ctx, outbox.ClaimOrder{Kind: l.Kind, Limit: n, Lease: l.Lease, Owner: l.worker, Spread: spread, Soon: busy, Only: only})

@@ -19,7 +19,7 @@ const (
 	settleBackoff  = 100 * time.Millisecond // after a failed try, doubling to settleMaxWait
 	settleMaxWait  = 2 * time.Second
 	settleGathers  = 10 * time.Millisecond // a busy settler waits so long for more
-	settleBusyFrom = 8                    // outcomes at once that make it busy
+	settleBusyFrom = 8                     // outcomes at once that make it busy
 )
 
 // settler gathers outcomes and writes them in batches. It keeps trying while the database is away: what a provider did

@@ -169,8 +169,12 @@ func (l *lane) release(c claimed) {
 		l.tempo.ended++
 	}
 	hungry := l.hungry
+	many := l.Concurrency-l.inFlight-l.asked >= enough(l.most(0))
 	l.mu.Unlock()
 	if hungry {
 		l.wakeUp()
+	}
+	if hungry && many {
+		l.sendForHelp()
 	}
 }

@@ -72,6 +72,26 @@ func TestClaimPassesWhatATransactionHolds(t *testing.T) {
 	}
 }
 
+// A lease that ran out is taken over under another token than what was free is leased under: carried out late, the command
+// that takes over would find the leases of its own claim, and one token would stand for two.
+func TestTakingOverHasATokenOfItsOwn(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	h.insertMany("abandoned", 2, map[string]any{"status": "leased", "attempts": int64(1),
+		"lease": map[string]any{"token": "x", "owner": "dead", "at": h.store.Now().Add(-time.Minute), "reclaimed": false}})
+	h.insertMany("fresh", 2, nil)
+	tokens := make(map[string]bool)
+	claimed := h.claim(10)
+	for _, in := range claimed {
+		tokens[fmt.Sprint(in.Lease.Reclaimed, in.Lease.Token)] = true
+		tokens[in.Lease.Token] = true
+	}
+	if len(claimed) != 4 || len(tokens) != 4 {
+		t.Fatalf("claimed %d under the tokens %v, want 4 under two", len(claimed), tokens)
+	}
+	h.settle(done(claimed))
+}
+
 // Two claims of one process at once do not choose the same intents: neither comes home with less for it.
 func TestClaimsOfOneProcessDoNotMeet(t *testing.T) {
 	t.Parallel()
