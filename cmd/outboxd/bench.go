@@ -23,6 +23,7 @@ type benchCmd struct {
 	Slots      int    `placeholder:"N" default:"256" help:"Concurrency of each worker process. Default: ${default}."`
 	Intents    int    `placeholder:"N" help:"Intents in one round. Default: 30000, with --quick 10000."`
 	Profile    string `placeholder:"FOLDER" help:"Write a profile of each worker process there, for go tool pprof."`
+	Picture    string `placeholder:"FILE" help:"Draw the figures into this file, as SVG."`
 	JSON       bool   `name:"json" help:"Print everything as one JSON object."`
 }
 
@@ -63,9 +64,24 @@ func (c benchCmd) Run(p *program) error {
 		return err
 	}
 	if c.JSON {
-		return json.NewEncoder(p.out).Encode(report)
+		err = json.NewEncoder(p.out).Encode(report)
+	} else {
+		err = report.Write(p.out, term.NewStyle(p.out, p.env))
 	}
-	return report.Write(p.out, term.NewStyle(p.out, p.env))
+	if c.Picture != "" {
+		err = errors.Join(err, draw(c.Picture, report))
+	}
+	return err
+}
+
+// draw writes the report's picture.
+func draw(path string, report *bench.Report) (err error) {
+	file, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("draw the figures: %w", err)
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	return report.Picture(file)
 }
 
 // check finds what is wrong with the flags, all of it.

@@ -3,7 +3,9 @@ package bench
 import (
 	"bytes"
 	"context"
+	"encoding/xml"
 	"errors"
+	"io"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -109,6 +111,40 @@ func TestWriteFitsTheWidth(t *testing.T) {
 	for _, want := range []string{"12,345", "9,000 (8,000–10,000)", "0.0234 an intent", "missed", "3.21"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("it lacks %q:\n%s", want, out.String())
+		}
+	}
+}
+
+// A picture is well-formed whatever was measured, and shows every figure.
+func TestPicture(t *testing.T) {
+	three := Spread{3000, 2000, 4000}
+	full := &Report{
+		Machine: Machine{CPU: "a <fast> & good one"}, Ceiling: &Ceiling{Rate: 5000},
+		Worker:   &Worker{Crews: []Crew{{Processes: 1, Rate: three}, {Processes: 2, Rate: three, OfOne: &three}}},
+		Flatness: &Flatness{Steps: []FlatStep{{Waiting: 10_000, Rate: three}}, Retention: &Retention{Rate: three}},
+		Latency:  &Latency{HalfRate: 2000, Idle: Percentiles{P50: 4}}, Email: &Email{Alone: three, Worker: three},
+	}
+	full.Bars = full.bars()
+	for _, r := range []*Report{{}, full} {
+		var out bytes.Buffer
+		if err := r.Picture(&out); err != nil {
+			t.Fatal(err)
+		}
+		words := 0
+		for d := xml.NewDecoder(&out); ; {
+			token, err := d.Token()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if start, ok := token.(xml.StartElement); ok && start.Name.Local == "text" {
+				words++
+			}
+		}
+		if want := 2 + 2*len(r.rates()) + 3*len(r.Bars); words < want {
+			t.Errorf("%d texts for %d lines and %d bars", words, len(r.rates()), len(r.Bars))
 		}
 	}
 }
