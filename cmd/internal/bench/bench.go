@@ -16,17 +16,18 @@ import (
 
 // The parts of a run, in their order.
 const (
-	PartCeiling  = "ceiling"
-	PartWorker   = "worker"
-	PartLatency  = "latency"
-	PartFlatness = "flatness"
-	PartCost     = "cost"
-	PartEmail    = "email"
+	PartCeiling   = "ceiling"
+	PartWorker    = "worker"
+	PartLatency   = "latency"
+	PartFlatness  = "flatness"
+	PartCost      = "cost"
+	PartEmail     = "email"
+	PartRetention = "retention" // only if named, or deep
 )
 
 // Parts returns all parts in the order in which they run.
 func Parts() []string {
-	return []string{PartCeiling, PartWorker, PartLatency, PartFlatness, PartCost, PartEmail}
+	return []string{PartCeiling, PartWorker, PartLatency, PartFlatness, PartCost, PartEmail, PartRetention}
 }
 
 // Options say what is measured and how.
@@ -80,9 +81,9 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 		do   func(context.Context) error
 	}{
 		{PartCeiling, func(ctx context.Context) (err error) { _, err = r.bestCeiling(ctx); return err }},
-		{PartWorker, r.worker}, {PartLatency, r.latency}, {PartFlatness, r.flatness}, {PartCost, r.cost}, {PartEmail, r.email},
+		{PartWorker, r.worker}, {PartLatency, r.latency}, {PartFlatness, r.flatness}, {PartCost, r.cost}, {PartEmail, r.email}, {PartRetention, r.retention},
 	} {
-		if len(o.Only) > 0 && !slices.Contains(o.Only, part.name) {
+		if named := slices.Contains(o.Only, part.name); !named && (len(o.Only) > 0 || part.name == PartRetention && !o.Deep) {
 			continue
 		}
 		if err := part.do(ctx); err != nil {

@@ -121,8 +121,8 @@ func TestPicture(t *testing.T) {
 	full := &Report{
 		Machine: Machine{CPU: "a <fast> & good one"}, Ceiling: &Ceiling{Rate: 5000},
 		Worker:   &Worker{Crews: []Crew{{Processes: 1, Rate: three}, {Processes: 2, Rate: three, OfOne: &three}}},
-		Flatness: &Flatness{Steps: []FlatStep{{Waiting: 10_000, Rate: three}}, Retention: &Retention{Rate: three}},
-		Latency:  &Latency{HalfRate: 2000, Idle: Percentiles{P50: 4}}, Email: &Email{Alone: three, Worker: three},
+		Flatness: &Flatness{Steps: []FlatStep{{Waiting: 10_000, Rate: three}}}, Retention: &Retention{Rate: three},
+		Latency: &Latency{HalfRate: 2000, Idle: Percentiles{P50: 4}}, Email: &Email{Alone: three, Worker: three},
 	}
 	full.Bars = full.bars()
 	for _, r := range []*Report{{}, full} {

@@ -27,14 +27,6 @@ func (r *run) flatness(ctx context.Context) error {
 			step.Waiting, step.NotDue, step.Finished, step.Rate.Median, step.OfNone.Median, step.ClaimP50, step.CPU, step.CPUNone)
 		f.Steps = append(f.Steps, step)
 	}
-	if r.Deep {
-		retention, err := r.retention(ctx)
-		if err != nil {
-			return err
-		}
-		r.say("retention: while %.0f finished intents a second are deleted: %.0f intents/s, %.2f of while none are", retention.Deleted.Median, retention.Rate.Median, retention.OfNone.Median)
-		f.Retention = retention
-	}
 	r.report.Flatness = f
 	return nil
 }

@@ -70,9 +70,9 @@ func (r *Report) rates() (rows []pictured) {
 		for _, s := range f.Steps {
 			rows = append(rows, pictured{"beside 3 × " + count(s.Waiting), s.Rate, share(s.OfNone, "none"), false})
 		}
-		if t := f.Retention; t != nil {
-			rows = append(rows, pictured{fmt.Sprintf("while %s/s are deleted", count(int(t.Deleted.Median))), t.Rate, share(t.OfNone, "none"), false})
-		}
+	}
+	if t := r.Retention; t != nil {
+		rows = append(rows, pictured{fmt.Sprintf("while %s/s are deleted", count(int(t.Deleted.Median))), t.Rate, share(t.OfNone, "none"), false})
 	}
 	if e := r.Email; e != nil {
 		rows = append(rows, pictured{"e-mail, SDK alone", e.Alone, "", true}, pictured{"e-mail, worker", e.Worker, share(e.OfAlone, "SDK"), false})

@@ -38,7 +38,7 @@ func (r *Report) Write(w io.Writer, style term.Style) error {
 }
 
 func (r *Report) throughput(p *page) {
-	if r.Ceiling == nil && r.Worker == nil && r.Flatness == nil && r.Email == nil {
+	if r.Ceiling == nil && r.Worker == nil && r.Flatness == nil && r.Retention == nil && r.Email == nil {
 		return
 	}
 	p.heading("Throughput, intents a second (median, least–most)")
@@ -70,9 +70,9 @@ func (r *Report) throughput(p *page) {
 		for _, s := range f.Steps {
 			add("beside 3 × "+count(s.Waiting), s.Rate, &s.OfNone, s.ClaimP50)
 		}
-		if t := f.Retention; t != nil {
-			add(fmt.Sprintf("while %s/s are deleted", count(int(t.Deleted.Median))), t.Rate, &t.OfNone, 0)
-		}
+	}
+	if t := r.Retention; t != nil {
+		add(fmt.Sprintf("while %s/s are deleted", count(int(t.Deleted.Median))), t.Rate, &t.OfNone, 0)
 	}
 	if e := r.Email; e != nil {
 		add("e-mail, SDK alone", e.Alone, nil, 0)

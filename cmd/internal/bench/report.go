@@ -12,12 +12,13 @@ type Report struct {
 	Server     Server     `json:"server"`
 	Parameters Parameters `json:"parameters"`
 
-	Ceiling  *Ceiling  `json:"ceiling,omitempty"`
-	Worker   *Worker   `json:"worker,omitempty"`
-	Latency  *Latency  `json:"latency,omitempty"`
-	Flatness *Flatness `json:"flatness,omitempty"`
-	Cost     *Cost     `json:"cost,omitempty"`
-	Email    *Email    `json:"email,omitempty"`
+	Ceiling   *Ceiling   `json:"ceiling,omitempty"`
+	Worker    *Worker    `json:"worker,omitempty"`
+	Latency   *Latency   `json:"latency,omitempty"`
+	Flatness  *Flatness  `json:"flatness,omitempty"`
+	Retention *Retention `json:"retention,omitempty"`
+	Cost      *Cost      `json:"cost,omitempty"`
+	Email     *Email     `json:"email,omitempty"`
 
 	Bars []Bar `json:"bars"`
 }
@@ -119,8 +120,7 @@ type Percentiles struct {
 
 // Flatness is the throughput beside ballast.
 type Flatness struct {
-	Steps     []FlatStep `json:"steps"`
-	Retention *Retention `json:"retention,omitempty"` // only deep
+	Steps []FlatStep `json:"steps"`
 }
 
 // Retention is the throughput while the database deletes finished intents whose time has come.
