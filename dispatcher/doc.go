@@ -9,6 +9,10 @@
 // no hold, no pause, and a rate token. So a provider that is down costs its intents nothing, neither an attempt nor
 // their order, and other lanes do not notice.
 //
+// Slots are goroutines that live as long as the lane, with a queue before them. A lane of many slots with a backlog has two
+// claims under way, and one whose calls are quick claims ahead a little; what has waited for a slot for a second is
+// given back.
+//
 // # The fence
 //
 // A call is begun only while it can also end under its lease: until the instant the claim was sent, plus the lease,
@@ -18,7 +22,7 @@
 // # Finding work
 //
 // While a worker is calm it listens to hints ([Dispatcher.Listen]): a lane without work then looks every fifteen seconds at
-// what becomes due, is in time for that, and claims when a hint comes. While it is busy it does not listen, since hints
+// what becomes due, is in time for that, and claims when a hint comes: just what the hint names, if it names something. While it is busy it does not listen, since hints
 // would cost the database more than they bring; a lane looks again within 10 to 50 ms. Where nobody gives hints it looks
 // every second. A hint is never the truth: what it fails to tell is found by the next look.
 //

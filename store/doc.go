@@ -20,8 +20,9 @@
 //
 // # Failure
 //
-// A claim whose answer got lost is repeated under the same token and then read back by it. What it took unseen runs out
-// and is claimed again. A settle whose answer got lost returns an error, and the same call may be repeated: what was
+// A claim whose answer got lost is repeated under another token and then read back by both. What it took unseen is looked for
+// and given back, unsent and without an attempt, until its lease is over. A document that an abandoned transaction holds
+// delays one claim by a second, and no other. A settle whose answer got lost returns an error, and the same call may be repeated: what was
 // written already is recognised by the document itself, without any memory of the first call. Errors say nothing of what
 // stands in documents, because the server quotes values in its messages; errors.As reaches the driver's error.
 //
