@@ -122,7 +122,7 @@ func TestSpreadClaims(t *testing.T) {
 		t.Errorf("a claim among others took %v by priority, want all of the first", got)
 	}
 	starts := make(map[string]bool)
-	for range 12 {
+	for range 40 {
 		claimed, err := h.store.Claim(t.Context(), outbox.ClaimOrder{Kind: "sms", Limit: 10, Lease: time.Minute, Owner: "w", Spread: 4})
 		if err != nil || len(claimed) != 10 {
 			t.Fatalf("claimed %d, %v", len(claimed), err)
@@ -134,7 +134,7 @@ func TestSpreadClaims(t *testing.T) {
 			h.Change(s.Intent.ID, map[string]any{"due_at": due})
 		}
 	}
-	if len(starts) < 2 || len(starts) > 8 {
-		t.Errorf("twelve claims among others began at %d places, want some of eight", len(starts))
+	if len(starts) < 4 || len(starts) > 16 {
+		t.Errorf("forty claims among others began at %d places, want some of sixteen", len(starts))
 	}
 }
