@@ -76,6 +76,9 @@ func (r *run) timed(ctx context.Context, insert func(*mongo.Collection) (map[str
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
+		if err := r.checkpoint(ctx); err != nil {
+			return err
+		}
 		inserted, err := insert(c)
 		if err != nil {
 			return err

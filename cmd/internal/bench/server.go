@@ -26,8 +26,8 @@ const (
 	leaveTimeout  = 30 * time.Second
 
 	// What a server started here gets: ten million intents must have room, and an oplog that does not run over.
-	cacheGB = 2
-	oplogMB = 8192
+	leastCache, mostCache = 1.0, 4.0 // GiB, of a server started here: within them a quarter of the memory; by itself it takes half
+	oplogMB               = 8192
 )
 
 // server is the MongoDB of a run, and the run's own database in it.
@@ -44,7 +44,7 @@ func (s *server) find(ctx context.Context, o Options) error {
 	s.close = func() error { return nil }
 	s.URI, s.how = o.URI, "the server that --mongodb-uri names"
 	if s.URI == "" {
-		found, err := mongodb.Find(ctx, mongodb.Options{Variables: []string{config.VariableURI}, CacheSizeGB: cacheGB, OplogSizeMB: oplogMB})
+		found, err := mongodb.Find(ctx, mongodb.Options{Variables: []string{config.VariableURI}, CacheSizeGB: min(max(float64(memory())/(4<<30), leastCache), mostCache), OplogSizeMB: oplogMB})
 		if errors.Is(err, mongodb.ErrNotFound) {
 			return fmt.Errorf("the benchmark needs a MongoDB: %w", err)
 		}
