@@ -26,11 +26,15 @@ func (r *run) latency(ctx context.Context) error {
 		n, during = 50, halfLoadFor/5
 	}
 	l := &Latency{}
-	err := r.timed(ctx, func(c *mongo.Collection) (map[string]time.Time, error) { return insertSingly(ctx, c, n) }, &l.Idle)
+	err := r.timed(ctx, func(c *mongo.Collection) (map[string]time.Time, error) {
+		inserted, took, err := insertSingly(ctx, c, n)
+		l.Insert = percentiles(took)
+		return inserted, err
+	}, &l.Idle)
 	if err != nil {
 		return err
 	}
-	r.say("latency: idle: p50 %.1f ms, p99 %.1f ms", l.Idle.P50, l.Idle.P99)
+	r.say("latency: idle: p50 %.1f ms, p99 %.1f ms; the inserts themselves p50 %.1f ms, p99 %.1f ms", l.Idle.P50, l.Idle.P99, l.Insert.P50, l.Insert.P99)
 	full, err := r.fullLoad(ctx)
 	if err != nil {
 		return err
@@ -102,22 +106,23 @@ func (r *run) timed(ctx context.Context, insert func(*mongo.Collection) (map[str
 	})
 }
 
-// insertSingly inserts n intents one by one at random intervals, and returns when each was acknowledged.
-func insertSingly(ctx context.Context, c *mongo.Collection, n int) (map[string]time.Time, error) {
-	acknowledged := make(map[string]time.Time, n)
+// insertSingly inserts n intents one by one at random intervals, and returns when each was acknowledged, and after how long.
+func insertSingly(ctx context.Context, c *mongo.Collection, n int) (acknowledged map[string]time.Time, took []time.Duration, _ error) {
+	acknowledged = make(map[string]time.Time, n)
 	for range n {
 		select {
 		case <-time.After(rand.N(2 * idlePause)):
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return nil, nil, context.Cause(ctx)
 		}
-		id := bson.NewObjectID()
-		if _, err := c.InsertOne(ctx, intent(id, time.Now())); err != nil {
-			return nil, err
+		id, began := bson.NewObjectID(), time.Now()
+		if _, err := c.InsertOne(ctx, intent(id, began)); err != nil {
+			return nil, nil, err
 		}
-		acknowledged[id.Hex()] = time.Now()
+		now := time.Now()
+		acknowledged[id.Hex()], took = now, append(took, now.Sub(began))
 	}
-	return acknowledged, nil
+	return acknowledged, took, nil
 }
 
 // insertSteadily inserts intents at a rate for a while, some at a time as busy producers do together.

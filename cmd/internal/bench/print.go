@@ -95,7 +95,7 @@ func (r *Report) waits(p *page) {
 	for _, row := range []struct {
 		when string
 		Percentiles
-	}{{"idle worker", l.Idle}, {fmt.Sprintf("half load (%.0f/s)", l.HalfRate), l.HalfLoad}} {
+	}{{"(an insert itself)", l.Insert}, {"idle worker", l.Idle}, {fmt.Sprintf("half load (%.0f/s)", l.HalfRate), l.HalfLoad}} {
 		t.Row(row.when, count(row.N), short(row.P50), short(row.P95), short(row.P99), short(row.Max))
 	}
 	p.table(t)

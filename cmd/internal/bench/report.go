@@ -104,6 +104,7 @@ type Crew struct {
 
 // Latency is from the acknowledgement of an insert to the call of the provider.
 type Latency struct {
+	Insert   Percentiles `json:"insert_alone"` // of the idle part: what the server takes for one write by itself, before the wait begins
 	Idle     Percentiles `json:"idle"`
 	HalfLoad Percentiles `json:"half_load"`
 	HalfRate float64     `json:"half_load_intents_per_s"`
