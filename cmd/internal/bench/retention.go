@@ -37,7 +37,8 @@ func (r *run) retention(ctx context.Context) error {
 			if _, err := loadDue(ctx, c, r.Intents+8*r.Slots); err != nil {
 				return err
 			}
-			if err := r.awaitDeletion(ctx); err != nil {
+			before, err := awaitDeletion(ctx, c)
+			if err != nil {
 				return err
 			}
 			began := time.Now()
@@ -45,11 +46,15 @@ func (r *run) retention(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if with.server.expired == 0 {
-				return errKept
+			after, err := c.EstimatedDocumentCount(ctx)
+			if err == nil && after == before {
+				err = errKept
+			}
+			if err != nil {
+				return err
 			}
 			rates, shares = append(rates, with.rate), append(shares, with.rate/none.rate)
-			deleted = append(deleted, float64(with.server.expired)/time.Since(began).Seconds())
+			deleted = append(deleted, float64(before-after)/time.Since(began).Seconds())
 			return nil
 		})
 		if err != nil {
@@ -62,27 +67,24 @@ func (r *run) retention(ctx context.Context) error {
 	return nil
 }
 
-// awaitDeletion returns when the server has begun to delete what has expired.
-func (r *run) awaitDeletion(ctx context.Context) error {
-	before, err := r.counts(ctx)
+// awaitDeletion returns how many documents there are when the server has begun to delete what has expired. Its own counter
+// moves only when a pass is over.
+func awaitDeletion(ctx context.Context, c *mongo.Collection) (int64, error) {
+	before, err := c.EstimatedDocumentCount(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	tick := time.NewTicker(100 * time.Millisecond)
+	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for deadline := time.Now().Add(deleteWithin); time.Now().Before(deadline); {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return 0, context.Cause(ctx)
 		}
-		now, err := r.counts(ctx)
-		if err != nil {
-			return err
-		}
-		if now.since(before).expired > 0 {
-			return nil
+		if now, err := c.EstimatedDocumentCount(ctx); err != nil || now < before {
+			return now, err
 		}
 	}
-	return errKept
+	return 0, errKept
 }

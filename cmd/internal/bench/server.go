@@ -107,7 +107,6 @@ func (s *server) describe(ctx context.Context) (Server, error) {
 type counts struct {
 	commands     map[string]int64
 	written      int64 // documents inserted, updated and deleted
-	expired      int64 // documents that the TTL monitor deleted
 	in, out      int64 // bytes
 	conflicts    int64 // writes that the storage engine had to try again
 	user, system int64 // microseconds of processor time
@@ -119,11 +118,8 @@ type counts struct {
 func (s *server) counts(ctx context.Context) (counts, error) {
 	var status struct {
 		Metrics struct {
-			Commands bson.Raw
-			Document struct{ Inserted, Updated, Deleted int64 }
-			TTL      struct {
-				DeletedDocuments int64 `bson:"deletedDocuments"`
-			} `bson:"ttl"`
+			Commands  bson.Raw
+			Document  struct{ Inserted, Updated, Deleted int64 }
 			Operation struct {
 				WriteConflicts int64 `bson:"writeConflicts"`
 			}
@@ -148,7 +144,6 @@ func (s *server) counts(ctx context.Context) (counts, error) {
 	c := counts{
 		commands: make(map[string]int64),
 		written:  status.Metrics.Document.Inserted + status.Metrics.Document.Updated + status.Metrics.Document.Deleted,
-		expired:  status.Metrics.TTL.DeletedDocuments,
 		in:       status.Network.In, out: status.Network.Out, user: status.Extra.User, system: status.Extra.System, cache: status.Wired.Cache.Max,
 	}
 	elements, err := status.Metrics.Commands.Elements()
@@ -187,7 +182,7 @@ const unauthorized = 13
 // since returns what was counted between two moments.
 func (c counts) since(before counts) counts {
 	d := counts{
-		commands: make(map[string]int64), written: c.written - before.written, expired: c.expired - before.expired, conflicts: c.conflicts - before.conflicts, in: c.in - before.in, out: c.out - before.out,
+		commands: make(map[string]int64), written: c.written - before.written, conflicts: c.conflicts - before.conflicts, in: c.in - before.in, out: c.out - before.out,
 		user: c.user - before.user, system: c.system - before.system,
 	}
 	for name, n := range c.commands {
