@@ -136,7 +136,7 @@ func (l *lane) run(stop, abort context.Context) {
 	}
 }
 
-// A lane with many slots and a backlog has two claims under way, each of at most half of the slots: while the database works
+// A lane with many slots and a backlog has two claims under way, each of at most half of what it may claim: while the database works
 // on one, what the other has claimed is delivered and settled.
 const pairedFrom = 64 // slots
 
@@ -211,10 +211,10 @@ func (l *lane) claim(stop context.Context, n int, only []outbox.ID) (got int, al
 	sent := time.Now()
 	l.mu.Lock()
 	l.hold.probe = sent.Add(probeEvery)
-	if only == nil {
+	if only == nil { // what is named is claimed whole: nobody would look for the rest
 		l.agenda.pass(sent)
+		n = max(1, min(n, l.Concurrency, l.Concurrency+l.ahead(sent)-l.inFlight-l.asked))
 	}
-	n = max(1, min(n, l.Concurrency, l.Concurrency+l.ahead(sent)-l.inFlight-l.asked))
 	l.asked += n
 	spread, backlog := l.live, l.hungry
 	l.mu.Unlock()

@@ -82,6 +82,9 @@ func TestADatabaseThatIsAwayBetweenStepsCostsNoAttempt(t *testing.T) {
 		if doc := box.get(t, id); doc["status"] != "done" || doc["attempts"] != int64(1) || len(p.made()) != 1 {
 			t.Errorf("%d calls, want 1: %v", len(p.made()), doc)
 		}
+		if n := box.claims.Load(); n > 60 {
+			t.Errorf("%d claims in half a minute", n)
+		}
 	})
 }
 

@@ -18,7 +18,7 @@ import (
 // Claim takes up to order.Limit intents of a kind that are due, or whose lease ran out, under a new lease. They come in
 // the order in which they should run: by priority (0 first), then by due_at. Fewer come where other workers took some. Where
 // order.Spread tells of other workers and more waits than one claim takes, it takes one of the first few runs of
-// order.Limit intents, eight at most, all of the first priority that waits: the order is kept within each claim, and between
+// order.Limit intents, sixteen at most, all of the first priority that waits: the order is kept within each claim, and between
 // claims but for that distance. Those that order.Only names are taken without a search, a single one in one round trip.
 //
 // A document that breaks the contract comes as well, with its Problems, so that it can be settled.
@@ -56,11 +56,11 @@ func (s *Store) Claim(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.I
 func (s *Store) takeNamed(ctx context.Context, doing string, order outbox.ClaimOrder, condition bson.D) ([]*outbox.Intent, error) {
 	ids := make([]bson.RawValue, 0, len(order.Only))
 	for _, id := range order.Only[:min(len(order.Only), order.Limit)] {
-		t, value, err := bson.MarshalValue(encode(id))
+		raw, err := rawOf(encode(id))
 		if err != nil {
 			return nil, failed(err, "%s", doing)
 		}
-		ids = append(ids, bson.RawValue{Type: t, Value: value})
+		ids = append(ids, raw)
 	}
 	if len(ids) == 1 {
 		return s.takeOne(ctx, doing, ids[0], order, append(bson.D{{Key: "status", Value: outbox.StatusPending}}, condition...))
@@ -108,11 +108,7 @@ func (s *Store) ClaimExpired(ctx context.Context, order outbox.ClaimOrder) ([]*o
 	if err != nil {
 		return nil, failed(err, "%s: find them", doing)
 	}
-	ids := make([]bson.RawValue, len(found))
-	for i, c := range found {
-		ids[i] = c.ID
-	}
-	return s.take(ctx, doing, ids, order, bson.D{
+	return s.take(ctx, doing, idsAt(found), order, bson.D{
 		{Key: "ambiguous_at", Value: nil},
 		{Key: "expires_at", Value: bson.D{{Key: "$type", Value: "date"}}},
 		{Key: "$expr", Value: bson.D{{Key: "$lte", Value: bson.A{"$expires_at", "$$NOW"}}}},
@@ -149,7 +145,7 @@ func (s *Store) take(ctx context.Context, doing string, ids []bson.RawValue, ord
 	}
 	first, second := rand.Text(), rand.Text()
 	matched, again, err := s.lease(ctx, ids, append(bson.D{{Key: "status", Value: outbox.StatusPending}}, condition...), order, first, second)
-	tokens, doubt, stuck := bson.A{first}, again, false
+	tokens, stuck := []string{first}, false
 	if again {
 		tokens = append(tokens, second)
 	} else if leased && matched < int64(len(ids)) && s.fronts.of(order.Kind).reclaims(matched == 0) {
@@ -158,11 +154,10 @@ func (s *Store) take(ctx context.Context, doing string, ids []bson.RawValue, ord
 		tokens = append(tokens, second)
 		matched += more
 		stuck = err != nil
-		doubt = stuck
 	}
 	forget := func(held []*outbox.Intent) {
 		for _, token := range tokens {
-			s.orphans.add(without(ids, held, token.(string)), token.(string), order.Lease+s.operation)
+			s.orphans.add(without(ids, held, token), token, order.Lease+s.operation)
 		}
 	}
 	switch {
@@ -180,7 +175,7 @@ func (s *Store) take(ctx context.Context, doing string, ids []bson.RawValue, ord
 		forget(nil)
 		return nil, failed(readErr, "%s: read what was claimed", doing)
 	}
-	if doubt {
+	if again || stuck { // more may come into effect than was read
 		forget(intents)
 	}
 	if stuck { // the rest is as it should be
@@ -223,8 +218,8 @@ func without(ids []bson.RawValue, intents []*outbox.Intent, token string) []bson
 func lacking(ids []bson.RawValue, intents []*outbox.Intent) []bson.RawValue {
 	held := make(map[string]bool, len(intents))
 	for _, in := range intents {
-		if t, value, err := bson.MarshalValue(idOf(in)); err == nil { // it was read, so it can be written
-			held[keyOf(bson.RawValue{Type: t, Value: value})] = true
+		if raw, err := rawOf(idOf(in)); err == nil { // it was read, so it can be written
+			held[keyOf(raw)] = true
 		}
 	}
 	return slices.DeleteFunc(slices.Clone(ids), func(id bson.RawValue) bool { return held[keyOf(id)] })
@@ -322,6 +317,12 @@ func (s *Store) intent(raw bson.Raw) (*outbox.Intent, error) {
 		s.clock.atLeast(in.Lease.At)
 	}
 	return in, nil
+}
+
+// rawOf returns a value as the driver writes it.
+func rawOf(v any) (bson.RawValue, error) {
+	t, value, err := bson.MarshalValue(v)
+	return bson.RawValue{Type: t, Value: value}, err
 }
 
 // keyOf makes an _id usable as the key of a map.

@@ -116,6 +116,40 @@ func TestClaimsOfOneProcessDoNotMeet(t *testing.T) {
 	}
 }
 
+// A busy worker's searches do not walk over what was claimed before, and one among others leaves the first to them without
+// reading it.
+func TestABusyWorkersSearches(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	due := h.store.Now().Add(-time.Minute)
+	h.insertMany("a", 400, map[string]any{"due_at": due})
+	order := outbox.ClaimOrder{Kind: "sms", Limit: 4, Lease: time.Minute, Owner: "w", Soon: true}
+	short, skipped := false, false
+	for n := range 30 {
+		if n > 4 {
+			order.Spread = 4
+		}
+		h.commands.take()
+		if claimed, err := h.store.Claim(t.Context(), order); err != nil || len(claimed) != 4 {
+			t.Fatalf("claimed %d, %v", len(claimed), err)
+		}
+		for _, c := range h.commands.take() {
+			if from, ok := c.body.Lookup("min", "due_at").TimeOK(); ok && from.After(due.Add(-10*time.Second)) {
+				short = true
+			}
+			if skip, ok := c.body.Lookup("skip").AsInt64OK(); ok && skip > 0 {
+				skipped = true
+			}
+		}
+	}
+	if !short {
+		t.Error("each search began at the very front")
+	}
+	if !skipped {
+		t.Error("no claim among others left the first intents to them")
+	}
+}
+
 // What comes to stand in front of a backlog has its turn soon, although not every search begins there.
 func TestWhatIsInsertedInFrontIsFound(t *testing.T) {
 	t.Parallel()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/outboxd/outboxd/outbox"
@@ -18,23 +19,21 @@ func (s *Store) SaveProgress(ctx context.Context, in *outbox.Intent, p outbox.Pr
 	defer cancel()
 	fence := bson.D{{Key: "_id", Value: equal(idOf(in))}, {Key: "lease.token", Value: in.Lease.Token}}
 	update := bson.D{{Key: "$set", Value: bson.D{{Key: "progress", Value: encodeDocument(p)}}}}
-	for {
-		validate := s.validate.Load()
+	var result *mongo.UpdateResult
+	err := s.bypassing(ctx, func(bypass bool) (err error) {
 		// One document by a classic update: the driver repeats it by itself, exactly once.
-		result, err := s.intents.UpdateOne(ctx, fence, update, options.UpdateOne().SetBypassDocumentValidation(!validate))
-		switch {
-		case !validate && hasCode(err, codeUnauthorized):
-			s.validate.Store(true)
-		case err != nil && !refusal(err):
-			return fmt.Errorf("%w: %w", outbox.ErrUnreached, failed(err, "%s", doing))
-		case err != nil:
-			return failed(err, "%s", doing)
-		case result.MatchedCount == 0:
-			return fmt.Errorf("%s: %w", doing, outbox.ErrLeaseLost)
-		default:
-			return nil
-		}
+		result, err = s.intents.UpdateOne(ctx, fence, update, options.UpdateOne().SetBypassDocumentValidation(bypass))
+		return err
+	})
+	switch {
+	case err != nil && !refusal(err):
+		return fmt.Errorf("%w: %w", outbox.ErrUnreached, failed(err, "%s", doing))
+	case err != nil:
+		return failed(err, "%s", doing)
+	case result.MatchedCount == 0:
+		return fmt.Errorf("%s: %w", doing, outbox.ErrLeaseLost)
 	}
+	return nil
 }
 
 // equal matches a value whatever it is: without $eq a document that begins with an operator would be one.

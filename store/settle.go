@@ -56,13 +56,10 @@ func rounds(batch []outbox.Settlement) ([][]*row, error) {
 
 func newRow(at int, settlement outbox.Settlement) (*row, error) {
 	r := &row{Settlement: settlement, at: at, id: idOf(settlement.Intent)}
-	t, value, err := bson.MarshalValue(r.id)
-	if err != nil {
-		return nil, err
-	}
-	r.raw = bson.RawValue{Type: t, Value: value}
+	var err error
+	r.raw, err = rawOf(r.id)
 	r.key = keyOf(r.raw)
-	return r, nil
+	return r, err
 }
 
 // settleRound settles rows with different _ids: those without consequences by few commands, the others in transactions.
