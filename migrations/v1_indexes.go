@@ -41,10 +41,10 @@ func v1Indexes() []index {
 // v1Unclaimable matches what a claim's ranges (one kind, one priority or none, due_at up to now) never reach, and what
 // they must not find because its status is none of a waiting intent. The ranges of numbers and strings are spelt out
 // because a partial filter allows no $not, no $ne and no $nin.
+//
+// The server asks these conditions of each document before and after each write, in their order until one decides. So each
+// begins with what an ordinary intent lacks, as far as the depth of four allows that a partial filter may have.
 func v1Unclaimable() bson.D {
-	waiting := func(field string, condition any) bson.D {
-		return bson.D{{Key: "due_at", Value: bson.D{{Key: "$exists", Value: true}}}, {Key: field, Value: condition}}
-	}
 	op := func(pairs ...any) bson.D {
 		var d bson.D
 		for i := 0; i < len(pairs); i += 2 {
@@ -52,31 +52,37 @@ func v1Unclaimable() bson.D {
 		}
 		return d
 	}
-	return bson.D{{Key: "$or", Value: bson.A{
-		bson.D{{Key: "status", Value: op("$in", bson.A{"pending", "leased"})}, {Key: "due_at", Value: nil}},
-		bson.D{{Key: "due_at", Value: op("$type", v1TypesBut("date", "null"))}},
+	is := func(field string, condition any) bson.D { return bson.D{{Key: field, Value: condition}} }
+	waiting := bson.E{Key: "due_at", Value: bson.D{{Key: "$exists", Value: true}}}
+	return is("$or", bson.A{
+		bson.D{{Key: "due_at", Value: nil}, {Key: "status", Value: op("$in", bson.A{"pending", "leased"})}},
 
 		// Cancelled by hand without a purge_at: the sweep gives it one.
 		bson.D{{Key: "status", Value: "cancelled"}, {Key: "purge_at", Value: nil}},
 
-		waiting("priority", op("$type", v1TypesBut("int", "long", "double", "decimal", "null"))),
-		waiting("priority", op("$lt", int32(0))),
-		waiting("priority", op("$gt", int32(0), "$lt", int32(1))),
-		waiting("priority", op("$gt", int32(1), "$lt", int32(2))),
-		waiting("priority", op("$gt", int32(2), "$lt", int32(3))),
-		waiting("priority", op("$gt", int32(3))),
-		waiting("priority", math.NaN()),
+		bson.D{waiting, {Key: "$or", Value: bson.A{
+			is("due_at", op("$type", v1TypesBut("date", "null"))),
 
-		waiting("status", op("$lt", "leased")),
-		waiting("status", op("$gt", "leased", "$lt", "pending")),
-		waiting("status", op("$gt", "pending")),
-		waiting("status", op("$type", v1TypesBut("string", "null"))),
-		waiting("status", nil),
+			is("status", op("$lt", "leased")),
+			is("status", op("$gt", "pending")),
+			is("status", op("$type", v1TypesBut("string", "null"))),
+			is("status", nil),
 
-		waiting("kind", op("$type", v1TypesBut("string", "null"))),
-		waiting("kind", ""),
-		waiting("kind", nil),
-	}}}
+			is("kind", op("$type", v1TypesBut("string", "null"))),
+			is("kind", op("$in", bson.A{nil, ""})),
+		}}},
+		bson.D{{Key: "status", Value: op("$gt", "leased", "$lt", "pending")}, waiting},
+
+		bson.D{{Key: "priority", Value: op("$exists", true)}, waiting, {Key: "$or", Value: bson.A{
+			is("priority", op("$type", v1TypesBut("int", "long", "double", "decimal", "null"))),
+			is("priority", op("$lt", int32(0))),
+			is("priority", op("$gt", int32(3))),
+			is("priority", math.NaN()),
+		}}},
+		bson.D{{Key: "priority", Value: op("$gt", int32(0), "$lt", int32(1))}, waiting},
+		bson.D{{Key: "priority", Value: op("$gt", int32(1), "$lt", int32(2))}, waiting},
+		bson.D{{Key: "priority", Value: op("$gt", int32(2), "$lt", int32(3))}, waiting},
+	})
 }
 
 // v1TypesBut returns the names of all BSON types but the given ones.
