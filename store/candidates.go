@@ -71,54 +71,67 @@ const mostRuns = 8
 //
 // Workers that all took the very first ones would meet in the same documents, and all but one would write in vain. So where
 // more waits than one takes, each takes one of the first few runs, at random; whoever claims alone takes the first.
-//
-// Intents without a priority and those with one need a search each. A query on a missing field adds an index interval
-// for undefined and is never covered: it would walk over the dead entries of the queue's head, and cost more with each
-// claim. As bounds of one interval it does not. While more waits without a priority than a claim takes, the other search is
-// made ten times a second, if it finds nothing: what has a priority then waits a tenth of a second longer at most.
 func (s *Store) candidates(ctx context.Context, order outbox.ClaimOrder, now time.Time) (ids []bson.RawValue, done func(), err error) {
 	front := s.fronts.of(order.Kind)
+	if err := s.lookAtFront(ctx, front, order); err != nil {
+		return nil, func() {}, err
+	}
 	front.searching.Lock()
 	defer front.searching.Unlock()
 	before := front.avoided()
-	if all, err := s.furtherOn(ctx, front, order, now, before); err != nil || all != nil {
-		ids = idsAt(all)
-		return ids, front.take(ids), err
-	}
-	limit := order.Limit
-	if order.Spread > 1 {
-		limit *= min(2*order.Spread, mostRuns)
-	}
-	limit += len(before)
-	without := func() ([]candidate, error) { return s.first(ctx, front, order, now, limit) }
-	with := func() ([]candidate, error) {
-		found, err := read(ctx, s.withPriority(ctx, order.Kind, now, limit))
-		if err == nil {
-			front.notePlain(len(found) == 0)
+	all, err := s.furtherOn(ctx, front, order, now, before)
+	if err == nil && all == nil {
+		limit := order.Limit
+		if order.Spread > 1 {
+			limit *= min(2*order.Spread, mostRuns)
 		}
-		return found, err
-	}
-	found, errs := [2][]candidate{}, [2]error{}
-	if front.recentlyPlain() {
-		if found[0], errs[0] = without(); errs[0] == nil && len(found[0]) < limit {
-			found[1], errs[1] = with()
+		limit += len(before)
+		if all, err = s.search(ctx, front, order, now, limit); err == nil {
+			all = run(front.free(all[:min(limit, len(all))], before), order.Limit)
 		}
-	} else {
-		var both sync.WaitGroup
-		both.Go(func() { found[0], errs[0] = without() })
-		found[1], errs[1] = with()
-		both.Wait()
 	}
-	if err := cmp.Or(errs[0], errs[1]); err != nil {
+	if err != nil {
 		return nil, func() {}, err
 	}
-	all := slices.Concat(found[0], found[1])
+	ids = idsAt(all)
+	return ids, front.take(ids), nil
+}
+
+// search returns the first intents in claim order, at least limit if there are so many.
+//
+// Each priority needs a search of its own, and so do intents without one. A query on a missing field adds an index interval
+// for undefined and is never covered: it would walk over the dead entries of the queue's head, and cost more with each
+// claim; one on several priorities cannot begin each of them where the last one found its first. As bounds of one interval a
+// search does neither. While more of one priority waits than a claim takes, the others are looked for ten times a second, if
+// nothing is there: what comes then waits a tenth of a second longer at most.
+func (s *Store) search(ctx context.Context, front *front, order outbox.ClaimOrder, now time.Time, limit int) ([]candidate, error) {
+	began := time.Now()
+	lone, _, alone := front.onlyBand(began)
+	var found [bands + 1][]candidate
+	var errs [bands + 1]error
+	if !alone {
+		lone = -1
+	} else if found[lone], errs[lone] = s.searchBand(ctx, front, lone, order, now, limit); errs[lone] != nil || len(found[lone]) >= limit {
+		return found[lone], errs[lone]
+	}
+	own, rest := front.others(began, lone, order.Soon)
+	var searches sync.WaitGroup
+	for _, b := range own {
+		searches.Go(func() { found[b], errs[b] = s.searchBand(ctx, front, b, order, now, limit) })
+	}
+	if len(rest) > 0 {
+		found[bands], errs[bands] = s.searchRest(ctx, front, rest, order, now, limit)
+	}
+	searches.Wait()
+	if err := cmp.Or(errs[:]...); err != nil {
+		return nil, err
+	}
+	front.searchedAll(began)
+	all := slices.Concat(found[:]...)
 	slices.SortStableFunc(all, func(a, b candidate) int {
 		return cmp.Or(cmp.Compare(a.band(), b.band()), cmp.Compare(a.due(), b.due()))
 	})
-	all = run(front.free(all[:min(limit, len(all))], before), order.Limit)
-	ids = idsAt(all)
-	return ids, front.take(ids), nil
+	return all, nil
 }
 
 func idsAt(all []candidate) []bson.RawValue {
@@ -133,50 +146,87 @@ func idsAt(all []candidate) []bson.RawValue {
 // claims under way.
 const mostFurther = 16
 
-// furtherOn returns one of the first few runs of a long backlog without priorities, at random, without reading those before
+// furtherOn returns one of the first few runs of a long backlog of one priority, at random, without reading those before
 // it; nothing if that was to be the first, or if there may be no such backlog.
 func (s *Store) furtherOn(ctx context.Context, front *front, order outbox.ClaimOrder, now time.Time, before map[string]bool) ([]candidate, error) {
-	from, deep := front.behind(time.Now())
-	if !deep || order.Spread < 2 {
+	b, from, ok := front.onlyBand(time.Now())
+	if !ok || order.Spread < 2 {
 		return nil, nil
 	}
 	skip := rand.N(min(4*order.Spread, mostFurther)) * order.Limit
 	if skip == 0 {
 		return nil, nil
 	}
-	found, err := read(ctx, s.withoutPriority(ctx, order.Kind, from, now, skip, order.Limit+len(before)))
+	found, err := read(ctx, s.inBand(ctx, order.Kind, b, from, bson.NewDateTimeFromTime(now), skip, order.Limit+len(before)))
 	if err != nil {
 		return nil, err
 	}
 	if found = front.free(found, before); len(found) < order.Limit {
-		front.shallow()
+		front.band(b, func(b *band) { b.rich = false })
 		return nil, nil
 	}
 	return found[:order.Limit], nil
 }
 
-// first returns the first intents without a priority. It begins where the last search found them, if that is enough or
-// another claim follows soon.
-func (s *Store) first(ctx context.Context, front *front, order outbox.ClaimOrder, now time.Time, limit int) ([]candidate, error) {
-	began := time.Now()
-	from := front.from(began, order.Soon)
-	found, err := read(ctx, s.withoutPriority(ctx, order.Kind, from, now, 0, limit))
+// searchBand returns the first intents of a band. It begins where the last search found them, if that is enough or another claim
+// follows soon.
+func (s *Store) searchBand(ctx context.Context, front *front, b int, order outbox.ClaimOrder, now time.Time, limit int) ([]candidate, error) {
+	until := bson.NewDateTimeFromTime(now)
+	began, from := time.Now(), earliest
+	front.band(b, func(b *band) { from = b.from(began, order.Soon) })
+	found, err := read(ctx, s.inBand(ctx, order.Kind, b, from, until, 0, limit))
 	if err == nil && from != earliest && len(found) < limit && !order.Soon {
 		began, from = time.Now(), earliest
-		found, err = read(ctx, s.withoutPriority(ctx, order.Kind, from, now, 0, limit))
+		found, err = read(ctx, s.inBand(ctx, order.Kind, b, from, until, 0, limit))
 	}
 	if err != nil {
 		return nil, err
 	}
-	least, took := bson.NewDateTimeFromTime(now), time.Duration(0)
+	first := until
 	if len(found) > 0 {
-		least = found[0].due()
+		first = found[0].due()
 	}
-	if from == earliest {
-		took = max(1, time.Since(began))
-	}
-	front.searched(least, took, len(found) == limit)
+	took := time.Since(began)
+	front.band(b, func(b *band) { b.searched(from, first, took, len(found) > 0, len(found) >= limit) })
 	return found, nil
+}
+
+// searchRest returns the first intents of bands in which nothing was seen for long.
+func (s *Store) searchRest(ctx context.Context, front *front, rest []int, order outbox.ClaimOrder, now time.Time, limit int) ([]candidate, error) {
+	began := time.Now()
+	priorities := make(bson.A, len(rest))
+	for i, b := range rest {
+		priorities[i] = priorityOf(b)
+	}
+	found, err := read(ctx, s.withPriorities(ctx, order.Kind, priorities, now, limit))
+	if err == nil {
+		front.searchedRest(rest, found, time.Since(began), bson.NewDateTimeFromTime(now))
+	}
+	return found, err
+}
+
+// lookAtFront asks, if it is time to, whether something has come to stand before where searches begin; then the next one
+// begins there. It can take long, since it walks over all dead entries, so other claims do not wait for it.
+func (s *Store) lookAtFront(ctx context.Context, front *front, order outbox.ClaimOrder) error {
+	looks := front.frontal(time.Now(), order.Soon)
+	if looks == nil {
+		return nil
+	}
+	defer front.endLooks()
+	for b, until := range looks {
+		began := time.Now()
+		found, err := read(ctx, s.inBand(ctx, order.Kind, b, earliest, until, 0, 1))
+		if err != nil {
+			return err
+		}
+		var ahead *bson.DateTime
+		if len(found) > 0 {
+			ahead = new(found[0].due())
+		}
+		took := time.Since(began)
+		front.band(b, func(b *band) { b.looked(took, ahead) })
+	}
+	return nil
 }
 
 // run returns at most limit of the candidates: one of the whole runs of that length that the first priority among them has
@@ -227,26 +277,23 @@ func read(ctx context.Context, s search) ([]candidate, error) {
 	return list, s.cursor.Err()
 }
 
-func (s *Store) withoutPriority(ctx context.Context, kind string, from bson.DateTime, now time.Time, skip, limit int) search {
+// inBand reads index entries of one band from one instant up to another, as one interval.
+func (s *Store) inBand(ctx context.Context, kind string, b int, from, until bson.DateTime, skip, limit int) search {
 	bounds := func(due, id any) bson.D {
-		return bson.D{{Key: "kind", Value: kind}, {Key: "priority", Value: nil}, {Key: "due_at", Value: due}, {Key: "_id", Value: id}}
+		return bson.D{{Key: "kind", Value: kind}, {Key: "priority", Value: priorityOf(b)}, {Key: "due_at", Value: due}, {Key: "_id", Value: id}}
 	}
 	cursor, err := s.hints.Find(ctx, bson.D{}, options.Find().
-		SetMin(bounds(from, bson.MinKey{})).SetMax(bounds(bson.NewDateTimeFromTime(now), bson.MaxKey{})).
+		SetMin(bounds(from, bson.MinKey{})).SetMax(bounds(until, bson.MaxKey{})).
 		SetHint(indexClaim).
-		SetProjection(bson.D{{Key: "_id", Value: 1}, {Key: "due_at", Value: 1}}).
+		SetProjection(bson.D{{Key: "_id", Value: 1}, {Key: "priority", Value: 1}, {Key: "due_at", Value: 1}}).
 		SetSkip(int64(skip)).SetLimit(int64(limit)).SetBatchSize(int32(limit)))
 	return search{cursor, err}
 }
 
-// withPriority asks for no order, but has that of the index, as withoutPriority has. To ask for it would make no difference,
+// withPriorities asks for no order, but has that of the index, as inBand has. To ask for it would make no difference,
 // were it not that one array in any document's due_at or priority makes the index multikey for ever: then the server takes
 // no order from it, and sorts all that is due for each claim. For the same reason there is one bound for the dates: of two
 // it would use one.
-func (s *Store) withPriority(ctx context.Context, kind string, now time.Time, limit int) search {
-	return s.withPriorities(ctx, kind, bson.A{0, 1, 2, 3}, now, limit)
-}
-
 func (s *Store) withPriorities(ctx context.Context, kind string, priorities bson.A, now time.Time, limit int) search {
 	cursor, err := s.hints.Find(ctx,
 		bson.D{

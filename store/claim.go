@@ -126,7 +126,7 @@ func (s *Store) expired(ctx context.Context, kind string, now time.Time, limit i
 		filter = append(filter, bson.E{Key: "kind", Value: kind})
 	}
 	cursor, err := s.hints.Find(ctx, filter, options.Find().
-		SetHint(indexExpires). // its order is wanted, and not asked for: see withPriority
+		SetHint(indexExpires). // its order is wanted, and not asked for: see withPriorities
 		SetProjection(bson.D{{Key: "_id", Value: 1}}).
 		SetLimit(int64(limit)).SetBatchSize(int32(limit)))
 	return search{cursor, err}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -17,10 +18,11 @@ type front struct {
 	taken map[string]bool      // _ids that claims of this process are about to lease
 	shy   map[string]time.Time // _ids that could not be taken over, and until when they are left alone
 	tried time.Time            // when leases that ran out were last looked for
-	plain time.Time            // when nothing with a priority was found to wait
-	floor bson.DateTime        // where a search begins until then
-	full  time.Time            // when the next search begins at the very first entry
-	rich  bool                 // the last search found as many as it asked for
+	bands [bands]band
+	rest  time.Time // when the bands in which nothing was seen for long are searched next
+	lone  int       // the only band in which something waited,
+	alone time.Time // when that was seen; zero: there was not just one
+	looks bool      // a claim looks at the very front
 }
 
 // fronts are the fronts of all kinds. It is safe for concurrent use.
@@ -112,50 +114,99 @@ func (f *front) take(ids []bson.RawValue) func() {
 	}
 }
 
-// plainFor is how long it is taken for granted that nothing with a priority waits, in a backlog without any.
-const plainFor = 100 * time.Millisecond
+// aloneFor is how long it is taken for granted that nothing of another priority waits, beside a backlog of one.
+const aloneFor = 100 * time.Millisecond
 
-func (f *front) notePlain(nothing bool) {
+// onlyBand returns the band in which alone more waits than a claim takes, as far as is known, and where a search of it may begin.
+func (f *front) onlyBand(now time.Time) (b int, from bson.DateTime, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.plain = time.Time{}
-	if nothing {
-		f.plain = time.Now()
+	only := &f.bands[f.lone]
+	return f.lone, only.near(), only.rich && now.Sub(f.alone) < aloneFor
+}
+
+// others returns the bands that a claim searches besides b: those that are searched by themselves, and those that are searched
+// together. In these nothing was seen for so long that there are no dead entries, but for other workers'; where another claim
+// follows soon, they may have to wait for it.
+func (f *front) others(now time.Time, b int, soon bool) (own, rest []int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range f.bands {
+		switch {
+		case i == b:
+		case i == 0 || now.Sub(f.bands[i].seen) < deadFor:
+			own = append(own, i)
+		case !soon || !now.Before(f.rest):
+			rest = append(rest, i)
+		}
+	}
+	return own, rest
+}
+
+// searchedAll notes that a claim has searched all bands.
+func (f *front) searchedAll(now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.alone = time.Time{}
+	for i := range f.bands {
+		if !f.bands[i].some {
+			continue
+		}
+		if !f.alone.IsZero() {
+			f.alone = time.Time{}
+			return
+		}
+		f.lone, f.alone = i, now
 	}
 }
 
-func (f *front) recentlyPlain() bool {
+// searchedRest notes what a search of several bands at once found, and how long it took.
+func (f *front) searchedRest(of []int, found []candidate, took time.Duration, now bson.DateTime) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return !f.plain.IsZero() && time.Since(f.plain) < plainFor
-}
-
-// A search that begins at the first entry walks over the dead entries of all that was claimed in the last minutes, which
-// the server keeps: the more is worked off, the longer it takes. So searches of a busy worker begin shortly before where the
-// last one found its first, and only some begin at the very front, for what has come to stand before that.
-const (
-	lookBack  = 2 * time.Second        // for producers whose clocks or transactions are behind others'
-	fullEvery = 250 * time.Millisecond // at least between two searches from the front
-	fullShare = 20                     // and this many times as long as the last of them took,
-	fullMost  = 5 * time.Second        // but no longer
-)
-
-// from returns where a search may begin; soon says that another follows.
-func (f *front) from(now time.Time, soon bool) bson.DateTime {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if now.Before(f.full) && (soon || f.rich) {
-		return f.floor
+	f.rest = time.Now().Add(min(fullShare*took, fullMost))
+	for _, b := range of {
+		i := slices.IndexFunc(found, func(c candidate) bool { return c.band() == float64(b-1) })
+		first := now
+		if i >= 0 {
+			first = found[i].due()
+		}
+		f.bands[b].searched(earliest, first, took, i >= 0, false)
 	}
-	return earliest
 }
 
-// behind returns where a search may begin that leaves the first intents to others, and whether more of them wait than a claim
-// takes, as far as is known, and none has a priority.
-func (f *front) behind(now time.Time) (from bson.DateTime, deep bool) {
+// frontal returns the bands whose very front is to be looked at, and before which instant; none if another claim is at it.
+// When all were looked at, endLooks must be called.
+func (f *front) frontal(now time.Time, soon bool) map[int]bson.DateTime {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.floor, f.rich && now.Before(f.full) && now.Sub(f.plain) < plainFor
+	if f.looks {
+		return nil
+	}
+	var due map[int]bson.DateTime
+	for i := range f.bands {
+		if b := &f.bands[i]; b.lookDue(now, soon) && (i == 0 || now.Sub(b.seen) < deadFor) {
+			if due == nil {
+				due = make(map[int]bson.DateTime)
+			}
+			due[i] = before(b.first, lookBack)
+		}
+	}
+	f.looks = due != nil
+	return due
+}
+
+func (f *front) endLooks() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.looks = false
+}
+
+// band calls do with a band under the lock.
+func (f *front) band(b int, do func(*band)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	do(&f.bands[b])
 }
 
 // reclaims reports whether leases that ran out are to be looked for by a claim that came home with less than it chose, and
@@ -169,23 +220,4 @@ func (f *front) reclaims(nothing bool) bool {
 	}
 	f.tried = now
 	return true
-}
-
-// shallow notes that not so many wait.
-func (f *front) shallow() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.rich = false
-}
-
-// searched notes what a search found first, or the time at which it found nothing; whole is how long it took if it began at
-// the front, else 0; rich says that it found as many as it asked for.
-func (f *front) searched(first bson.DateTime, whole time.Duration, rich bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.rich = rich
-	f.floor = max(first, earliest+bson.DateTime(lookBack.Milliseconds())) - bson.DateTime(lookBack.Milliseconds())
-	if whole > 0 {
-		f.full = time.Now().Add(min(max(fullEvery, fullShare*whole), fullMost))
-	}
 }

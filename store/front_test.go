@@ -120,41 +120,65 @@ func TestClaimsOfOneProcessDoNotMeet(t *testing.T) {
 // reading it.
 func TestABusyWorkersSearches(t *testing.T) {
 	t.Parallel()
-	h := newHarness(t)
-	due := h.store.Now().Add(-time.Minute)
-	h.insertMany("a", 400, map[string]any{"due_at": due})
-	order := outbox.ClaimOrder{Kind: "sms", Limit: 4, Lease: time.Minute, Owner: "w", Soon: true}
-	short, skipped := false, false
-	for n := range 30 {
-		if n > 4 {
-			order.Spread = 4
-		}
-		h.commands.take()
-		if claimed, err := h.store.Claim(t.Context(), order); err != nil || len(claimed) != 4 {
-			t.Fatalf("claimed %d, %v", len(claimed), err)
-		}
-		for _, c := range h.commands.take() {
-			if from, ok := c.body.Lookup("min", "due_at").TimeOK(); ok && from.After(due.Add(-10*time.Second)) {
-				short = true
+	for name, fields := range map[string]map[string]any{"without a priority": {}, "of one priority": {"priority": int32(1)}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHarness(t)
+			due := h.store.Now().Add(-time.Minute)
+			fields["due_at"] = due
+			h.insertMany("a", 400, fields)
+			order := outbox.ClaimOrder{Kind: "sms", Limit: 4, Lease: time.Minute, Owner: "w", Soon: true}
+			short, skipped, whole := false, false, 0
+			for n := range 30 {
+				if n > 4 {
+					order.Spread = 4
+				}
+				h.commands.take()
+				if claimed, err := h.store.Claim(t.Context(), order); err != nil || len(claimed) != 4 {
+					t.Fatalf("claimed %d, %v", len(claimed), err)
+				}
+				for _, c := range h.commands.take() {
+					from, ok := c.body.Lookup("min", "due_at").TimeOK()
+					limit, _ := c.body.Lookup("limit").AsInt64OK()
+					switch skip, _ := c.body.Lookup("skip").AsInt64OK(); {
+					case !ok || limit == 1: // no search, or a look at the front
+					case skip > 0:
+						skipped = true
+					case from.After(due.Add(-10 * time.Second)):
+						short = true
+					case c.body.Lookup("min", "priority").Type == bson.TypeInt32 || len(fields) == 1:
+						whole++
+					}
+				}
 			}
-			if skip, ok := c.body.Lookup("skip").AsInt64OK(); ok && skip > 0 {
-				skipped = true
+			if !short || whole > 1 {
+				t.Errorf("%d searches began at the very front; others did not: %t", whole, short)
 			}
-		}
-	}
-	if !short {
-		t.Error("each search began at the very front")
-	}
-	if !skipped {
-		t.Error("no claim among others left the first intents to them")
+			if !skipped {
+				t.Error("no claim among others left the first intents to them")
+			}
+		})
 	}
 }
 
 // What comes to stand in front of a backlog has its turn soon, although not every search begins there.
 func TestWhatIsInsertedInFrontIsFound(t *testing.T) {
 	t.Parallel()
+	for _, priority := range []any{nil, int32(1)} {
+		t.Run(fmt.Sprint(priority), func(t *testing.T) {
+			t.Parallel()
+			insertedInFront(t, priority)
+		})
+	}
+}
+
+func insertedInFront(t *testing.T, priority any) {
 	h := newHarness(t)
-	h.insertMany("a", 300, nil)
+	fields := map[string]any{}
+	if priority != nil {
+		fields["priority"] = priority
+	}
+	h.insertMany("a", 300, fields)
 	order := outbox.ClaimOrder{Kind: "sms", Limit: 2, Lease: time.Minute, Owner: "w", Soon: true}
 	claim := func() []*outbox.Intent {
 		claimed, err := h.store.Claim(t.Context(), order)
@@ -164,7 +188,8 @@ func TestWhatIsInsertedInFrontIsFound(t *testing.T) {
 		return claimed
 	}
 	claim()
-	h.insertMany("old", 1, map[string]any{"due_at": h.store.Now().Add(-time.Hour)})
+	fields["due_at"] = h.store.Now().Add(-time.Hour)
+	h.insertMany("old", 1, fields)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	began := time.Now()

@@ -114,22 +114,27 @@ func TestPlans(t *testing.T) {
 	h.commands.take()
 	claimed := h.claim(limit)
 	sent := h.commands.take()
-	if got := names(sent); !slices.Equal(got, []string{"find", "find", "update", "find"}) {
-		t.Fatalf("a claim sent %v, want two searches, an update and a read", got)
+	if got := names(sent); !slices.Equal(got, []string{"find", "find", "find", "update", "find"}) {
+		t.Fatalf("a claim sent %v, want three searches, an update and a read", got)
 	}
-	for _, search := range sent[:2] {
+	found := int64(0)
+	for _, search := range sent[:3] {
 		p := h.explain(search)
 		p.wantIndex(t, "a claim's search", "claim", true)
 		// Four priorities are four seeks, each of which looks at one entry more.
-		if p.keys > limit+8 || p.returned == 0 {
+		if p.keys > limit+8 {
 			t.Errorf("a claim's search for %d looked at %d keys and found %d", limit, p.keys, p.returned)
 		}
+		found += p.returned
 	}
-	h.explain(sent[2]).wantIndex(t, "a claim's update", "_id_", false)
-	if p := h.explain(sent[3]); p.docs > limit {
+	if found != 2*limit { // without a priority, and of priority 2; nothing of the others
+		t.Errorf("a claim's searches found %d", found)
+	}
+	h.explain(sent[3]).wantIndex(t, "a claim's update", "_id_", false)
+	if p := h.explain(sent[4]); p.docs > limit {
 		t.Errorf("a claim's read looked at %d documents", p.docs)
 	}
-	h.explain(sent[3]).wantIndex(t, "a claim's read", "_id_", false)
+	h.explain(sent[4]).wantIndex(t, "a claim's read", "_id_", false)
 
 	h.settle(done(claimed))
 	sent = h.commands.take()

@@ -151,12 +151,9 @@ func leastAbove(kind string, v bson.RawValue) string {
 
 // oldestOf returns the least due_at of a kind over its priorities.
 func (s *Store) oldestOf(ctx context.Context, kind string, now time.Time) (time.Time, bool, error) {
-	all, err := read(ctx, s.withoutPriority(ctx, kind, earliest, now, 0, 1))
-	if err != nil {
-		return time.Time{}, false, err
-	}
-	for priority := range 4 {
-		found, err := read(ctx, s.withPriorities(ctx, kind, bson.A{priority}, now, 1))
+	var all []candidate
+	for b := range bands {
+		found, err := read(ctx, s.inBand(ctx, kind, b, earliest, bson.NewDateTimeFromTime(now), 0, 1))
 		if err != nil {
 			return time.Time{}, false, err
 		}
