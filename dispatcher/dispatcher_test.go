@@ -386,6 +386,25 @@ func TestSettlesInBatches(t *testing.T) {
 	})
 }
 
+func TestOutcomesThatComeTogetherAreSettledTogether(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		box := newBox()
+		p := &provider{deliver: func(ctx context.Context, in *outbox.Intent, n int) error {
+			return takes(5*time.Millisecond+time.Duration(n)*100*time.Microsecond)(ctx, in, n)
+		}}
+		for range 8 {
+			box.insert(t, "sms", nil)
+		}
+		r := start(t, dispatcher.Config{Store: box, Lanes: []dispatcher.Lane{laneOf("sms", p)}})
+		<-time.After(time.Second)
+		r.end(t)
+		box.want(t, "done", 8)
+		if n := box.settles.Load(); n != 1 {
+			t.Errorf("eight outcomes within a millisecond were settled by %d batches", n)
+		}
+	})
+}
+
 func TestConfigurationIsCheckedWhole(t *testing.T) {
 	lane := laneOf("sms", &provider{})
 	lane.Concurrency, lane.Lease, lane.Breaker.Probes, lane.Policy.Retry.MaxAttempts = 0, 12*time.Second, 0, 0

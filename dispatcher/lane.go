@@ -45,13 +45,15 @@ type lane struct {
 	queue    chan claimed  // what waits for a slot
 
 	mu        sync.Mutex
-	inFlight  int         // claimed, and not handed over
-	asked     int         // slots kept for claims under way
-	hungry    bool        // a freed slot is worth a claim
-	hinted    bool        // a hint came since the last claim
-	named     []outbox.ID // what the hints since the last claim named, unless
-	wide      bool        // there was one that named nothing, or there were many
-	live      int         // workers that serve this kind, as far as is known
+	inFlight  int           // claimed, and not handed over
+	asked     int           // slots kept for claims under way
+	hungry    bool          // a freed slot is worth a claim
+	turn      time.Time     // when the next claim is due, while the lane is busy and has no backlog
+	took      time.Duration // by the last claim
+	hinted    bool          // a hint came since the last claim
+	named     []outbox.ID   // what the hints since the last claim named, unless
+	wide      bool          // there was one that named nothing, or there were many
+	live      int           // workers that serve this kind, as far as is known
 	agenda    agenda
 	tempo     tempo
 	moved     time.Time // when a slot last took something from the queue
@@ -103,6 +105,9 @@ func (l *lane) run(stop, abort context.Context) {
 			}
 		}
 		l.giveWay(stop)
+		if l.takeTurn(stop) {
+			n = min(n, most)
+		}
 		only := l.hints(rested, n)
 		if only != nil {
 			n = len(only)
@@ -117,11 +122,13 @@ func (l *lane) run(stop, abort context.Context) {
 			failures++
 			l.pause(stop, backoff(claimBackoff, claimMaxWait, failures))
 		case only != nil || !all:
-			if busy, _, _ := l.pace.state(); busy && got > n/4 { // others may have taken the rest, and more may wait
-				l.sendForHelp()
+			l.setHungry(false)
+			if busy, _, _ := l.pace.state(); busy && got > 0 { // more comes, or others took the rest
+				if got >= worthHelp {
+					l.sendForHelp()
+				}
 				continue
 			}
-			l.setHungry(false)
 			if empty++; got > 0 {
 				empty = 0
 			}
@@ -171,10 +178,36 @@ func (l *lane) help(stop context.Context) {
 			return
 		case <-l.more:
 		}
-		if n := l.spare(time.Now()); n > 0 {
+		turns := l.takeTurn(stop)
+		if n := l.spare(time.Now(), turns); n > 0 {
 			_, _, _ = l.claim(stop, n, nil)
 		}
 	}
+}
+
+// worthHelp is how many intents a claim of a busy lane without a backlog finds if a second one is worth while.
+const worthHelp = 8
+
+// claimSpacing is how long after one such claim the next one is sent at least.
+const claimSpacing = 25 * time.Millisecond
+
+// takeTurn waits until the next claim of a busy lane without a backlog is due, and reports whether the lane is one: while the
+// database works on one claim, the next one finds what has come since, and not the same.
+func (l *lane) takeTurn(stop context.Context) bool {
+	busy, _, _ := l.pace.state()
+	now := time.Now()
+	l.mu.Lock()
+	turns := busy && !l.hungry
+	at := now
+	if turns && l.turn.After(now) {
+		at = l.turn
+	}
+	l.turn = at.Add(max(claimSpacing, l.took/2))
+	l.mu.Unlock()
+	if at.After(now) {
+		l.pause(stop, at.Sub(now))
+	}
+	return turns
 }
 
 // enough is how many slots should be free for a claim of so many in a lane with a backlog.
@@ -228,6 +261,7 @@ func (l *lane) claim(stop context.Context, n int, only []outbox.ID) (got int, al
 	l.observer.Claimed(l.Kind, len(intents), time.Since(sent), err)
 	l.mu.Lock()
 	l.asked -= n
+	l.took = time.Since(sent)
 	l.inFlight += len(intents)
 	l.mu.Unlock()
 	if err != nil {

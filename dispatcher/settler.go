@@ -19,6 +19,7 @@ const (
 	settleBackoff  = 100 * time.Millisecond // after a failed try, doubling to settleMaxWait
 	settleMaxWait  = 2 * time.Second
 	settleGathers  = 10 * time.Millisecond // a busy settler waits so long for more
+	settleLingers  = time.Millisecond      // any other so long, from each to the next
 	settleBusyFrom = 8                     // outcomes at once that make it busy
 )
 
@@ -112,11 +113,12 @@ func (s *settler) gather(busy chan struct{}) []outcome {
 			continue
 		default:
 		}
-		if len(busy) == 0 && len(batch) < settleBusyFrom {
-			return batch
-		}
-		if late == nil {
+		wait := late
+		if calm := len(busy) == 0 && len(batch) < settleBusyFrom; calm {
+			wait = time.After(settleLingers)
+		} else if late == nil {
 			late = time.After(settleGathers * time.Duration(1+len(busy)))
+			wait = late
 		}
 		select {
 		case o, ok := <-s.in:
@@ -124,7 +126,7 @@ func (s *settler) gather(busy chan struct{}) []outcome {
 				return batch
 			}
 			batch = append(batch, o)
-		case <-late:
+		case <-wait:
 			return batch
 		}
 	}

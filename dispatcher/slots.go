@@ -148,14 +148,19 @@ func (l *lane) reserve(now time.Time) (n int, wait time.Duration) {
 	return n, 0
 }
 
-// spare returns how many intents a second claim may take: none unless that is many, and all is well with the lane.
-func (l *lane) spare(now time.Time) int {
+// spare returns how many intents a second claim may take: none unless that is many, or the lane's claims take turns, and all is
+// well with the lane.
+func (l *lane) spare(now time.Time, turns bool) int {
 	closed := l.breaker.State() == gobreaker.StateClosed
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	ahead := l.ahead(now)
 	n := l.Concurrency + ahead - l.inFlight - l.asked
-	if !closed || n < enough(l.most(ahead)) || l.shared.Paused || l.gate.shut(now) || l.hold.on() || now.Before(l.brokenFor) {
+	least := enough(l.most(ahead))
+	if turns {
+		least = worthHelp
+	}
+	if !closed || n < least || l.shared.Paused || l.gate.shut(now) || l.hold.on() || now.Before(l.brokenFor) {
 		return 0
 	}
 	return min(n, l.most(ahead))

@@ -1,7 +1,9 @@
 package dispatcher_test
 
 import (
+	"cmp"
 	"context"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +20,8 @@ type ordered struct {
 	dispatcher.Store
 	mu     sync.Mutex
 	orders []outbox.ClaimOrder
+	sent   []time.Time
+	takes  time.Duration // until a claim is made; 0: 5 ms
 	claims int
 	most   int
 }
@@ -25,6 +29,7 @@ type ordered struct {
 func (o *ordered) Claim(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.Intent, error) {
 	o.mu.Lock()
 	o.orders = append(o.orders, order)
+	o.sent = append(o.sent, time.Now())
 	o.claims++
 	o.most = max(o.most, o.claims)
 	o.mu.Unlock()
@@ -33,7 +38,7 @@ func (o *ordered) Claim(ctx context.Context, order outbox.ClaimOrder) ([]*outbox
 		o.claims--
 		o.mu.Unlock()
 	}()
-	<-time.After(5 * time.Millisecond)
+	<-time.After(cmp.Or(o.takes, 5*time.Millisecond))
 	return o.Store.Claim(ctx, order)
 }
 
@@ -117,6 +122,45 @@ func TestAQuickLaneClaimsAhead(t *testing.T) {
 		}
 		if full < n/64/2 {
 			t.Errorf("only %d claims asked for as many as there are slots", full)
+		}
+	})
+}
+
+// Between an idle lane and one with a backlog, a second claim is sent while the first is under way, and not at the same time: it
+// would find the same.
+func TestABusyLaneWithoutABacklogTakesTurns(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		box, p := newBox(), &provider{}
+		box.slowClaim.Store(int64(100 * time.Millisecond))
+		store := &ordered{Store: box, takes: time.Nanosecond}
+		l := laneOf("sms", p)
+		l.Concurrency = 256
+		r := start(t, dispatcher.Config{Store: store, Lanes: []dispatcher.Lane{l}, Logger: slog.New(slog.DiscardHandler)})
+		<-time.After(2 * time.Second)
+		began, inserted := time.Now(), make(map[string]time.Time)
+		for range 400 {
+			for range 10 {
+				inserted[box.insert(t, "sms", nil)] = time.Now()
+			}
+			<-time.After(10 * time.Millisecond)
+		}
+		<-time.After(time.Second)
+		r.end(t)
+		box.want(t, "done", len(inserted))
+		if store.most != 2 {
+			t.Errorf("%d claims were under way at once, want 2", store.most)
+		}
+		for _, c := range p.made() {
+			came := inserted[c.id]
+			if wait := c.at.Sub(came); came.Sub(began) > 3000*time.Millisecond && wait > 175*time.Millisecond { // by then it is busy
+				t.Fatalf("%s was called after %v", c.id, wait)
+			}
+		}
+		busy := began.Add(3 * time.Second)
+		for i, sent := range store.sent[1:] {
+			if apart := sent.Sub(store.sent[i]); sent.After(busy) && sent.Before(busy.Add(500*time.Millisecond)) && apart < 25*time.Millisecond {
+				t.Errorf("two claims were sent %v apart", apart)
+			}
 		}
 	})
 }
