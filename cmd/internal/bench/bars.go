@@ -23,7 +23,7 @@ func (r *Report) bars() []Bar {
 	if l := r.Latency; l != nil {
 		most("insert to call, idle, p50", l.Idle.P50, 5, "5", "ms")
 		most("insert to call, idle, p99", l.Idle.P99, 20, "20", "ms")
-		most("insert to call, half load, p99", l.HalfLoad.P99, 100, "100", "ms")
+		most("insert to call, half load, p99", l.HalfP99.Median, 100, "100", "ms")
 	}
 	if e := r.Email; e != nil {
 		list = append(list, Bar{

@@ -53,12 +53,13 @@ type run struct {
 	rounds      int
 	collections int
 	report      *Report
+	stolen      loss
 }
 
 // Run measures and returns what it measured. It takes down all that it put up.
 func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	began := time.Now()
-	r := &run{Options: o, rounds: 3}
+	r := &run{Options: o, rounds: 3, stolen: beginLoss()}
 	if o.Quick {
 		r.rounds = 1
 	}
@@ -94,6 +95,7 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 		}
 	}
 	r.report.Machine.LoadLast = loadAverage()
+	r.report.Machine.Stolen = r.stolen.share()
 	r.report.Seconds = time.Since(began).Seconds()
 	r.report.Bars = r.report.bars()
 	return r.report, nil

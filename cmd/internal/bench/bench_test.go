@@ -67,14 +67,14 @@ func TestBars(t *testing.T) {
 	good := &Report{
 		Worker:   &Worker{Crews: []Crew{{OfCeiling: Spread{Median: .71}}, {OfOne: &Spread{Median: .96}}}},
 		Flatness: &Flatness{Steps: []FlatStep{{Waiting: 1000, OfNone: Spread{Median: .91}}}},
-		Latency:  &Latency{Idle: Percentiles{P50: 4, P99: 19}, HalfLoad: Percentiles{P99: 99}},
+		Latency:  &Latency{Idle: Percentiles{P50: 4, P99: 19}, HalfP99: Spread{Median: 99}},
 		Cost:     &Cost{Load: Load{RoundTrips: .04, Resident: 99 << 20}, Idle: Idle{Queries: .9, Resident: 29 << 20}},
 		Email:    &Email{OfAlone: Spread{Median: .61}},
 	}
 	bad := &Report{
 		Worker:   &Worker{Crews: []Crew{{OfCeiling: Spread{Median: .69}}, {OfOne: &Spread{Median: .94}}}},
 		Flatness: &Flatness{Steps: []FlatStep{{Waiting: 1000, OfNone: Spread{Median: .89}}}},
-		Latency:  &Latency{Idle: Percentiles{P50: 6, P99: 21}, HalfLoad: Percentiles{P99: 101}},
+		Latency:  &Latency{Idle: Percentiles{P50: 6, P99: 21}, HalfP99: Spread{Median: 101}},
 		Cost:     &Cost{Load: Load{RoundTrips: .06, Resident: 101 << 20}, Idle: Idle{Queries: 1.1, Resident: 31 << 20}},
 		Email:    &Email{OfAlone: Spread{Median: .59}, Worker: Spread{Median: 1499}},
 	}

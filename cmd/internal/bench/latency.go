@@ -26,27 +26,38 @@ func (r *run) latency(ctx context.Context) error {
 		n, during = 50, halfLoadFor/5
 	}
 	l := &Latency{}
-	err := r.timed(ctx, func(c *mongo.Collection) (map[string]time.Time, error) {
+	waits, err := r.timed(ctx, func(c *mongo.Collection) (map[string]time.Time, error) {
 		inserted, took, err := insertSingly(ctx, c, n)
 		l.Insert = percentiles(took)
 		return inserted, err
-	}, &l.Idle)
+	})
 	if err != nil {
 		return err
 	}
+	l.Idle = percentiles(waits)
 	r.say("latency: idle: p50 %.1f ms, p99 %.1f ms; the inserts themselves p50 %.1f ms, p99 %.1f ms", l.Idle.P50, l.Idle.P99, l.Insert.P50, l.Insert.P99)
 	full, err := r.fullLoad(ctx)
 	if err != nil {
 		return err
 	}
 	l.HalfRate = full / 2
-	err = r.timed(ctx, func(c *mongo.Collection) (map[string]time.Time, error) {
-		return insertSteadily(ctx, c, l.HalfRate, during)
-	}, &l.HalfLoad)
-	if err != nil {
-		return err
+	var all []time.Duration
+	var p99 []float64
+	for range r.rounds {
+		var stolen float64
+		waits, err := r.timed(ctx, func(c *mongo.Collection) (map[string]time.Time, error) {
+			lost := beginLoss()
+			defer func() { stolen = lost.share() }()
+			return insertSteadily(ctx, c, l.HalfRate, during)
+		})
+		if err != nil {
+			return err
+		}
+		round := percentiles(waits)
+		r.say("latency: at %.0f intents/s: p50 %.1f ms, p99 %.1f ms; other machines had %.1f %% of the processors' time", l.HalfRate, round.P50, round.P99, 100*stolen)
+		all, p99, l.Stolen = append(all, waits...), append(p99, round.P99), append(l.Stolen, stolen)
 	}
-	r.say("latency: at %.0f intents/s: p50 %.1f ms, p99 %.1f ms", l.HalfRate, l.HalfLoad.P50, l.HalfLoad.P99)
+	l.HalfLoad, l.HalfP99 = percentiles(all), spread(p99)
 	r.report.Latency = l
 	return nil
 }
@@ -60,10 +71,11 @@ func (r *run) fullLoad(ctx context.Context) (float64, error) {
 	return result.rate, err
 }
 
-// timed lets one worker process serve a collection while intents are inserted, and measures from the acknowledgements to
-// the calls.
-func (r *run) timed(ctx context.Context, insert func(*mongo.Collection) (map[string]time.Time, error), result *Percentiles) error {
-	return r.within(ctx, func(c *mongo.Collection) (err error) {
+// timed lets one worker process serve a collection while intents are inserted, and returns how long it took from each
+// acknowledgement to the call.
+func (r *run) timed(ctx context.Context, insert func(*mongo.Collection) (map[string]time.Time, error)) ([]time.Duration, error) {
+	var waits []time.Duration
+	err := r.within(ctx, func(c *mongo.Collection) (err error) {
 		crew, err := r.recruit(ctx, 1, c.Name(), []string{"--slots", strconv.Itoa(r.Slots), "--trace"})
 		if err != nil {
 			return err
@@ -93,7 +105,7 @@ func (r *run) timed(ctx context.Context, insert func(*mongo.Collection) (map[str
 		if err := crew.dismiss(); err != nil {
 			return err
 		}
-		waits := make([]time.Duration, 0, len(inserted))
+		waits = make([]time.Duration, 0, len(inserted))
 		for id, acknowledged := range inserted {
 			called, ok := crew.calls[id]
 			if !ok {
@@ -101,9 +113,9 @@ func (r *run) timed(ctx context.Context, insert func(*mongo.Collection) (map[str
 			}
 			waits = append(waits, max(0, time.Duration(called-acknowledged.UnixNano()))) // the call may come before the insert is heard of
 		}
-		*result = percentiles(waits)
 		return nil
 	})
+	return waits, err
 }
 
 // insertSingly inserts n intents one by one at random intervals, and returns when each was acknowledged, and after how long.

@@ -15,8 +15,8 @@ const barWidth = 40
 // Write writes a report for people.
 func (r *Report) Write(w io.Writer, style term.Style) error {
 	p := &page{w: w, style: style}
-	p.line("%s, %d cores, %s/%s, load %.1f to %.1f; MongoDB %s, %d member(s), cache %d MB",
-		orUnknown(r.Machine.CPU), r.Machine.Cores, r.Machine.OS, r.Machine.Arch, r.Machine.LoadThen, r.Machine.LoadLast,
+	p.line("%s, %d cores, %s/%s, load %.1f to %.1f, %.1f %% of the processors' time had by other machines; MongoDB %s, %d member(s), cache %d MB",
+		orUnknown(r.Machine.CPU), r.Machine.Cores, r.Machine.OS, r.Machine.Arch, r.Machine.LoadThen, r.Machine.LoadLast, 100*r.Machine.Stolen,
 		r.Server.Version, r.Server.Members, r.Server.Cache/megabyte)
 	p.line("outboxd %s, %s, driver %s; write concern %s; intents of %d bytes, %s a round, %d round(s), %d slots a process",
 		r.Versions.Outboxd, r.Versions.Go, r.Versions.Driver, r.Server.WriteConcern, r.Parameters.Document,
@@ -99,6 +99,7 @@ func (r *Report) waits(p *page) {
 		t.Row(row.when, count(row.N), short(row.P50), short(row.P95), short(row.P99), short(row.Max))
 	}
 	p.table(t)
+	p.line("Half load, round by round: p99 %s ms.", spreadText(l.HalfP99))
 }
 
 func (r *Report) costs(p *page) {

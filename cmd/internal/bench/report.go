@@ -32,6 +32,7 @@ type Machine struct {
 	Memory   int64   `json:"memory_bytes,omitempty"`
 	LoadThen float64 `json:"load_at_start"` // of the last minute; what others did on the machine
 	LoadLast float64 `json:"load_at_end"`
+	Stolen   float64 `json:"stolen_share"` // of the processors' time, had by other virtual machines; 0 where the system does not tell
 }
 
 // Versions are those of what was measured.
@@ -106,7 +107,9 @@ type Crew struct {
 type Latency struct {
 	Insert   Percentiles `json:"insert_alone"` // of the idle part: what the server takes for one write by itself, before the wait begins
 	Idle     Percentiles `json:"idle"`
-	HalfLoad Percentiles `json:"half_load"`
+	HalfLoad Percentiles `json:"half_load"` // of all rounds together
+	HalfP99  Spread      `json:"half_load_p99_ms"`
+	Stolen   []float64   `json:"half_load_stolen_share"` // as of Machine, round by round
 	HalfRate float64     `json:"half_load_intents_per_s"`
 }
 

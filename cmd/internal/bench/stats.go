@@ -27,3 +27,21 @@ func at(sorted []time.Duration, share float64) float64 {
 	i := int(math.Ceil(share*float64(len(sorted)))) - 1
 	return float64(sorted[max(0, i)]) / float64(time.Millisecond)
 }
+
+// loss tells what other virtual machines had of the processors' time since it was begun: where that is much, rounds differ for
+// no reason of ours.
+type loss struct{ all, stolen int64 }
+
+func beginLoss() loss {
+	all, stolen := processorTime()
+	return loss{all, stolen}
+}
+
+// share returns the lost share, from 0 to 1.
+func (l loss) share() float64 {
+	all, stolen := processorTime()
+	if all <= l.all {
+		return 0
+	}
+	return float64(stolen-l.stolen) / float64(all-l.all)
+}

@@ -46,6 +46,57 @@ func loadAverage() float64 {
 	return n
 }
 
+// processorTime returns how long the processors that this process may use have been there, and for how much of that another
+// virtual machine had them although somebody here wanted to work, in the kernel's ticks.
+func processorTime() (all, stolen int64) {
+	data, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, 0
+	}
+	allowed := allowedProcessors()
+	for l := range strings.Lines(string(data)) {
+		fields := strings.Fields(l)
+		if len(fields) < 9 || !allowed[fields[0]] {
+			continue
+		}
+		for i, field := range fields[1:9] { // user, nice, system, idle, iowait, irq, softirq, steal
+			n, _ := strconv.ParseInt(field, 10, 64)
+			all += n
+			if i == 7 {
+				stolen += n
+			}
+		}
+	}
+	return all, stolen
+}
+
+// allowedProcessors returns the names of the processors that this process may use.
+func allowedProcessors() map[string]bool {
+	names := make(map[string]bool)
+	data, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return names
+	}
+	for l := range strings.Lines(string(data)) {
+		list, ok := strings.CutPrefix(l, "Cpus_allowed_list:")
+		if !ok {
+			continue
+		}
+		for part := range strings.SplitSeq(strings.TrimSpace(list), ",") { // such as 0-3,8
+			from, to, isRange := strings.Cut(part, "-")
+			if !isRange {
+				to = from
+			}
+			first, _ := strconv.Atoi(from)
+			last, _ := strconv.Atoi(to)
+			for n := first; n <= last; n++ {
+				names["cpu"+strconv.Itoa(n)] = true
+			}
+		}
+	}
+	return names
+}
+
 // processor names the processor's model.
 func processor() string {
 	data, err := os.ReadFile("/proc/cpuinfo")

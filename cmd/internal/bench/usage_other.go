@@ -12,6 +12,7 @@ func used() usage {
 	return usage{Resident: int64(m.Sys - m.HeapReleased), ResidentMost: int64(m.Sys)}
 }
 
-func memory() int64        { return 0 }
-func loadAverage() float64 { return 0 }
-func processor() string    { return "" }
+func memory() int64                      { return 0 }
+func loadAverage() float64               { return 0 }
+func processor() string                  { return "" }
+func processorTime() (all, stolen int64) { return 0, 0 }
