@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 	"time"
 
@@ -138,6 +139,7 @@ func (l *lane) heed(d outbox.Decision, v outbox.Verdict, began time.Time) {
 	l.mu.Lock()
 	var closed time.Duration
 	var held, resumed bool
+	shut := l.gate.shut(now)
 	switch {
 	case d.Gate:
 		closed = l.gate.close(now, began, d.GateFor)
@@ -152,7 +154,11 @@ func (l *lane) heed(d outbox.Decision, v outbox.Verdict, began time.Time) {
 	l.mu.Unlock()
 	switch {
 	case closed > 0:
-		l.log.Warn("gate closed: the provider limits the rate", "for", closed)
+		level := slog.LevelWarn
+		if shut { // the other calls of the wave
+			level = slog.LevelDebug
+		}
+		l.log.Log(context.Background(), level, "gate closed: the provider limits the rate", "for", closed)
 		l.share.closeGate(l.Kind, closed)
 	case held:
 		l.log.Error("lane held: the provider refuses our credentials or account; no intent is lost, one a minute probes", "code", v.Failure.Code, "http_status", v.Failure.HTTPStatus, "provider_code", v.Failure.ProviderCode)

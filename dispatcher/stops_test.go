@@ -2,6 +2,7 @@ package dispatcher_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -151,7 +152,8 @@ func TestARateLimitWithoutAnInstantBacksOff(t *testing.T) {
 		for range 100 {
 			box.insert(t, "sms", nil)
 		}
-		r := start(t, dispatcher.Config{Store: box, Lanes: []dispatcher.Lane{laneOf("sms", p)}})
+		log := &logged{}
+		r := start(t, dispatcher.Config{Store: box, Lanes: []dispatcher.Lane{laneOf("sms", p)}, Logger: log.logger()})
 		<-time.After(10 * time.Minute)
 		r.end(t)
 		waves := 0
@@ -164,6 +166,9 @@ func TestARateLimitWithoutAnInstantBacksOff(t *testing.T) {
 		}
 		if waves < 10 || waves > 30 {
 			t.Errorf("%d waves of calls in ten minutes, want a wait of 1s doubling to 60s", waves)
+		}
+		if n := strings.Count(log.String(), "level=WARN msg=\"gate closed"); n != waves {
+			t.Errorf("%d warnings that the gate is closed, want one a wave: %d", n, waves)
 		}
 		box.want(t, "pending", 100)
 		if n := box.sum("sms", "attempts"); n != 0 {
