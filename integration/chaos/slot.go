@@ -92,7 +92,7 @@ func (sl *slot) start(args ...string) (*worker, error) {
 		}
 		if took, err := time.ParseDuration(entry.Took); err == nil && entry.Intent != "" && took > callTimeout {
 			w.mu.Lock()
-			w.record.Calls = append(w.record.Calls, check.Call{ID: entry.Intent, Kind: entry.Kind, Ended: time.Now(), Took: took})
+			w.record.Calls = append(w.record.Calls, check.Call{ID: entry.Intent, Kind: entry.Kind, Told: time.Now(), Took: took})
 			w.mu.Unlock()
 		}
 	}

@@ -282,11 +282,26 @@ func (j *judge) calls(w Worker) {
 	for _, c := range w.Calls {
 		lease, ok := j.Rules.Lease[c.Kind]
 		most := lease - j.Rules.Fence
-		if !ok || c.Took <= most || slices.ContainsFunc(w.Frozen, func(f Span) bool { return f.Overlaps(c.Ended.Add(-c.Took-j.Rules.Skew), c.Ended) }) {
+		began := j.endedFrom(w, c).Add(-c.Took - j.Rules.Skew)
+		if !ok || c.Took <= most || slices.ContainsFunc(w.Frozen, func(f Span) bool { return f.Overlaps(began, c.Told) }) {
 			continue
 		}
 		j.wrong(RuleOutlived, c.ID, "its call by %s took %v, and may take %v at most under a lease of %v", w.Name, c.Took, most, lease)
 	}
+}
+
+// endedFrom returns from when on a call may have ended: it is told of when its outcome is written, and trouble delays that.
+func (j *judge) endedFrom(w Worker, c Call) time.Time {
+	from := c.Told
+	for changed := true; changed; {
+		changed = false
+		for _, t := range j.Troubles {
+			if (t.Slot < 0 || t.Slot == w.Slot) && t.From.Before(from) && from.Before(t.To.Add(j.Rules.Recovery)) {
+				from, changed = t.From, true
+			}
+		}
+	}
+	return from
 }
 
 // ReadJournal reads the producers' journal.

@@ -118,10 +118,14 @@ func TestCorruptedHistories(t *testing.T) {
 			h.settle("x", "done", "done", h.effect("x", 6700))
 		}, check.RuleOutsideLease, "x", "12:00:06.700"},
 		{"a call that outlives its lease", func(h *told) {
-			h.Workers[1].Calls = []check.Call{{ID: "sms", Kind: "sms", Ended: at(20_000), Took: 4100 * time.Millisecond}}
+			h.Workers[1].Calls = []check.Call{{ID: "sms", Kind: "sms", Told: at(20_000), Took: 4100 * time.Millisecond}}
 		}, check.RuleOutlived, "sms", "took 4.1s, and may take 4s"},
 		{"a call that outlives its lease, and its worker was frozen before", func(h *told) {
-			h.Workers[0].Calls = []check.Call{{ID: "sms", Kind: "sms", Ended: at(40_000), Took: 7 * time.Second}}
+			h.Workers[0].Calls = []check.Call{{ID: "sms", Kind: "sms", Told: at(40_000), Took: 7 * time.Second}}
+		}, check.RuleOutlived, "sms", "took 7s"},
+		{"a call that outlives its lease, and is told of after another's trouble", func(h *told) {
+			h.Workers[0].Calls = []check.Call{{ID: "sms", Kind: "sms", Told: at(50_000), Took: 7 * time.Second}}
+			h.Troubles = []check.Trouble{{Span: check.Span{From: at(30_000), To: at(49_000)}, Slot: 1}}
 		}, check.RuleOutlived, "sms", "took 7s"},
 		{"a follow-up is missing", func(h *told) { remove(h, "charge:done:0") }, check.RuleFollowUp, "charge:done:0", "its parent is done, and it does not exist"},
 		{"a follow-up of the other end", func(h *told) { h.follow("charge:dead:0", "sms") }, check.RuleFollowUp, "charge:dead:0", "its parent is done, and it exists"},
@@ -249,6 +253,10 @@ func TestExcuses(t *testing.T) {
 			h.settle("x", "done", "done", h.effect("x", 16_100))
 			h.effect("x", 30_050)
 		}, "email frozen"},
+		{"a call that a worker was frozen in is told of after trouble", func(h *told) {
+			h.Workers[0].Calls = []check.Call{{ID: "sms", Kind: "sms", Told: at(50_000), Took: 7 * time.Second}} // frozen until 30,000
+			h.Troubles = []check.Trouble{{Span: check.Span{From: at(30_000), To: at(40_000)}, Slot: 0}, {Span: check.Span{From: at(39_000), To: at(49_000)}, Slot: -1}}
+		}, ""},
 		{"trouble keeps the worker from settling", func(h *told) {
 			h.Workers[0].Frozen = nil
 			h.Troubles = []check.Trouble{{Span: check.Span{From: at(11_000), To: at(13_000)}, Slot: -1}}
@@ -279,7 +287,7 @@ func TestExcuses(t *testing.T) {
 		}, ""},
 		{"long calls, one of a worker that was frozen in the middle", func(h *told) {
 			h.Workers[0].Calls = []check.Call{
-				{ID: "charge", Kind: "charge", Ended: at(9000), Took: 9 * time.Second}, {ID: "sms", Kind: "sms", Ended: at(30_100), Took: 20 * time.Second},
+				{ID: "charge", Kind: "charge", Told: at(9000), Took: 9 * time.Second}, {ID: "sms", Kind: "sms", Told: at(30_100), Took: 20 * time.Second},
 			}
 		}, ""},
 		{"a drain over in the middle of trouble", func(h *told) { h.Workers[0].Code, h.Workers[0].Drained = 1, false }, ""},

@@ -133,10 +133,10 @@ type Worker struct {
 
 // Call is what was done under one claim, as its worker told of it.
 type Call struct {
-	ID    string        `json:"id"` // of the intent
-	Kind  string        `json:"kind"`
-	Ended time.Time     `json:"ended"` // when it was told
-	Took  time.Duration `json:"took"`  // by the worker's monotonic clock
+	ID   string        `json:"id"` // of the intent
+	Kind string        `json:"kind"`
+	Told time.Time     `json:"told"` // when its outcome was written; it ended before
+	Took time.Duration `json:"took"` // by the worker's monotonic clock
 }
 
 // Span is a time.
