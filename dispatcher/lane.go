@@ -108,6 +108,9 @@ func (l *lane) run(stop, abort context.Context) {
 		if l.takeTurn(stop) {
 			n = min(n, most)
 		}
+		if stop.Err() != nil { // it would only give back what it claimed
+			return
+		}
 		only := l.hints(rested, n)
 		if only != nil {
 			n = len(only)
@@ -179,7 +182,7 @@ func (l *lane) help(stop context.Context) {
 		case <-l.more:
 		}
 		turns := l.takeTurn(stop)
-		if n := l.spare(time.Now(), turns); n > 0 {
+		if n := l.spare(time.Now(), turns); n > 0 && stop.Err() == nil {
 			_, _, _ = l.claim(stop, n, nil)
 		}
 	}
@@ -188,8 +191,12 @@ func (l *lane) help(stop context.Context) {
 // worthHelp is how many intents a claim of a busy lane without a backlog finds if a second one is worth while.
 const worthHelp = 8
 
-// claimSpacing is how long after one such claim the next one is sent at least.
-const claimSpacing = 25 * time.Millisecond
+// How long after one such claim the next one is sent: half as long as the last took, within bounds. One that a failover made
+// long says nothing about the next.
+const (
+	claimSpacing     = 25 * time.Millisecond
+	claimSpacingMost = 250 * time.Millisecond
+)
 
 // takeTurn waits until the next claim of a busy lane without a backlog is due, and reports whether the lane is one: while the
 // database works on one claim, the next one finds what has come since, and not the same.
@@ -202,7 +209,7 @@ func (l *lane) takeTurn(stop context.Context) bool {
 	if turns && l.turn.After(now) {
 		at = l.turn
 	}
-	l.turn = at.Add(max(claimSpacing, l.took/2))
+	l.turn = at.Add(min(max(claimSpacing, l.took/2), claimSpacingMost))
 	l.mu.Unlock()
 	if at.After(now) {
 		l.pause(stop, at.Sub(now))

@@ -165,6 +165,40 @@ func TestABusyLaneWithoutABacklogTakesTurns(t *testing.T) {
 	})
 }
 
+// A claim that took long, by a failover say, does not make the next ones late.
+func TestASlowClaimDelaysNoOther(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		box, p := newBox(), &provider{}
+		l := laneOf("sms", p)
+		l.Concurrency = 2048
+		inserted := make(map[string]time.Time)
+		insert := func(d time.Duration) { // 600 a second: the lane is busy, and has no backlog
+			for range d / (20 * time.Millisecond) {
+				for range 12 {
+					inserted[box.insert(t, "sms", nil)] = time.Now()
+				}
+				<-time.After(20 * time.Millisecond)
+			}
+		}
+		r := start(t, dispatcher.Config{Store: box, Lanes: []dispatcher.Lane{l}, Logger: slog.New(slog.DiscardHandler)})
+		insert(3 * time.Second)
+		box.slowClaim.Store(int64(1500 * time.Millisecond))
+		insert(100 * time.Millisecond)
+		box.slowClaim.Store(0)
+		insert(1400 * time.Millisecond)
+		after := time.Now()
+		insert(2 * time.Second)
+		<-time.After(2 * time.Second)
+		r.end(t)
+		box.want(t, "done", len(inserted))
+		for _, c := range p.made() {
+			if came := inserted[c.id]; came.After(after) && c.at.Sub(came) > 300*time.Millisecond {
+				t.Fatalf("%s was called %v after it came", c.id, c.at.Sub(came))
+			}
+		}
+	})
+}
+
 // When calls are not quick any more, what was claimed ahead is given back within seconds, unsent and without an attempt.
 func TestWhatWasClaimedAheadIsGivenBack(t *testing.T) {
 	bubble(t, func(t *testing.T) {
