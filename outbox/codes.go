@@ -34,6 +34,9 @@ const (
 	CodeFollowUpRefused  = "follow_up_refused"
 	CodeUnclassified     = "unclassified"
 	CodeProgressNotSaved = "progress_not_saved"
+	CodeMismatch         = "mismatch"
+	CodeRefused          = "refused"
+	CodeNotTheProvider   = "not_the_provider"
 )
 
 // CodeInfo describes one code for docs/codes.md.
@@ -80,5 +83,8 @@ func Codes() []CodeInfo {
 		{CodeFollowUpRefused, []Class{Invalid, Permanent, Transient, Ambiguous, Expired}, "A follow-up could not be inserted as it stands; it is kept as a dead letter of its own.", "Mend the producer; write the follow-up as a new intent."},
 		{CodeUnclassified, []Class{Ambiguous, Transient}, "The provider's answer fits no known rule.", "Report it with the HTTP status and the provider's code. Settled by on_ambiguous."},
 		{CodeProgressNotSaved, []Class{Transient}, "The step before the effect could not be stored, so the effect was not begun.", "None; it is tried again."},
+		{CodeMismatch, []Class{Permanent}, "What the provider shows under the stored id differs from the payload: another intent's object, or a payload that was changed. Nothing was confirmed.", "Find out who changed what. `dead retry` makes a new payment after it cancelled the old one."},
+		{CodeRefused, []Class{Permanent}, "The provider refused this intent for its own sake again and again, while it let others pass.", "Look at what the intent names (an account, a sender); mend it and write a new intent."},
+		{CodeNotTheProvider, []Class{Hold}, "The answer is not the provider's: a gateway's page, or a path that the provider does not have.", "Check the provider's base URL and what stands between. No intent was lost."},
 	}
 }

@@ -33,7 +33,27 @@ const (
 	Lapsed                        // expires_at passed before it was sent
 	Malformed                     // the document has Problems
 	Spent                         // no attempt is left
+	Recorded                      // the outcome is known and recorded; only the writing is left
 )
+
+// eventNames are the names of events as outcome.event holds them.
+var eventNames = map[Event]string{
+	Delivered: "delivered", Failed: "failed", Found: "found", Absent: "absent", LookUpFailed: "lookup_failed",
+	Abandoned: "abandoned", Unsent: "unsent", Lapsed: "lapsed", Malformed: "malformed", Spent: "spent", Recorded: "recorded",
+}
+
+// String returns the event's name as outcome.event holds it.
+func (e Event) String() string { return eventNames[e] }
+
+// eventNamed returns the event of a name, 0 if there is none.
+func eventNamed(name string) Event {
+	for e, n := range eventNames {
+		if n == name {
+			return e
+		}
+	}
+	return 0
+}
 
 // Verdict is what a worker learned about a claimed intent.
 type Verdict struct {
@@ -75,6 +95,7 @@ type Decision struct {
 	Outcome   Class    // for history, logs and metrics; empty if nothing was attempted (a look-up without a result, a release)
 	Failure   *Failure // becomes last_error; nil leaves that as it is
 	Receipt   *Receipt // becomes result
+	Event     Event    // what it was decided by; becomes outcome.event where the writing has to wait
 
 	Gate    bool          // the lane waits (rate limited)
 	GateFor time.Duration // for how long; 0: for the lane's own backoff, since the provider did not say
@@ -87,6 +108,9 @@ type Decision struct {
 // An intent may be sent only if no earlier attempt of it can still have an effect that a repetition would double, if it
 // is not expired, and if it has an attempt left.
 func Next(in *Intent, p Policy, now time.Time) (Action, Verdict) {
+	if in.Outcome.valid() { // whatever else is wrong: it is over, and only has to be written
+		return Settle, Verdict{Event: Recorded}
+	}
 	if len(in.Problems) > 0 {
 		return Settle, Verdict{Event: Malformed}
 	}
@@ -119,6 +143,10 @@ func Next(in *Intent, p Policy, now time.Time) (Action, Verdict) {
 // database's time. It holds all rules of retry and dead letter.
 func Decide(in *Intent, v Verdict, p Policy, now time.Time) Decision {
 	d := decision{in: in, p: p, now: now, max: p.maxAttempts(in)}
+	d.Event = v.Event
+	if v.Event == Recorded && in.Outcome.valid() {
+		return d.recorded()
+	}
 	d.Abandoned = d.unrecorded()
 	switch v.Event {
 	case Delivered:
@@ -296,6 +324,17 @@ func (d decision) unless(reason DeadReason) Decision {
 	}
 }
 
+// recorded repeats what an earlier decision recorded. The claims since then were no attempts.
+func (d decision) recorded() Decision {
+	o := d.in.Outcome
+	d.Attempts, d.Outcome, d.Event = o.Attempts, o.Class, o.Event
+	if o.Receipt != nil {
+		return d.done(*o.Receipt)
+	}
+	d.Status, d.Reason, d.Failure = StatusDead, o.Reason, o.Failure
+	return d.Decision
+}
+
 // counted writes the attempt into history.
 func (d decision) counted(outcome Class) decision {
 	d.Counted, d.Outcome = true, outcome
@@ -334,7 +373,7 @@ func (d decision) unrecorded() []int {
 func (d decision) fails(f *Failure) decision { d.Failure = f; return d }
 
 func (d decision) backoff() time.Duration {
-	return d.p.Retry.Backoff(d.Attempts, d.in.Key())
+	return d.p.Retry.Backoff(d.Attempts, d.in.LegacyKey())
 }
 
 func (d decision) done(r Receipt) Decision {

@@ -54,7 +54,7 @@ func told(in *Intent, p Policy, d Decision) string {
 	var b strings.Builder
 	switch d.Status {
 	case StatusPending:
-		if backoff := p.Retry.Backoff(d.Attempts, in.Key()); d.Delay == backoff {
+		if backoff := p.Retry.Backoff(d.Attempts, in.LegacyKey()); d.Delay == backoff {
 			b.WriteString("pending in a backoff")
 		} else {
 			fmt.Fprintf(&b, "pending in %v", d.Delay)

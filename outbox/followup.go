@@ -17,7 +17,7 @@ type FollowUp struct {
 
 // notInFollowUp are the fields that settling gives a follow-up, and those that workers own.
 var notInFollowUp = []string{"_id", "status", "due_at", "attempts", "lease", "first_attempt_at", "ambiguous_at", "generation",
-	"progress", "last_error", "history", "result", "done_at", "dead_at", "cancelled_at", "dead_reason", "purge_at"}
+	"progress", "last_error", "history", "dropped", "outcome", "first_due_at", "retried", "resolved", "result", "done_at", "dead_at", "cancelled_at", "dead_reason", "purge_at"}
 
 // parseFollowUps checks follow-ups and write_back before the parent is sent, with what can be known by then.
 func (in *Intent) parseFollowUps(r *reader, rules Rules) {

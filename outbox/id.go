@@ -15,6 +15,18 @@ const (
 	UUIDBinary                   // BSON binary of subtype 4
 )
 
+// letter is how an idempotency key tells the type (contract, "Identity").
+func (t IDType) letter() string {
+	switch t {
+	case ObjectID:
+		return "o"
+	case UUIDBinary:
+		return "u"
+	default:
+		return "s"
+	}
+}
+
 // MaxIDBytes is the longest string that may be an intent's _id.
 const MaxIDBytes = 200
 

@@ -29,13 +29,31 @@ func TestIDTextAndBytes(t *testing.T) {
 	}
 }
 
-func TestKeyDependsOnIDAndGenerationAlone(t *testing.T) {
-	in := &Intent{ID: NewStringID("order-1"), Attempts: 4, Lease: Lease{Token: "t", Owner: "w"}}
-	if got := in.Key(); got != "order-1" {
-		t.Errorf("got %q", got)
+func TestKeyTellsWhereAnIntentLivesAndWhatItIs(t *testing.T) {
+	in := func(ns string, id ID, generation int) *Intent {
+		return &Intent{Namespace: ns, ID: id, Generation: generation, Attempts: 4, Lease: Lease{Token: "t", Owner: "w"}}
 	}
-	in.Generation = 2
-	if got := in.Key(); got != "order-1:g2" {
-		t.Errorf("got %q", got)
+	object := NewObjectID([12]byte{0x65, 0xa1})
+	rows := []struct {
+		in   *Intent
+		step string
+		want string
+	}{
+		{in("k3m9x0q2ab", NewStringID("order-7"), 0), "confirm", "k3m9x0q2ab/s0/confirm/order-7"},
+		{in("k3m9x0q2ab", NewStringID("order-7"), 2), "confirm", "k3m9x0q2ab/s2/confirm/order-7"},
+		{in("other00000", NewStringID("order-7"), 0), "confirm", "other00000/s0/confirm/order-7"},
+		{in("k3m9x0q2ab", NewStringID("order-7:g2"), 0), "confirm", "k3m9x0q2ab/s0/confirm/order-7:g2"},
+		{in("k3m9x0q2ab", NewStringID("x/confirm/order-7"), 0), "create", "k3m9x0q2ab/s0/create/x/confirm/order-7"},
+		{in("k3m9x0q2ab", object, 0), "create", "k3m9x0q2ab/o0/create/" + object.String()},
+		{in("k3m9x0q2ab", NewStringID(object.String()), 0), "create", "k3m9x0q2ab/s0/create/" + object.String()},
+		{in("k3m9x0q2ab", NewUUID([16]byte{1}), 0), "create", "k3m9x0q2ab/u0/create/01000000-0000-0000-0000-000000000000"},
+	}
+	seen := map[string]bool{}
+	for _, r := range rows {
+		got := r.in.Key(r.step)
+		if got != r.want || seen[got] {
+			t.Errorf("got %q, want %q, which no other has", got, r.want)
+		}
+		seen[got] = true
 	}
 }

@@ -1,6 +1,9 @@
 package outbox
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Kinds of effects that outboxd ships a payload for.
 const (
@@ -54,24 +57,71 @@ type Lease struct {
 	Reclaimed bool      // the lease before this one ran out, so its holder may have called the provider
 }
 
-// Record is one entry of an intent's history: an attempt that counted.
+// What is the sort of a [Record].
+type What string
+
+// The sorts of records in an intent's history. A record without one is an attempt.
+const (
+	WhatAttempt          What = "attempt"            // a call that may have had the effect
+	WhatLookUp           What = "lookup"             // a question about an earlier attempt
+	WhatRetry            What = "retry"              // a person made a dead letter pending again
+	WhatResolve          What = "resolve"            // a person told what became of an ambiguous outcome
+	WhatCancelAtProvider What = "cancel_at_provider" // the provider's unfinished object was cancelled
+)
+
+// Record is one entry of an intent's history.
 type Record struct {
-	Attempt int
-	At      time.Time
-	Took    time.Duration
-	Outcome Class
-	Code    string
-	Worker  string
+	What         What
+	Attempt      int // of an attempt, from 1
+	At           time.Time
+	Took         time.Duration
+	Outcome      Class
+	Code         string
+	ProviderCode string
+	HTTPStatus   int
+	RequestID    string
+	Ref          string // the provider's object, such as a PaymentIntent
+	Worker       string // of what a worker did
+
+	By, Why, Job string // of what a person did
+
+	// First, Last and N are those of look-ups that changed nothing, folded into one record. N is 0 for a record of its own.
+	First, Last time.Time
+	N           int
+}
+
+func (r Record) isAttempt() bool { return r.What == "" || r.What == WhatAttempt }
+
+// Outcome is what is known of an intent that only has to be written: its status, its follow-ups and its write_back could
+// not be written in one transaction yet. An intent with an outcome is never sent again.
+type Outcome struct {
+	Event    Event      // what was learned
+	Reason   DeadReason // of what ends as a dead letter; empty: it ends done
+	Receipt  *Receipt   // of what ends done
+	Failure  *Failure   // what becomes last_error; may be nil
+	Class    Class      // for logs and metrics, see [Decision]
+	Attempts int        // the value of attempts
+	At       time.Time  // since when only the writing is missing
+	Tries    int        // transactions that were tried, the first one included
+	Why      string     // why the last one was not made, in our own words
 }
 
 // Progress is what must survive a crash between two steps of one effect. Values are strings, int64 or time.Time.
 type Progress map[string]any
+
+// valid reports whether the outcome can be written: it is one that a worker recorded, and ends either done or dead.
+func (o *Outcome) valid() bool {
+	return o != nil && o.Event != 0 && (o.Receipt == nil) != (o.Reason == "")
+}
 
 // Receipt is the provider's confirmation that it has the effect; it becomes the field result.
 type Receipt struct {
 	Provider string // "stripe", "sendgrid", "twilio"
 	ID       string // the provider's id of the effect; empty if it accepted without a readable id
 	Status   string // the provider's own word for the effect's state at that moment
+
+	RequestID  string // the provider's id of the request; for history alone
+	HTTPStatus int    // of the answer; for history alone
 }
 
 // Trace is a W3C trace context that the worker's spans continue.
@@ -85,11 +135,13 @@ type WriteBack struct {
 	Collection string
 	ID         any            // the document's _id; may be a reference
 	Done, Dead map[string]any // $set on done, on dead; nil leaves the document alone
+	Ambiguous  map[string]any // $set instead of Dead where the reason is ambiguous; nil: Dead
 }
 
 // Intent is one document of the outbox as a worker sees it. [Parse] makes it; nothing changes it afterwards.
 type Intent struct {
 	ID          ID
+	Namespace   string // of the outbox that it stands in; the provider knows an intent by this and its ID
 	Kind        string
 	Status      Status
 	DueAt       time.Time
@@ -108,11 +160,14 @@ type Intent struct {
 	Attempts       int // attempts begun, the current one included while leased
 	Lease          Lease
 	FirstAttemptAt time.Time // zero: none that counted
+	FirstDueAt     time.Time // the due_at that the producer wrote; zero: never claimed
+	RetriedAt      time.Time // when a person last made it pending again; zero: never
 	AmbiguousAt    time.Time // since when nobody knows whether the provider acted; zero: known
 	Generation     int
 	Progress       Progress
-	History        []Record // the last 20
+	History        []Record // the last 20 attempts and the last 20 other events
 	DeadReason     DeadReason
+	Outcome        *Outcome // nil: nothing waits to be written
 
 	// Problems lists what breaks the contract; if there are any, the intent is never sent and the fields above hold
 	// only what could be read.
@@ -122,9 +177,16 @@ type Intent struct {
 	Document map[string]any
 }
 
-// Key returns the root of the intent's provider idempotency keys: its id's text, and its generation if that was raised.
-// It depends neither on the attempt nor on the worker.
-func (in *Intent) Key() string {
+// Key returns the intent's idempotency key for one step of its effect at the provider (contract, "Identity"): the
+// namespace, the id's type and the generation, the step, and the id last. So equal ids in two outboxes or of two types are
+// different effects, and no id can imitate a generation or a step. The key depends neither on the attempt nor on the worker.
+func (in *Intent) Key(step string) string {
+	return in.Namespace + "/" + in.ID.Type().letter() + itoa(in.Generation) + "/" + step + "/" + in.ID.String()
+}
+
+// LegacyKey returns the root of the keys that were used before outboxes had namespaces. Progress that was stored under it
+// goes on under it.
+func (in *Intent) LegacyKey() string {
 	if in.Generation == 0 {
 		return in.ID.String()
 	}
@@ -141,10 +203,12 @@ func (in *Intent) unknown() bool { return in.Lease.Reclaimed || !in.AmbiguousAt.
 
 // recorded returns the number of the last attempt that history holds, 0 if none.
 func (in *Intent) recorded() int {
-	if len(in.History) == 0 {
-		return 0
+	for _, r := range slices.Backward(in.History) {
+		if r.isAttempt() {
+			return r.Attempt
+		}
 	}
-	return in.History[len(in.History)-1].Attempt
+	return 0
 }
 
 // lastCode returns the code of the last failure, empty if there is none or it cannot be told: where last_error tells what
@@ -155,8 +219,14 @@ func (in *Intent) lastCode() string {
 	if code != CodeWriteBackMissed && code != CodeFollowUpRefused {
 		return code
 	}
-	if n := len(in.History); n > 0 && in.History[n-1].Outcome == Permanent {
-		return in.History[n-1].Code
+	for _, r := range slices.Backward(in.History) {
+		if !r.isAttempt() {
+			continue
+		}
+		if r.Outcome == Permanent {
+			return r.Code
+		}
+		break
 	}
 	return ""
 }

@@ -24,13 +24,15 @@ const (
 type Rules struct {
 	// WriteBack lists the collections that write_back may name.
 	WriteBack []string
+	// Namespace is that of the outbox, which migrate made. It is part of every intent's idempotency keys.
+	Namespace string
 }
 
 // Parse reads an intent's document and checks it against the contract. It never fails: what is wrong is in the intent's
 // Problems. The document's values are string, bool, int64, float64, time.Time, nil, [ID] (for ObjectId and UUID),
 // []any, map[string]any, and [Unsupported] for all else. The intent keeps the document; it must not change afterwards.
 func Parse(doc map[string]any, rules Rules) *Intent {
-	in := &Intent{Document: doc}
+	in := &Intent{Document: doc, Namespace: rules.Namespace}
 	r := newReader(doc, "", &in.Problems)
 	in.parseIdentity(r)
 	in.parseEnvelope(r)
@@ -117,20 +119,81 @@ func (in *Intent) parseWorkerFields(r *reader) {
 	in.Generation = int(r.integer("generation", optional, 0, math.MaxInt32))
 	in.Progress = r.document("progress", optional)
 	for _, h := range r.list("history", 0) {
-		in.History = append(in.History, Record{
-			Attempt: int(h.integer("attempt", required, 0, math.MaxInt32)),
-			At:      h.date("at", optional),
-			Took:    time.Duration(h.integer("ms", optional, 0, math.MaxInt32)) * time.Millisecond,
-			Outcome: Class(h.text("outcome", optional, 0)),
-			Code:    h.text("code", optional, 0),
-			Worker:  h.text("worker", optional, 0),
-		})
+		in.History = append(in.History, parseRecord(h))
 	}
-	for _, field := range [...]string{"last_error", "result"} {
+	r.integer("dropped", optional, 0, math.MaxInt32)
+	if o := r.sub("outcome"); o != nil {
+		in.Outcome = parseOutcome(o)
+	}
+	in.FirstDueAt = r.date("first_due_at", optional)
+	if retried := r.sub("retried"); retried != nil {
+		in.RetriedAt = retried.date("at", optional)
+	}
+	for _, field := range [...]string{"last_error", "result", "resolved"} {
 		r.document(field, optional)
 	}
 	for _, field := range [...]string{"done_at", "dead_at", "cancelled_at", "purge_at"} {
 		r.date(field, optional)
 	}
 	in.DeadReason = DeadReason(r.text("dead_reason", optional, 0))
+}
+
+func parseRecord(h *reader) Record {
+	record := Record{
+		What:         WhatAttempt,
+		Attempt:      int(h.integer("attempt", optional, 0, math.MaxInt32)),
+		At:           h.date("at", optional),
+		Took:         time.Duration(h.integer("ms", optional, 0, math.MaxInt32)) * time.Millisecond,
+		Outcome:      Class(h.text("outcome", optional, 0)),
+		Code:         h.text("code", optional, 0),
+		ProviderCode: h.text("provider_code", optional, 0),
+		HTTPStatus:   int(h.integer("http_status", optional, 0, math.MaxInt32)),
+		RequestID:    h.text("request_id", optional, 0),
+		Ref:          h.text("ref", optional, 0),
+		Worker:       h.text("worker", optional, 0),
+		By:           h.text("by", optional, 0),
+		Why:          h.text("why", optional, 0),
+		Job:          h.text("job", optional, 0),
+		First:        h.date("first", optional),
+		Last:         h.date("last", optional),
+		N:            int(h.integer("n", optional, 0, math.MaxInt32)),
+	}
+	if what := h.text("what", optional, 0); what != "" {
+		record.What = What(what)
+	}
+	if record.What == WhatAttempt && !h.has("attempt") {
+		h.problem("attempt", "is required")
+	}
+	return record
+}
+
+// parseOutcome reads what a settle recorded because it could not write the rest yet. What it cannot read is a problem, so
+// that nothing is sent on the strength of it.
+func parseOutcome(o *reader) *Outcome {
+	outcome := &Outcome{
+		Event:    eventNamed(o.text("event", required, 0)),
+		Reason:   DeadReason(o.text("reason", optional, 0)),
+		Class:    Class(o.text("class", optional, 0)),
+		Attempts: int(o.integer("attempts", optional, 0, math.MaxInt32)),
+		At:       o.date("at", optional),
+		Tries:    int(o.integer("tries", optional, 0, math.MaxInt32)),
+		Why:      o.text("why", optional, 0),
+	}
+	if outcome.Event == 0 {
+		o.problem("event", "is not one that a worker writes")
+	}
+	if r := o.sub("receipt"); r != nil {
+		outcome.Receipt = &Receipt{Provider: r.text("provider", optional, 0), ID: r.text("id", optional, 0), Status: r.text("status", optional, 0)}
+	}
+	if f := o.sub("failure"); f != nil {
+		outcome.Failure = &Failure{
+			Class: Class(f.text("class", optional, 0)), Code: f.text("code", optional, 0), Message: f.text("message", optional, 0),
+			Provider: f.text("provider", optional, 0), ProviderCode: f.text("provider_code", optional, 0),
+			HTTPStatus: int(f.integer("http_status", optional, 0, math.MaxInt32)), RequestID: f.text("request_id", optional, 0),
+		}
+	}
+	if (outcome.Receipt == nil) == (outcome.Reason == "") {
+		o.problem("receipt", "or reason is required, and only one of them")
+	}
+	return outcome
 }

@@ -118,7 +118,7 @@ func TestParseReadsEverything(t *testing.T) {
 		{"metadata", fmt.Sprint(in.Metadata), "map[empty: tenant:t1]"}, {"trace", in.Trace, Trace{"00-a", "s"}}, {"attempts", in.Attempts, 3},
 		{"lease", in.Lease, Lease{"t", "w", at(3), true}}, {"first_attempt_at", in.FirstAttemptAt, at(4)}, {"ambiguous_at", in.AmbiguousAt, at(5)},
 		{"generation", in.Generation, 2}, {"progress", in.Progress["payment_intent"], "pi_1"},
-		{"history", in.History[0], Record{1, at(6), 1500 * time.Millisecond, Transient, "not_sent", "w"}},
+		{"history", in.History[0], Record{What: WhatAttempt, Attempt: 1, At: at(6), Took: 1500 * time.Millisecond, Outcome: Transient, Code: "not_sent", Worker: "w"}},
 		{"write_back", in.WriteBack.Collection, "orders"}, {"on_done", len(in.OnDone), 1}, {"on_dead", len(in.OnDead), 1}, {"last_error", in.lastCode(), "not_sent"},
 	}
 	for _, r := range rows {

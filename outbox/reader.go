@@ -197,6 +197,9 @@ func (r *reader) date(field string, p presence) time.Time {
 	if !isDate {
 		r.problem(field, "must be a Date")
 	}
+	if isDate && t.IsZero() { // year 1 is a date like any other, and Go's zero time means that there is none
+		t = t.Add(time.Nanosecond)
+	}
 	return t
 }
 

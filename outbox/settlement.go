@@ -42,6 +42,12 @@ type Settlement struct {
 type Settled struct {
 	// Lost says that the token no longer held: another worker has claimed the intent since. Nothing was written.
 	Lost bool
+	// Waiting says that the outcome is recorded in the intent, and why its consequences are not written yet: a lock, an
+	// election, a change of schema. Whoever claims it next tries again. Empty: nothing waits.
+	Waiting string
+	// Busy says why nothing could be written now, though nothing is wrong: another transaction holds the intent itself. The
+	// same settlement must be settled again. Empty: it was written.
+	Busy string
 	// Notes lists what went wrong beside the outcome, which is written all the same: a write_back without a target, a
 	// follow-up that was refused.
 	Notes []Note
@@ -58,10 +64,10 @@ type Note struct {
 func (s Settlement) Records() []Record {
 	var records []Record
 	for _, n := range s.Decision.Abandoned {
-		records = append(records, Record{Attempt: n, Outcome: Ambiguous, Code: CodeLeaseExpired})
+		records = append(records, Record{What: WhatAttempt, Attempt: n, Outcome: Ambiguous, Code: CodeLeaseExpired})
 	}
 	if s.Decision.Counted {
-		record := Record{Attempt: s.Decision.Attempts, At: s.Intent.Lease.At, Took: s.Took, Outcome: s.Decision.Outcome, Worker: s.Intent.Lease.Owner}
+		record := Record{What: WhatAttempt, Attempt: s.Decision.Attempts, At: s.Intent.Lease.At, Took: s.Took, Outcome: s.Decision.Outcome, Worker: s.Intent.Lease.Owner}
 		if s.Decision.Failure != nil {
 			record.Code = s.Decision.Failure.Code
 		}

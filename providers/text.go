@@ -23,11 +23,10 @@ func Token(s string) string {
 	return s
 }
 
-// Key returns the root of an intent's idempotency keys as it can stand in an HTTP header. Keys of printable ASCII
+// Key returns an idempotency key as it can stand in an HTTP header. Keys of printable ASCII
 // without spaces are taken as they are; of others, which HTTP or an SDK would cut or refuse, the digest is taken, so that
 // two different intents never share a key.
-func Key(in *outbox.Intent) string {
-	key := in.Key()
+func Key(key string) string {
 	if Secret(key).Usable() {
 		return key
 	}

@@ -33,7 +33,7 @@ type progress struct {
 // load reads an intent's progress. What was stored under another key belongs to an earlier generation, whose
 // PaymentIntent surely was not charged.
 func load(in *outbox.Intent) progress {
-	p := progress{key: providers.Key(in), create: 1, confirm: 1}
+	p := progress{key: providers.Key(in.LegacyKey()), create: 1, confirm: 1}
 	if stored, _ := in.Progress[fieldKey].(string); stored != p.key {
 		return p
 	}
