@@ -63,9 +63,8 @@ type SMS struct {
 // Limits that the providers publish. Sources: Stripe API reference, "PaymentIntents" and "Metadata"; SendGrid, "Mail
 // Send: limitations"; Twilio, "Message resource".
 const (
-	maxAmount          = 99_999_999
 	maxDescriptor      = 22
-	maxMetadataKeys    = 49 // outbox_id is the fiftieth
+	maxMetadataKeys    = 48 // outbox_id and outbox_ns are the other two
 	maxMetadataKey     = 40
 	maxMetadataValue   = 500
 	maxCategories      = 10
@@ -93,9 +92,10 @@ func parsePayload(kind string, r *reader) any {
 }
 
 func parseCharge(r *reader) *Charge {
+	currency := r.pattern("currency", required, isCurrency, "three lower-case letters of ISO 4217, such as \"eur\"")
 	c := &Charge{
-		Amount:                    r.integer("amount", required, 1, maxAmount),
-		Currency:                  r.pattern("currency", required, isCurrency, "three lower-case letters of ISO 4217, such as \"eur\""),
+		Amount:                    r.amount(currency),
+		Currency:                  currency,
 		Customer:                  r.text("customer", required, 0),
 		PaymentMethod:             r.text("payment_method", required, 0),
 		Description:               r.text("description", optional, 0),
@@ -104,9 +104,7 @@ func parseCharge(r *reader) *Charge {
 		Metadata:                  r.texts("metadata", maxMetadataKeys, maxMetadataKey, maxMetadataValue),
 		Account:                   r.text("account", optional, 0),
 	}
-	if _, ok := c.Metadata[ReservedMetadata]; ok {
-		r.problem("metadata."+ReservedMetadata, "is reserved")
-	}
+	r.reserved(c.Metadata)
 	r.rest()
 	return c
 }

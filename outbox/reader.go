@@ -359,3 +359,12 @@ func (r *reader) texts(field string, mostKeys, mostKey, mostValue int) map[strin
 	}
 	return texts
 }
+
+// reserved reports keys of metadata under which the providers know the intent itself.
+func (r *reader) reserved(metadata map[string]string) {
+	for _, key := range [...]string{ReservedMetadata, ReservedNamespace} {
+		if _, ok := metadata[key]; ok {
+			r.problem("metadata."+key, "is reserved")
+		}
+	}
+}
