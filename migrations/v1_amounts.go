@@ -87,7 +87,7 @@ func (v vocabulary) v1Amounts() bson.A {
 		steps = append(steps, fields(is(a.currencies), amount("multipleOf", a.limit)))
 	}
 	return bson.A{
-		described("largest amount of a currency", "amount must have at most eight digits in the currency's minor unit (INR nine, COP, HUF and JPY ten, LBP eleven, IDR twelve), Stripe's limits.",
+		described("largest amount of a currency", "amount must be from 1 to 99999999 in the currency's minor unit, eight digits (INR nine digits, COP, HUF and JPY ten, LBP eleven, IDR twelve), Stripe's limits.",
 			bson.E{Key: "anyOf", Value: most}),
 		described("smallest amount of a currency", "amount is below Stripe's minimum for the currency, such as 50 for USD and EUR, 30 for GBP, 50 for JPY (see \"Minimum charge amount by currency\" in Stripe's documentation). amount is in the minor unit: 1999 for 19.99 EUR.",
 			bson.E{Key: "anyOf", Value: least}),

@@ -40,7 +40,7 @@ func (v vocabulary) v1Shared() bson.D {
 		{Key: "max_attempts", Value: v.integer("max_attempts", "attempts before it is dead; without it the kind's policy counts.", 1, 100)},
 		{Key: "on_ambiguous", Value: v.oneOf("on_ambiguous", "what to do when nobody can know whether the provider acted.", "retry", "reconcile", "park")},
 		{Key: "write_back", Value: v.v1WriteBack()},
-		{Key: "metadata", Value: v.typed("metadata", "metadata must be a document whose values are all strings; outbox_id and outbox_ns are reserved.", []string{"object"},
+		{Key: "metadata", Value: v.typed("metadata", "metadata must be a document whose values are all strings; outbox_id, outbox_ns and outbox_key are reserved.", []string{"object"},
 			bson.E{Key: "properties", Value: v1Reserved()},
 			bson.E{Key: "additionalProperties", Value: v.text("metadata value", "A metadata value must be a string; write numbers and dates as strings.", 0, 0)})},
 		{Key: "trace", Value: v.object("trace", "trace must be a document, the W3C trace context that the worker's spans continue.", nil, bson.D{

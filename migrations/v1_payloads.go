@@ -4,7 +4,7 @@ import "go.mongodb.org/mongo-driver/v2/bson"
 
 // Limits of the providers that version 1 enforces. They are part of the frozen version.
 const (
-	v1MaxStripeMetadata = 48     // Stripe, "Metadata": 50 keys, two of which are outbox_id and outbox_ns
+	v1MaxStripeMetadata = 47     // Stripe, "Metadata": 50 keys, three of which are the intent's labels
 	v1MaxRecipients     = 1000   // SendGrid, "Mail Send: Limitations": to, cc and bcc together
 	v1MaxCategories     = 10     // SendGrid, "Mail Send: Limitations"
 	v1MaxBody           = 1600   // Twilio, "Messages resource": Body
@@ -47,7 +47,7 @@ func (v vocabulary) v1Charge() rule {
 
 func (v vocabulary) v1StripeMetadata() rule {
 	return v.typed("payload.metadata",
-		"payload.metadata must be a document of at most 48 strings with keys of 1 to 40 characters and values of at most 500, Stripe's limits; outbox_id and outbox_ns are the other two and reserved.",
+		"payload.metadata must be a document of at most 47 strings with keys of 1 to 40 characters and values of at most 500, Stripe's limits; outbox_id, outbox_ns and outbox_key are the other three and reserved.",
 		[]string{"object"},
 		bson.E{Key: "maxProperties", Value: int32(v1MaxStripeMetadata)},
 		bson.E{Key: "properties", Value: v1Reserved()},
@@ -56,12 +56,13 @@ func (v vocabulary) v1StripeMetadata() rule {
 		bson.E{Key: "additionalProperties", Value: false})
 }
 
-// v1Reserved refuses the names under which the provider knows an intent.
+// v1Reserved refuses the labels under which the provider knows an intent.
 func v1Reserved() bson.D {
-	return bson.D{
-		{Key: "outbox_id", Value: refused("outbox_id", "outbox_id is reserved: it carries the intent's _id to the provider. Choose another key.")},
-		{Key: "outbox_ns", Value: refused("outbox_ns", "outbox_ns is reserved: it carries the outbox's namespace to the provider. Choose another key.")},
+	var labels bson.D
+	for _, l := range [][2]string{{"outbox_id", "the intent's _id"}, {"outbox_ns", "the outbox's namespace"}, {"outbox_key", "the type of the intent's _id and its generation"}} {
+		labels = append(labels, bson.E{Key: l[0], Value: refused(l[0], l[0]+" is reserved: it carries "+l[1]+" to the provider. Choose another key.")})
 	}
+	return labels
 }
 
 // v1Address accepts an address as a string or with a display name.
