@@ -65,8 +65,8 @@ func (m *Migrator) refuseLost(ctx context.Context, s state, found *live) error {
 		m.db.Name(), counted(n, "intent"), m.outbox, example, m.layout.meta, m.layout.meta, m.layout.meta, namespaceID, ErrNamespaceLost)
 }
 
-// Drift returns what is not as this version needs it, or endangers it, one sentence each with the remedy: objects that are
-// missing, hidden or changed, a namespace that is not there, and TTL indexes of others. It changes nothing.
+// Drift returns what is not as this version needs it, one phrase each: objects that are missing, hidden or changed, and a
+// namespace that is not there. [Migrator.Up] mends it, or says what is in its way. Drift changes nothing.
 func (m *Migrator) Drift(ctx context.Context) ([]string, error) {
 	s, err := m.state(ctx)
 	if err != nil {
@@ -83,13 +83,13 @@ func (m *Migrator) Drift(ctx context.Context) ([]string, error) {
 		case err != nil:
 			drift = append(drift, err.Error())
 		case c != nil:
-			drift = append(drift, "the "+o.id()+" is missing or was changed; run `outboxd migrate`, which will "+c.text)
+			drift = append(drift, o.id()+" is missing or was changed: "+c.text)
 		}
 	}
 	if s.namespace == "" {
-		drift = append(drift, "the outbox has no namespace; run `outboxd migrate`")
+		drift = append(drift, "the outbox has no namespace")
 	}
-	return append(drift, m.foreignTTL(found)...), nil
+	return drift, nil
 }
 
 // Endangered returns one sentence for each TTL index of somebody else on the outbox or a side collection. The database

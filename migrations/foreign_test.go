@@ -167,7 +167,7 @@ func TestForeignTTL(t *testing.T) {
 			if err != nil || len(got) != 1 || !strings.Contains(got[0], test.want) {
 				t.Errorf("got %q, %v", got, err)
 			}
-			if drift, err := m.Drift(t.Context()); err != nil || !slices.Equal(drift, got) {
+			if drift, err := m.Drift(t.Context()); err != nil || len(drift) > 0 {
 				t.Errorf("drift %q, %v", drift, err)
 			}
 		})

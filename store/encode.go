@@ -73,6 +73,30 @@ func encodeDocument(doc map[string]any) bson.D {
 	return d
 }
 
+// maxIDFields bounds the fields of a business document's _id whose order is tried out.
+const maxIDFields = 4
+
 // identity matches the business document with the given _id. A document as an _id is another one in another order of its
-// fields.
-func identity(id any) bson.D { return bson.D{{Key: "_id", Value: equal(encode(id))}} }
+// fields, and many languages keep none, so all orders are tried: at most 24 seeks.
+func identity(id any) bson.D {
+	encoded := encode(id)
+	doc, ok := encoded.(bson.D)
+	if !ok || len(doc) < 2 || len(doc) > maxIDFields {
+		return bson.D{{Key: "_id", Value: equal(encoded)}}
+	}
+	var orders bson.A
+	permute(doc, 0, func(order bson.D) { orders = append(orders, slices.Clone(order)) })
+	return bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: orders}}}}
+}
+
+// permute calls do with all orders of the fields from the given one on. It restores the document.
+func permute(doc bson.D, from int, do func(bson.D)) {
+	if from == len(doc) {
+		do(doc)
+	}
+	for i := from; i < len(doc); i++ {
+		doc[from], doc[i] = doc[i], doc[from]
+		permute(doc, from+1, do)
+		doc[from], doc[i] = doc[i], doc[from]
+	}
+}
