@@ -24,6 +24,7 @@ const (
 	indexExpires     = "expires"     // expires_at, _id; only where there are an expires_at and a due_at
 	indexDead        = "dead"        // dead_at, _id, newest first
 	indexUnclaimable = "unclaimable" // status, _id; only what no claim can see
+	indexForeign     = "foreign"     // kind, _id; only what has no kind
 )
 
 // earliest is the least Date there is: a producer's empty date is due as well.
