@@ -157,7 +157,7 @@ func (s *Store) take(ctx context.Context, doing string, ids []bson.RawValue, ord
 	}
 	forget := func(held []*outbox.Intent) {
 		for _, token := range tokens {
-			s.orphans.add(without(ids, held, token), token, order.Lease+s.operation)
+			s.orphans.add(notHeld(ids, held, token), token, order.Lease+s.operation)
 		}
 	}
 	switch {
@@ -209,8 +209,8 @@ func (s *Store) reclaim(ctx context.Context, ids []bson.RawValue, condition bson
 	return result.MatchedCount, nil
 }
 
-// without returns the ids that are of none of the intents held under the token.
-func without(ids []bson.RawValue, intents []*outbox.Intent, token string) []bson.RawValue {
+// notHeld returns the ids that are of none of the intents held under the token.
+func notHeld(ids []bson.RawValue, intents []*outbox.Intent, token string) []bson.RawValue {
 	return lacking(ids, slices.DeleteFunc(slices.Clone(intents), func(in *outbox.Intent) bool { return in.Lease.Token != token }))
 }
 
