@@ -116,7 +116,9 @@ func (s *Store) settleTogether(ctx context.Context, rows []*row, answers []outbo
 				for _, r := range suspects {
 					answers[r.at] = outbox.Settled{Busy: reason(h.err)}
 				}
-			case whole || oneTarget(suspects) && allEager(suspects):
+			case h.own:
+				parts = append(parts, halves(suspects)...)
+			case whole || oneTarget(suspects) && (allEager(suspects) || suspects[0].update == nil):
 				later, why = append(later, suspects...), h.err
 			case oneTarget(suspects):
 				for _, r := range suspects {
@@ -172,8 +174,10 @@ func oneTarget(rows []*row) bool {
 	return len(rows) == 1 || rows[0].update != nil && !slices.ContainsFunc(rows, func(r *row) bool { return r.target() != rows[0].target() })
 }
 
+// allEager reports whether the rows have business documents, all of which are to be written first.
 func allEager(rows []*row) bool {
-	return !slices.ContainsFunc(rows, func(r *row) bool { return !r.eager && r.update != nil })
+	return slices.ContainsFunc(rows, func(r *row) bool { return r.update != nil }) &&
+		!slices.ContainsFunc(rows, func(r *row) bool { return !r.eager && r.update != nil })
 }
 
 // without returns the rows that are not among the others.
@@ -199,7 +203,7 @@ func (s *Store) transact(ctx context.Context, rows []*row, answers []outbox.Sett
 		if hasCode(err, codeUnauthorized) && s.validate.CompareAndSwap(false, true) {
 			continue
 		}
-		if errors.Is(err, errMoved) && rows[0].eager {
+		if errors.Is(err, errMoved) && allEager(rows) {
 			for _, r := range rows {
 				r.eager = false
 			}
@@ -223,6 +227,25 @@ func (s *Store) transact(ctx context.Context, rows []*row, answers []outbox.Sett
 
 // try runs the transaction once.
 func (s *Store) try(ctx context.Context, rows []*row, answers []outbox.Settled) error {
+	var live []*row
+	var judged error
+	err := s.transaction(ctx, func(ctx context.Context) (write bool, err error) {
+		live, err = s.writeAll(ctx, rows)
+		return len(live) > 0, err
+	}, func(ctx context.Context) { // in the session, so that it reads nothing older than the transaction did
+		for _, r := range live {
+			answers[r.at] = r.written()
+		}
+		if refused := without(rows, live); len(refused) > 0 {
+			judged = s.judge(ctx, refused, answers)
+		}
+	})
+	return cmp.Or(err, judged)
+}
+
+// transaction runs do within a transaction and commits it, if do says that there is something to commit. What follows is
+// done in the same session when it was made.
+func (s *Store) transaction(ctx context.Context, do func(context.Context) (write bool, err error), following ...func(context.Context)) error {
 	session, err := s.db.Client().StartSession()
 	if err != nil {
 		return err
@@ -233,11 +256,11 @@ func (s *Store) try(ctx context.Context, rows []*row, answers []outbox.Settled) 
 		return err
 	}
 	within := mongo.NewSessionContext(ctx, session)
-	live, err := s.writeAll(within, rows)
-	if err == nil && len(live) > 0 {
+	write, err := do(within)
+	if err == nil && write {
 		err = holding(commit(ctx, session), false, nil)
 	}
-	if err != nil || len(live) == 0 {
+	if err != nil || !write {
 		abort, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
 		defer cancel()
 		_ = session.AbortTransaction(abort) // the server ends it by itself as well, and the error that counts is above
@@ -245,14 +268,10 @@ func (s *Store) try(ctx context.Context, rows []*row, answers []outbox.Settled) 
 			return err
 		}
 	}
-	for _, r := range live {
-		answers[r.at] = r.written()
+	for _, f := range following {
+		f(within)
 	}
-	refused := without(rows, live)
-	if len(refused) == 0 {
-		return nil
-	}
-	return s.judge(within, refused, answers) // in the session, so that it reads nothing older than the transaction did
+	return nil
 }
 
 func commit(ctx context.Context, session *mongo.Session) error {
