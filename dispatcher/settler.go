@@ -19,6 +19,7 @@ const (
 	settleGrace    = 5 * time.Second        // for outcomes after abort
 	settleBackoff  = 100 * time.Millisecond // after a failed try, doubling to settleMaxWait
 	settleMaxWait  = 2 * time.Second
+	busyMaxWait    = 250 * time.Millisecond // between two tries of a busy intent: it is to be settled before anybody claims it
 	settleGathers  = 10 * time.Millisecond // a busy settler waits so long for more
 	settleLingers  = time.Millisecond      // any other so long, from each to the next
 	settleBusyFrom = 8                     // outcomes at once that make it busy
@@ -134,7 +135,7 @@ func (s *settler) gather(busy chan struct{}) []outcome {
 // insist settles outcomes again until nobody holds their intents any more, and returns how many it could not write before
 // ctx ended. Whoever lets go of one is soon followed by the outcome.
 func (s *settler) insist(ctx context.Context, busy []outcome) (lost int) {
-	for wait := settleBackoff; len(busy) > 0; wait = min(2*wait, settleMaxWait) {
+	for wait := settleBackoff; len(busy) > 0; wait = min(2*wait, busyMaxWait) {
 		select {
 		case <-ctx.Done():
 			s.forget(ctx, busy)

@@ -169,7 +169,7 @@ func (s *Store) settling(rows []*row) mongo.Pipeline {
 }
 
 // traces are the fields of the worker that only an intent may have which was claimed before.
-var traces = [...]string{"ambiguous_at", "generation", "history", "last_error", "outcome", "progress", "result"}
+var traces = [...]string{"ambiguous_at", "dropped", "generation", "history", "last_error", "outcome", "progress", "resolved", "result", "retried"}
 
 // untouched returns first_attempt_at without the claim that was given back: none, unless the document shows that there was
 // more than that. What has none is taken for a producer's insert, which may carry nothing of the worker's.

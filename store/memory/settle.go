@@ -124,7 +124,7 @@ func untouched(doc map[string]any) {
 	if doc["attempts"] != int64(0) {
 		return
 	}
-	for _, field := range []string{"ambiguous_at", "generation", "history", "last_error", "outcome", "progress", "result"} {
+	for _, field := range []string{"ambiguous_at", "dropped", "generation", "history", "last_error", "outcome", "progress", "resolved", "result", "retried"} {
 		if _, ok := doc[field]; ok {
 			return
 		}
