@@ -78,8 +78,13 @@ func (s *Store) settleResolved(ctx context.Context, id bson.RawValue, token stri
 			return outbox.Settled{}, err
 		case answers[0].Lost:
 			return outbox.Settled{}, outbox.ErrLeaseLost
-		case answers[0].Busy == "" || !wait(ctx, busyPause):
+		case answers[0].Busy == "":
 			return answers[0], nil
+		}
+		select {
+		case <-ctx.Done():
+			return answers[0], nil
+		case <-time.After(busyPause):
 		}
 	}
 }
