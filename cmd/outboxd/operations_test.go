@@ -14,7 +14,10 @@ import (
 )
 
 // recipe is an update of docs/operations.md.
-type recipe struct{ filter, pipeline bson.RawValue }
+type recipe struct {
+	filter   bson.D
+	pipeline bson.A
+}
 
 var (
 	recipeBlock = regexp.MustCompile("(?s)\n([^\n]+):\n\n```js\ndb\\.outbox\\.updateOne\\((.*?)\\)\n```")
@@ -30,11 +33,11 @@ func recipes(t *testing.T) map[string]recipe {
 	}
 	found := make(map[string]recipe)
 	for _, block := range recipeBlock.FindAllSubmatch(page, -1) {
-		var args struct{ V []bson.RawValue }
+		var args struct{ V bson.A }
 		if err := bson.UnmarshalExtJSON([]byte(`{"v": [`+recipeField.ReplaceAllString(string(block[2]), `$1"$2":`)+`]}`), false, &args); err != nil || len(args.V) != 2 {
 			t.Fatalf("%s: %v\n%s", block[1], err, block[2])
 		}
-		found[string(block[1])] = recipe{args.V[0], args.V[1]}
+		found[string(block[1])] = recipe{args.V[0].(bson.D), args.V[1].(bson.A)}
 	}
 	if len(found) != strings.Count(string(page), "```js") {
 		t.Fatalf("%d of the page's %d examples are read", len(found), strings.Count(string(page), "```js"))
@@ -45,11 +48,7 @@ func recipes(t *testing.T) map[string]recipe {
 // apply runs the recipe on the intent with the _id and reports whether it matched.
 func (r recipe) apply(t *testing.T, w *world, id string) bool {
 	t.Helper()
-	var filter bson.D
-	if err := r.filter.Unmarshal(&filter); err != nil || filter[0].Key != "_id" {
-		t.Fatalf("filter %v, %v", filter, err)
-	}
-	filter[0].Value = id
+	filter := append(bson.D{{Key: "_id", Value: id}}, r.filter[1:]...) // the first names the intent
 	result, err := w.outbox().UpdateOne(t.Context(), filter, r.pipeline)
 	if err != nil {
 		t.Fatalf("the recipe: %v", err)
