@@ -114,8 +114,8 @@ func TestRecipesDoWhatCommandsDo(t *testing.T) {
 			t.Errorf("%s: the recipe matched twice", begins)
 		}
 	}
-	if n := len(w.sim.Sim.Effects()); n > 1 { // the one that was retried may have been sent by the worker
-		t.Errorf("%d texts were sent, want 1 at most", n)
+	if n := len(w.sim.Sim.Effects()); n > 2 { // the worker may have sent what was retried, and nothing else
+		t.Errorf("%d texts were sent, want 2 at most", n)
 	}
 }
 
