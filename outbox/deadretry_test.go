@@ -91,7 +91,23 @@ func TestRetryDead(t *testing.T) {
 			refused: "attempt 4 was begun", even: "attempt 4 was begun"},
 		"answered, and the mark is back": {in: handDoc(KindSMS, laundered("ambiguous_at"), notSent(time.Minute)), policy: handSMS, refused: "ambiguous_at", even: "ambiguous_at"},
 
+		"answered, and one attempt before it untold": {in: handDoc(KindSMS, laundered(), notSent(time.Minute), history(attempt(2, Transient, CodeNotSent))), policy: handSMS,
+			want: DeadRetry{15, keys, false, CodeNotSent}},
+		"answered about a worker that died": {in: handDoc(KindSMS, laundered(), notSent(time.Minute),
+			history(map[string]any{"attempt": int64(3), "outcome": "ambiguous", "code": CodeLeaseExpired}, event(WhatResolve, nil))), policy: handSMS,
+			want: DeadRetry{15, keys, false, CodeNotSent}},
+		"answered, an error of unknown age": {in: handDoc(KindSMS, laundered(), notSent(time.Minute), edits{"last_error": map[string]any{"class": "ambiguous", "code": CodeNoAnswer}}), policy: handSMS,
+			refused: "last_error", even: "last_error"},
+
+		// Of a charge, only what asked about the unclear attempt settles it.
+		"a charge that could not ask": {in: handDoc(KindCharge, laundered(), history(attempt(2, Ambiguous, CodeNoAnswer), attempt(3, Transient, CodeNotSent))), policy: handCard,
+			want: DeadRetry{15, keys, true, CodeNotSent}},
+		"a charge whose payment was cancelled": {in: handDoc(KindCharge, laundered(), history(attempt(3, Ambiguous, CodeNoAnswer), event(WhatCancelAtProvider, edits{"ref": "pi_1"}))), policy: handCard,
+			want: DeadRetry{15, keys, false, CodeNotSent}},
+
 		// Somebody set it to dead.
+		"it was done, without a target": {in: handDoc(KindSMS, laundered(), edits{"last_error": map[string]any{"class": "done", "code": CodeWriteBackMissed}}), policy: handSMS,
+			refused: "has it already", even: "has it already"},
 		"it was done":       {in: handDoc(KindCharge, laundered(), edits{"result": map[string]any{"id": "pi_1"}}), policy: handCard, refused: "has it already", even: "has it already"},
 		"it was done, once": {in: handDoc(KindSMS, laundered(), edits{"done_at": handDied}), policy: handSMS, refused: "has it already", even: "has it already"},
 		"it was delivered":  {in: handDoc(KindSMS, laundered(), history(attempt(3, Done, ""))), policy: handSMS, refused: "has it already", even: "has it already"},
