@@ -87,10 +87,6 @@ func (in *Intent) openAttempt(p Policy, answered time.Time) int {
 			open = 0
 		}
 	}
-	failure, _ := in.Document["last_error"].(map[string]any)
-	if code, _ := failure["code"].(string); in.Status == StatusDead && (code == CodeAttemptsUsed || code == CodeExpired) {
-		return 0 // a worker writes these only after the doubt was settled
-	}
 	return open
 }
 
