@@ -8,9 +8,6 @@ import (
 // ContractVersion is the only value of the field v.
 const ContractVersion = 1
 
-// ReservedMetadata is the metadata key under which the providers know an intent.
-const ReservedMetadata = "outbox_id"
-
 const (
 	maxPriority  = 3
 	maxAttempts  = 100
@@ -87,9 +84,7 @@ func (in *Intent) parseEnvelope(r *reader) {
 		return s == string(Retry) || s == string(Reconcile) || s == string(Park)
 	}, "retry, reconcile or park"))
 	in.Metadata = r.texts("metadata", 0, 0, 0)
-	if _, ok := in.Metadata[ReservedMetadata]; ok {
-		r.problem("metadata."+ReservedMetadata, "is reserved")
-	}
+	r.reserved("metadata", in.Metadata)
 	if t := r.sub("trace"); t != nil {
 		in.Trace = Trace{Parent: t.text("traceparent", optional, 0), State: t.text("tracestate", optional, 0)}
 		t.rest()

@@ -65,7 +65,7 @@ type SMS struct {
 const (
 	maxAmount          = 99_999_999
 	maxDescriptor      = 22
-	maxMetadataKeys    = 49 // outbox_id is the fiftieth
+	maxMetadataKeys    = 47 // the labels of the intent are the rest of Stripe's 50
 	maxMetadataKey     = 40
 	maxMetadataValue   = 500
 	maxCategories      = 10
@@ -104,9 +104,7 @@ func parseCharge(r *reader) *Charge {
 		Metadata:                  r.texts("metadata", maxMetadataKeys, maxMetadataKey, maxMetadataValue),
 		Account:                   r.text("account", optional, 0),
 	}
-	if _, ok := c.Metadata[ReservedMetadata]; ok {
-		r.problem("metadata."+ReservedMetadata, "is reserved")
-	}
+	r.reserved("metadata", c.Metadata)
 	r.rest()
 	return c
 }

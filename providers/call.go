@@ -125,6 +125,23 @@ func (c *Call) Unreadable(ctx context.Context, provider string) *outbox.Failure 
 	}
 }
 
+// Refused reports whether the answer's status says that the request was refused as it stands, whoever said so. What is
+// left of 4xx may come after the request was passed on: timeouts, conflicts, limits, and statuses that nobody registered.
+func (c *Call) Refused() bool {
+	switch status := c.Status(); status {
+	case http.StatusRequestTimeout, http.StatusConflict, http.StatusTeapot, http.StatusFailedDependency, http.StatusTooManyRequests:
+		return false
+	default:
+		return status >= 400 && status <= 499 && http.StatusText(status) != ""
+	}
+}
+
+// NotTheProvider returns the failure of a call that something in between refused, or whose path the provider does not have.
+func (c *Call) NotTheProvider(provider string) *outbox.Failure {
+	return c.Failure(provider, outbox.Hold, outbox.CodeNotTheProvider,
+		"the answer is not the provider's own: check its base URL, and what stands between")
+}
+
 // silence is the failure of a call that was sent and went unanswered; a call that was cancelled says so.
 func (c *Call) silence(ctx context.Context, provider, message string) *outbox.Failure {
 	f := c.Failure(provider, outbox.Ambiguous, outbox.CodeNoAnswer, message)
