@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -16,9 +15,8 @@ import (
 
 // Call is what became of one request. It is made by [Track]; its methods are safe for concurrent use.
 type Call struct {
-	gotConn atomic.Bool // a connection was handed the request, so that bytes may have left
-
 	mu      sync.Mutex
+	sent    bool  // bytes of the request may have left
 	err     error // of a request without an answer
 	status  int
 	header  http.Header
@@ -43,15 +41,16 @@ func callIn(ctx context.Context) *Call {
 	return new(Call)
 }
 
-func (c *Call) fail(err error) {
+func (c *Call) fail(err error, sent bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.err = err
+	c.err, c.sent = err, sent
 }
 
 func (c *Call) answer(resp *http.Response, body []byte, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.sent = true
 	c.status, c.header, c.body, c.bodyErr, c.at = resp.StatusCode, resp.Header, body, err, time.Now()
 }
 
@@ -87,7 +86,11 @@ func (c *Call) Whole() bool {
 }
 
 // Sent reports whether bytes of the request may have left.
-func (c *Call) Sent() bool { return c.gotConn.Load() }
+func (c *Call) Sent() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sent
+}
 
 // Unanswered returns the failure of a call to which no answer came, or only a redirect; nil if there is an answer whose
 // status means something. ctx is the context that bounded the call.

@@ -137,7 +137,7 @@ func (p *Provider) ask(ctx context.Context, method rest.Method, path string, bod
 		f = call.Unreadable(ctx, Name)
 	case f.Class == outbox.RateLimited:
 		f.LaneOpen = true // SendGrid limits each endpoint by itself: the log's limit is not the lane's
-	case f.Class == outbox.Permanent, f.HTTPStatus == http.StatusForbidden:
+	case f.Class == outbox.Permanent, f.Code == outbox.CodeForbidden:
 		// A refused question says nothing about the e-mail, and a key that may send but not read is no reason to stop.
 		f.Class, f.Code = outbox.Ambiguous, outbox.CodeCannotTell
 		f.Message = "SendGrid refused to show its log; the API key needs the scope messages.read"

@@ -2,7 +2,6 @@ package twilio
 
 import (
 	"context"
-	"net/http"
 	"strconv"
 	"time"
 
@@ -85,7 +84,7 @@ func (p *Provider) list(ctx context.Context, in *outbox.Intent, sms *outbox.SMS)
 	case f == nil && err == nil && call.Whole() && page.Messages != nil:
 	case f == nil:
 		return nil, false, call.Unreadable(ctx, Name)
-	case f.Class == outbox.Permanent, f.HTTPStatus == http.StatusForbidden:
+	case f.Class == outbox.Permanent, f.Code == outbox.CodeForbidden:
 		// A refused question says nothing about the message, and credentials that may send but not read are no reason to
 		// stop.
 		f.Class, f.Code, f.Message = outbox.Ambiguous, outbox.CodeCannotTell, "Twilio refused to list the messages to this number"
