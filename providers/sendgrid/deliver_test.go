@@ -156,8 +156,8 @@ func TestLookUpAsksForTheAddressAndTheTime(t *testing.T) {
 	server.Script(providertest.JSON(200, listed()))
 	in := newIntent()
 	in.FirstAttemptAt = in.Lease.At.Add(-retention)
-	if _, found, err := p.LookUp(t.Context(), in); found || err != nil {
-		t.Fatalf("%v, %v", found, err)
+	if answer, err := p.LookUp(t.Context(), in); answer.Found || err != nil {
+		t.Fatalf("%v, %v", answer.Found, err)
 	}
 	var body struct{ Query string }
 	if err := json.Unmarshal([]byte(server.Requests()[0].Body), &body); err != nil {
@@ -177,7 +177,8 @@ func TestLookUpOfAnAddressWithAQuote(t *testing.T) {
 	others := listed("other")
 	both := strings.TrimSuffix(others, "]}") + "," + strings.TrimPrefix(list, `{"messages":[`)
 	server.Script(providertest.JSON(200, both), providertest.JSON(200, shown("ours", "mail-17")))
-	receipt, found, err := p.LookUp(t.Context(), in)
+	answer, err := p.LookUp(t.Context(), in)
+	receipt, found := answer.Receipt, answer.Found
 	if err != nil || !found || receipt.ID != "ours" {
 		t.Fatalf("%+v, %v, %v", receipt, found, err)
 	}
@@ -192,7 +193,7 @@ func TestLookUpThatCannotReachBack(t *testing.T) {
 	for name, first := range map[string]time.Time{"unknown": {}, "beyond the log": time.Now().Add(-retention - time.Hour)} {
 		in := newIntent()
 		in.FirstAttemptAt = first
-		_, _, err := p.LookUp(t.Context(), in)
+		_, err := p.LookUp(t.Context(), in)
 		if f := failed(t, err); f.Class != outbox.Ambiguous || f.Code != outbox.CodeCannotTell {
 			t.Errorf("%s: %v", name, f)
 		}
@@ -210,7 +211,7 @@ func TestAnotherPayloadIsRefused(t *testing.T) {
 	if f := failed(t, err); f.Class != outbox.Permanent {
 		t.Errorf("deliver: %v", f)
 	}
-	if _, _, err := p.LookUp(t.Context(), in); err == nil {
+	if _, err := p.LookUp(t.Context(), in); err == nil {
 		t.Error("look-up: no error")
 	}
 }

@@ -63,15 +63,15 @@ func difference(c *outbox.Charge, account string, pi *stripe.PaymentIntent) stri
 		return "customer"
 	case account != c.Account:
 		return "account"
-	case unconfirmed(pi) && pi.PaymentMethod != nil && pi.PaymentMethod.ID != c.PaymentMethod:
+	case untried(pi) && pi.PaymentMethod != nil && pi.PaymentMethod.ID != c.PaymentMethod:
 		return "payment_method"
 	default:
 		return ""
 	}
 }
 
-// unconfirmed reports whether a PaymentIntent was never tried.
-func unconfirmed(pi *stripe.PaymentIntent) bool {
+// untried reports whether a PaymentIntent was never tried.
+func untried(pi *stripe.PaymentIntent) bool {
 	return pi.Status == stripe.PaymentIntentStatusRequiresConfirmation ||
 		pi.Status == stripe.PaymentIntentStatusRequiresPaymentMethod && pi.LastPaymentError == nil
 }

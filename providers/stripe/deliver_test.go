@@ -71,9 +71,11 @@ func (r *rig) wantSent(t *testing.T, want ...string) {
 }
 
 const (
-	create  = "POST  order-17:create"
+	create  = "POST  test/s0/create/order-17"
 	get     = "GET /pi_3Test"
-	confirm = "POST /pi_3Test/confirm order-17:confirm"
+	confirm = "POST /pi_3Test/confirm test/s0/confirm/order-17"
+
+	confirmAgain = "POST /pi_3Test/confirm test/s0/confirm.2/order-17"
 )
 
 var (
@@ -91,7 +93,7 @@ func TestDeliverCreatesSavesAndConfirms(t *testing.T) {
 		t.Fatalf("%+v, %v", receipt, f)
 	}
 	r.wantSent(t, create, confirm)
-	want := outbox.Progress{"key": "order-17", "payment_intent": intentID, "create": int64(1), "confirm": int64(1), "confirm_at": in.Lease.At}
+	want := outbox.Progress{"key": "test/s0//order-17", "payment_intent": intentID, "create": int64(1), "confirm": int64(1), "confirm_at": in.Lease.At}
 	if len(r.saves) != 1 || !maps.Equal(r.saves[0], want) {
 		t.Errorf("saved %v, want %v", r.saves, want)
 	}
@@ -187,7 +189,7 @@ func TestDeliverTakesAFreshKeyWhereAServerErrorIsReplayed(t *testing.T) {
 	if _, f := r.deliver(t, in); f == nil || f.Class != outbox.Ambiguous || f.Code != outbox.CodeServerError {
 		t.Fatalf("%v", f)
 	}
-	r.wantSent(t, create+":2", confirm)
+	r.wantSent(t, "POST  test/s0/create.2/order-17", confirm)
 	r.Script(unconfirmed, replayed)
 	if _, f := r.deliver(t, in); f == nil || f.Class != outbox.Ambiguous || f.Code != outbox.CodeReplayedError {
 		t.Fatalf("%v", f)
@@ -197,7 +199,7 @@ func TestDeliverTakesAFreshKeyWhereAServerErrorIsReplayed(t *testing.T) {
 	if _, f := r.deliver(t, in); f != nil {
 		t.Fatal(f)
 	}
-	r.wantSent(t, get, confirm+":2")
+	r.wantSent(t, get, confirmAgain)
 }
 
 func TestDeliverDoesNotRelyOnAKeyBeyondItsWindow(t *testing.T) {
@@ -211,9 +213,9 @@ func TestDeliverDoesNotRelyOnAKeyBeyondItsWindow(t *testing.T) {
 		key string
 	}{
 		{keyWindow - time.Second, confirm},
-		{keyWindow, confirm + ":2"},
-		{2*keyWindow - time.Second, confirm + ":2"},
-		{2 * keyWindow, confirm + ":3"},
+		{keyWindow, confirmAgain},
+		{2*keyWindow - time.Second, confirmAgain},
+		{2 * keyWindow, "POST /pi_3Test/confirm test/s0/confirm.3/order-17"},
 	} {
 		in.Lease.At = begin.Add(step.at)
 		r.Script(unconfirmed, drop)
@@ -302,7 +304,8 @@ func TestDeliverToAConnectAccount(t *testing.T) {
 func TestLookUpWithoutProgressIsAbsent(t *testing.T) {
 	r := newRig(t)
 	r.Script(succeeded)
-	_, found, err := r.LookUp(t.Context(), newIntent(nil))
+	answer, err := r.LookUp(t.Context(), newIntent(nil))
+	found := answer.Found
 	if found || err != nil {
 		t.Errorf("%v, %v", found, err)
 	}
@@ -316,7 +319,7 @@ func TestAnotherPayloadIsRefused(t *testing.T) {
 	if _, f := r.deliver(t, in); f == nil || f.Class != outbox.Permanent {
 		t.Errorf("deliver: %v", f)
 	}
-	if _, _, err := r.LookUp(t.Context(), in); err == nil {
+	if _, err := r.LookUp(t.Context(), in); err == nil {
 		t.Error("look-up: no error")
 	}
 	r.wantSent(t)

@@ -104,7 +104,7 @@ func judge(call *providers.Call, pi *stripe.PaymentIntent) (receipt outbox.Recei
 	switch {
 	case charged(pi):
 		return receiptOf(call, pi), true, nil
-	case unconfirmed(pi):
+	case untried(pi):
 		return outbox.Receipt{}, false, nil
 	case pi.Status == stripe.PaymentIntentStatusRequiresPaymentMethod:
 		f := permanent(outbox.CodeDeclined, declinedMessage)

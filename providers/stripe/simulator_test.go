@@ -128,7 +128,8 @@ func TestSimulatedLostConfirmationIsFound(t *testing.T) {
 	if _, f := r.deliver(t, in); f == nil || f.Class != outbox.Ambiguous {
 		t.Fatalf("%v", f)
 	}
-	receipt, found, err := r.LookUp(t.Context(), in)
+	answer, err := r.LookUp(t.Context(), in)
+	receipt, found := answer.Receipt, answer.Found
 	if err != nil || !found || receipt.Status != "succeeded" {
 		t.Errorf("%+v, %v, %v", receipt, found, err)
 	}
@@ -144,8 +145,8 @@ func TestSimulatedConfirmationThatNeverArrivedIsAbsent(t *testing.T) {
 		t.Fatal("there is no error")
 	}
 	in.Progress = r.saves[len(r.saves)-1]
-	if _, found, err := r.LookUp(t.Context(), in); found || err != nil {
-		t.Errorf("%v, %v", found, err)
+	if answer, err := r.LookUp(t.Context(), in); answer.Found || err != nil {
+		t.Errorf("%v, %v", answer.Found, err)
 	}
 	wantEffects(t, sim, 0)
 }

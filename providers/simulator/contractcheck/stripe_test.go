@@ -93,7 +93,7 @@ func (v *vendor) testProvider(t *testing.T) {
 			tw.expect(t, taken(create), exchange{confirm, 200, row.confirm})
 			_, err = p.Deliver(ctx, in, save)
 			expectClass(t, err, row.class)
-			_, _, err = p.LookUp(ctx, in)
+			_, err = p.LookUp(ctx, in)
 			expectClass(t, err, row.class)
 			tw.expect(t, row.second...)
 			if err := p.Check(ctx); err != nil {
