@@ -63,7 +63,7 @@ func TestDeliverSendsTheWholeEMail(t *testing.T) {
 	if err := json.Unmarshal([]byte(`{
 		"from":{"email":"`+sender+`","name":"Shop"},"subject":"`+subject+`","reply_to":{"email":"help@private.example"},"categories":["orders"],
 		"personalizations":[{"to":[{"email":"`+recipient+`","name":"Reader"}],"cc":[{"email":"cc@private.example"}],"bcc":[{"email":"bcc@private.example"}],
-			"custom_args":{"outbox_id":"mail-17","note":"`+metaValue+`"}}],
+			"custom_args":{"outbox_id":"mail-17","outbox_ns":"test","outbox_key":"s0","note":"`+metaValue+`"}}],
 		"content":[{"type":"text/plain","value":"`+content+`"},{"type":"text/html","value":"<p>`+content+`</p>"}],
 		"attachments":[{"content":"SGk=","filename":"a.txt","type":"text/plain","disposition":"inline","content_id":"a"}]}`), &want); err != nil {
 		t.Fatal(err)
@@ -137,7 +137,7 @@ func TestDeliverConcurrently(t *testing.T) {
 func TestCustomArgsKeepSendGridsLimit(t *testing.T) {
 	in := newIntent()
 	in.ID = outbox.NewStringID(strings.Repeat("\x01", 200)) // six bytes each in JSON
-	in.Metadata = map[string]string{"a": strings.Repeat("x", 9000), "b": "fits", "outbox_id": "forged", "": "no name"}
+	in.Metadata = map[string]string{"a": strings.Repeat("x", 9000), "b": "fits", "outbox_id": "forged", "outbox_ns": "forged", "outbox_key": "forged", "": "no name"}
 	args := customArgs(in)
 	data, err := json.Marshal(args)
 	if err != nil {
@@ -146,7 +146,7 @@ func TestCustomArgsKeepSendGridsLimit(t *testing.T) {
 	if len(data) > maxCustomArgs {
 		t.Errorf("custom_args take %d bytes", len(data))
 	}
-	if args["outbox_id"] != in.ID.String() || args["b"] != "fits" || len(args) != 2 {
+	if args["outbox_id"] != in.ID.String() || args["outbox_ns"] != "test" || args["outbox_key"] != "s0" || args["b"] != "fits" || len(args) != 4 {
 		t.Errorf("%v", args)
 	}
 }

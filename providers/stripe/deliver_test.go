@@ -54,6 +54,12 @@ func (r *rig) deliver(t *testing.T, in *outbox.Intent) (outbox.Receipt, *outbox.
 	return receipt, f
 }
 
+// labelled returns an answer whose PaymentIntent carries other labels.
+func labelled(r providertest.Reply, id, key string) providertest.Reply {
+	r.Body = strings.NewReplacer(`"outbox_id":"order-17"`, `"outbox_id":"`+id+`"`, `"outbox_key":"s0"`, `"outbox_key":"`+key+`"`).Replace(r.Body)
+	return r
+}
+
 // sent lists the requests as "METHOD path key".
 func (r *rig) sent() []string {
 	var list []string
@@ -89,7 +95,7 @@ func TestDeliverCreatesSavesAndConfirms(t *testing.T) {
 	in := newIntent(nil)
 	r.Script(unconfirmed, succeeded)
 	receipt, f := r.deliver(t, in)
-	if want := (outbox.Receipt{Provider: "stripe", ID: intentID, Status: "succeeded"}); f != nil || receipt != want {
+	if want := (outbox.Receipt{Provider: "stripe", ID: intentID, Status: "succeeded", RequestID: "req_Test", HTTPStatus: 200}); f != nil || receipt != want {
 		t.Fatalf("%+v, %v", receipt, f)
 	}
 	r.wantSent(t, create, confirm)
@@ -228,18 +234,18 @@ func TestDeliverStartsAnewInAnotherGeneration(t *testing.T) {
 	r := newRig(t)
 	in := newIntent(saved(3))
 	in.Generation = 1
-	r.Script(unconfirmed, succeeded)
+	r.Script(unconfirmed, cancelled, labelled(unconfirmed, "order-17", "s1"), labelled(succeeded, "order-17", "s1"))
 	if _, f := r.deliver(t, in); f != nil {
 		t.Fatal(f)
 	}
-	r.wantSent(t, "POST  order-17:g1:create", "POST /pi_3Test/confirm order-17:g1:confirm")
+	r.wantSent(t, get, "POST /pi_3Test/cancel test/s1/retire/order-17", "POST  test/s1/create/order-17", "POST /pi_3Test/confirm test/s1/confirm/order-17")
 }
 
 func TestDeliverKeysOfIDsThatNoHeaderCarries(t *testing.T) {
 	r := newRig(t)
 	in := newIntent(nil)
 	in.ID = outbox.NewStringID(" order-17\n")
-	r.Script(unconfirmed, succeeded)
+	r.Script(labelled(unconfirmed, ` order-17\n`, "s0"), labelled(succeeded, ` order-17\n`, "s0"))
 	if _, f := r.deliver(t, in); f != nil {
 		t.Fatal(f)
 	}

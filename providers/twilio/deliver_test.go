@@ -70,7 +70,7 @@ func TestDeliverSendsTheWholeMessage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.want.Set("StatusCallback", "https://hooks.example/twilio?outbox_id=sms+%26+17&tenant=7")
+		c.want.Set("StatusCallback", "https://hooks.example/twilio?outbox_id=sms+%26+17&outbox_key=s0&outbox_ns=test&tenant=7")
 		if !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: sent %v, want %v", name, got, c.want)
 		}

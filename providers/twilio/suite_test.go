@@ -79,6 +79,8 @@ var (
 	untold   = want(outbox.Ambiguous, outbox.CodeCannotTell)
 	limited  = want(outbox.RateLimited, outbox.CodeRateLimited)
 	rejected = want(outbox.Permanent, outbox.CodeRejected)
+
+	senderLimited = providertest.Want{Class: outbox.RateLimited, Code: outbox.CodeRateLimited, LaneOpen: true}
 )
 
 // errorTable is what the statuses mean, for the message and for questions alike.
@@ -89,7 +91,7 @@ func errorTable() []providertest.Status {
 		{From: 400, To: 499, Own: want(outbox.Ambiguous, outbox.CodeUnclassified), Other: bad},
 		both(401, 401, want(outbox.Hold, outbox.CodeUnauthorized)),
 		both(408, 408, want(outbox.Ambiguous, outbox.CodeUnavailable)),
-		both(429, 429, limited),
+		{From: 429, To: 429, Own: senderLimited, Other: limited}, // by a code that is none of the whole account
 		both(500, 599, want(outbox.Ambiguous, outbox.CodeServerError)),
 		both(502, 504, want(outbox.Ambiguous, outbox.CodeUnavailable)),
 	}
