@@ -307,6 +307,33 @@ func TestDeliverToAConnectAccount(t *testing.T) {
 	}
 }
 
+// TestRefusalsOfAConnectAccount: what Stripe refuses because of the account that a payload names says nothing about others.
+func TestRefusalsOfAConnectAccount(t *testing.T) {
+	for name, row := range map[string]struct {
+		account, code string
+		status        int
+		class         outbox.Class
+		open          bool
+	}{
+		"of another platform":     {"acct_17", "account_invalid", 403, outbox.Permanent, false},
+		"asked for with 401":      {"acct_17", "account_invalid", 401, outbox.Permanent, false},
+		"we are no platform":      {"acct_17", "platform_account_required", 403, outbox.Permanent, false},
+		"not permitted there":     {"acct_17", "more_permissions_required", 403, outbox.Hold, true},
+		"refused there":           {"acct_17", "", 403, outbox.Hold, true},
+		"refused here":            {"", "", 403, outbox.Hold, false},
+		"not permitted here":      {"", "more_permissions_required", 403, outbox.Hold, false},
+		"our key, whatever there": {"acct_17", "", 401, outbox.Hold, false},
+	} {
+		r := newRig(t)
+		in := newIntent(nil)
+		in.Payload.(*outbox.Charge).Account = row.account
+		r.Script(refusal(row.status, "invalid_request_error", row.code, ""))
+		if _, f := r.deliver(t, in); f == nil || f.Class != row.class || f.LaneOpen != row.open {
+			t.Errorf("%s: %+v", name, f)
+		}
+	}
+}
+
 func TestLookUpWithoutProgressIsAbsent(t *testing.T) {
 	r := newRig(t)
 	r.Script(succeeded)
