@@ -13,6 +13,7 @@ const (
 	IndexDedup       = "dedup"       // dedup_key, unique
 	IndexExpires     = "expires"     // what waits and expires
 	IndexDead        = "dead"        // dead letters, newest first
+	IndexRecorded    = "recorded"    // what is settled but for its consequences, which could not be written yet: normally empty
 	IndexTTL         = "ttl"         // what the database deletes, and when
 	IndexUnclaimable = "unclaimable" // what no claim can see, or none may, and what was cancelled without a purge_at: normally empty
 	IndexForeign     = "foreign"     // what has no kind, so that it is no intent and no worker touches it: normally empty
@@ -34,6 +35,7 @@ func v1Indexes() []index {
 		// Neither field changes between pending and leased, so a claim does not move the entry.
 		{name: IndexExpires, keys: keys("expires_at", 1, "_id", 1), partial: exists("expires_at", "due_at")},
 		{name: IndexDead, keys: keys("dead_at", -1, "_id", -1), partial: exists("dead_at")},
+		{name: IndexRecorded, keys: keys("due_at", 1, "kind", 1, "outcome.at", 1, "_id", 1), partial: exists("outcome")},
 		{name: IndexTTL, keys: keys("purge_at", 1), partial: exists("purge_at"), expireAfter: new(int32(0))},
 		{name: IndexUnclaimable, keys: keys("status", 1, "_id", 1), partial: v1Unclaimable()},
 		{name: IndexForeign, keys: keys("kind", 1, "_id", 1), partial: bson.D{{Key: "kind", Value: nil}}},
