@@ -105,6 +105,7 @@ func (in *Intent) parseEnvelope(r *reader) {
 // parseWorkerFields reads what only workers write. A wrong type there is a problem like any other: nothing may be sent
 // on the strength of a number of attempts or a progress that cannot be read.
 func (in *Intent) parseWorkerFields(r *reader) {
+	retries := 0
 	in.Attempts = int(r.integer("attempts", optional, 0, math.MaxInt32))
 	if l := r.sub("lease"); l != nil {
 		in.Lease = Lease{Token: l.text("token", required, 0), Owner: l.text("owner", optional, 0), At: l.date("at", optional), Reclaimed: l.boolean("reclaimed")}
@@ -123,7 +124,14 @@ func (in *Intent) parseWorkerFields(r *reader) {
 	in.FirstDueAt = r.date("first_due_at", optional)
 	if retried := r.sub("retried"); retried != nil {
 		in.RetriedAt = retried.date("at", optional)
+		in.Retries = int(retried.integer("n", optional, 0, math.MaxInt32))
 	}
+	for _, r := range in.History { // of what a person did without counting it
+		if r.What == WhatRetry {
+			retries++
+		}
+	}
+	in.Retries = max(in.Retries, retries)
 	for _, field := range [...]string{"last_error", "result", "resolved"} {
 		r.document(field, optional)
 	}

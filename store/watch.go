@@ -56,7 +56,7 @@ func (s *Store) Watch(ctx context.Context, hints Hints) error {
 		if time.Since(began) > longestReopen {
 			pause = firstReopen
 		}
-		if !wait(ctx, pause/2+rand.N(pause/2)) {
+		if !pauseFor(ctx, pause/2+rand.N(pause/2)) {
 			return nil
 		}
 		pause = min(2*pause, longestReopen)
