@@ -10,6 +10,7 @@ import (
 
 	"github.com/outboxd/outboxd/migrations"
 	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store"
 )
 
 // A worker whose user may not pass the validator by must be able to write all that it decides. So whatever two outcomes
@@ -88,4 +89,30 @@ func TestWorkersLeaveValidDocuments(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+
+	untried := h.intent("untried", map[string]any{"status": "dead", "dead_at": h.store.Now(), "dead_reason": "exhausted", "last_error": map[string]any{"class": "transient", "code": "unavailable"}})
+	delete(untried, "due_at")
+	h.Insert(untried)
+	retried := 0
+	for raw, err := range h.store.Dead(t.Context(), store.Filter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, err := h.store.Intent(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		retry, err := outbox.RetryDead(in, policies["parkfalse"], true, h.store.Now())
+		if err != nil {
+			continue // refused
+		}
+		if err := h.store.RetryDead(t.Context(), raw, retry, "ada", "it is back"); err != nil {
+			t.Fatal(err)
+		}
+		retried++
+	}
+	if retried == 0 {
+		t.Error("nothing was retried by hand")
+	}
+	check("after a retry by hand")
 }
