@@ -361,16 +361,18 @@ func among(ids []bson.RawValue, condition bson.D) bson.D {
 	return append(bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}}, condition...)
 }
 
+// claimSplitFor is how long a claim looks for what somebody holds among its candidates.
+const claimSplitFor = time.Second
+
 // leaseHeld leases the candidates piece by piece, each piece in a transaction, and notes what somebody else holds. What it
-// has no time for counts as held as well.
+// has no time for is the next claim's.
 func (s *Store) leaseHeld(ctx context.Context, t *taking, condition bson.D) error {
 	began := time.Now()
 	for parts := [][]bson.RawValue{t.ids}; len(parts) > 0; {
 		part := parts[len(parts)-1]
 		parts = parts[:len(parts)-1]
-		if time.Since(began) > splitFor {
-			t.held = append(t.held, part...)
-			continue
+		if time.Since(began) > claimSplitFor {
+			return nil
 		}
 		n, err := s.leaseWithin(ctx, part, condition, leasing(t.second, t.order))
 		t.matched += n

@@ -318,7 +318,14 @@ func TestNotNowIsNeverNo(t *testing.T) {
 	h.orders(1)
 	for name, code := range notNow() {
 		for _, step := range []string{"update", "insert", "commitTransaction"} {
-			for _, times := range []int{1, 8} {
+			if retried := []int{50, 189, 10107, 11602}; step == "commitTransaction" && !slices.Contains(retried, code) {
+				continue // no server says so of a commit without ending the transaction, which a failpoint leaves open
+			}
+			often := []int{1}
+			if code == 112 || code == 24 || code == 251 || code == 999 {
+				often = append(often, 8)
+			}
+			for _, times := range often {
 				t.Run(fmt.Sprint(name, " at ", step, " ", times, " times"), func(t *testing.T) {
 					h.t = t
 					batch := done(h.custom(1, nil))
