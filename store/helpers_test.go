@@ -199,8 +199,10 @@ func (h *harness) run(command bson.D) bson.Raw {
 
 // commands records what a client sends.
 type commands struct {
-	mu   sync.Mutex
-	sent []command
+	mu      sync.Mutex
+	sent    []command
+	largest int  // bytes of one command
+	drops   bool // nothing else is kept
 }
 
 type command struct {
@@ -215,6 +217,9 @@ func (c *commands) monitor() *event.CommandMonitor {
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
+		if c.largest = max(c.largest, len(e.Command)); c.drops {
+			return
+		}
 		c.sent = append(c.sent, command{e.CommandName, bytes.Clone(e.Command)})
 	}}
 }
