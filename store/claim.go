@@ -74,7 +74,7 @@ func (s *Store) takeNamed(ctx context.Context, doing string, order outbox.ClaimO
 func (s *Store) takeOne(ctx context.Context, doing string, id bson.RawValue, order outbox.ClaimOrder, condition bson.D) ([]*outbox.Intent, error) {
 	token := rand.Text()
 	var raw bson.Raw
-	short, cancel := context.WithTimeout(ctx, patience)
+	short, cancel := s.briefly(ctx, 1)
 	defer cancel()
 	err := s.bypassing(short, func(bypass bool) (err error) {
 		raw, err = s.intents.FindOneAndUpdate(short, append(bson.D{{Key: "_id", Value: id}}, condition...), leasing(token, order),
@@ -347,7 +347,7 @@ func (t *taking) byAnother(condition bson.D) bson.D {
 
 // leaseAll leases the candidates that match, and returns how many those were.
 func (s *Store) leaseAll(ctx context.Context, t *taking, condition bson.D, token string) (int64, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := s.briefly(ctx, len(t.ids))
 	defer cancel()
 	result, err := s.updateMany(ctx, among(t.ids, condition), leasing(token, t.order), "_id")
 	if err != nil {

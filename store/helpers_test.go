@@ -70,6 +70,12 @@ func newHarness(t testing.TB) *harness {
 	return h
 }
 
+// patient makes the store wait as long as a slow machine takes, for tests that count commands.
+func (h *harness) patient() *harness {
+	h.store = store.New(h.db, "", store.Options{Rules: storetest.Rules(), Retention: storetest.Retention, Patience: time.Minute})
+	return h
+}
+
 func (h *harness) outbox() *mongo.Collection { return h.db.Collection("outbox") }
 
 func (h *harness) Store() storetest.Store { return h.store }
