@@ -426,14 +426,14 @@ func TestATransientErrorIsTriedAgain(t *testing.T) {
 	h.wantParents(1, outbox.CodeWriteBackMissed, func(int) bool { return false })
 }
 
-// A commit whose result is unknown is asked for again, more often than the driver does by itself, and the transaction is not
-// made a second time meanwhile.
+// A commit whose result is unknown is asked for again, also where the driver does not do so by itself, and the transaction is
+// not made a second time meanwhile.
 func TestAnUnknownCommitIsRepeated(t *testing.T) {
 	h := newHarness(t)
 	h.orders(3)
 	batch := done(h.custom(3, nil))
 	h.commands.take()
-	h.fail(2, []string{"commitTransaction"}, bson.E{Key: "closeConnection", Value: true})
+	h.fail(2, []string{"commitTransaction"}, bson.E{Key: "writeConcernError", Value: bson.D{{Key: "code", Value: 64}, {Key: "errmsg", Value: "waiting for replication timed out"}}})
 	h.settle(batch)
 	sent := names(h.commands.take())
 	if n := len(sent) - len(slices.DeleteFunc(slices.Clone(sent), func(name string) bool { return name == "aggregate" })); n != 1 {
