@@ -32,6 +32,10 @@
 // settled, and Run returns. When abort ends, calls are cancelled; what they were doing is ambiguous and settled as that.
 // Settling outlives both, for a bounded time after abort: what a provider did must not be forgotten.
 //
+// Each lane settles by itself. What needs no call is settled by a goroutine of its own, whatever the lanes are doing: what
+// expired, and recorded outcomes whose consequences could not be written. An outcome whose intent somebody holds is settled
+// again beside the others, until its lease is lost.
+//
 // While the database is away, outcomes wait in memory. They are bounded by what was claimed before, since without the
 // database nothing is claimed.
 package dispatcher

@@ -70,6 +70,12 @@ func newHarness(t testing.TB) *harness {
 	return h
 }
 
+// patient makes the store wait as long as a slow machine takes, for tests that count commands.
+func (h *harness) patient() *harness {
+	h.store = store.New(h.db, "", store.Options{Rules: storetest.Rules(), Retention: storetest.Retention, Patience: time.Minute})
+	return h
+}
+
 func (h *harness) outbox() *mongo.Collection { return h.db.Collection("outbox") }
 
 func (h *harness) Store() storetest.Store { return h.store }
@@ -199,8 +205,10 @@ func (h *harness) run(command bson.D) bson.Raw {
 
 // commands records what a client sends.
 type commands struct {
-	mu   sync.Mutex
-	sent []command
+	mu      sync.Mutex
+	sent    []command
+	largest int  // bytes of one command
+	drops   bool // nothing else is kept
 }
 
 type command struct {
@@ -215,6 +223,9 @@ func (c *commands) monitor() *event.CommandMonitor {
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
+		if c.largest = max(c.largest, len(e.Command)); c.drops {
+			return
+		}
 		c.sent = append(c.sent, command{e.CommandName, bytes.Clone(e.Command)})
 	}}
 }
