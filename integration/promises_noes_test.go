@@ -134,8 +134,7 @@ func TestAProviderThatDoesNotKnowThePathKillsNothing(t *testing.T) {
 	for kind, of := range makers {
 		w.insert(of(kind+"-1"), of(kind+"-2"), of(kind+"-3"))
 	}
-	w.worker()
-	w.lanesAre("held")
+	w.lanesAre(w.worker(), "held")
 	if n := w.count(bson.D{{Key: "status", Value: "dead"}}); n > 0 {
 		t.Errorf("%d intents died of a wrong base URL", n)
 	}

@@ -88,9 +88,9 @@ func TestAStreamOfHostileIntentsHarmsNobody(t *testing.T) {
 		field                       string
 	}{
 		{MiB, 1, 40, "on_done"}, {MiB, 16, 14, "on_done"}, {MiB, 16, 40, "on_done"}, {MiB, 16, 40, "on_dead"}, {MiB, 0, 40, "write_back"},
-		{14 * MiB, 1, 1, "on_done"}, {15 * MiB, 16, 3, "on_done"}, {3 * MiB, 1, 1, "on_done"}, {MiB, 7, 1, "on_done"},
+		{14 * MiB, 1, 1, "on_done"}, {6 * MiB, 16, 3, "on_done"}, {3 * MiB, 1, 1, "on_done"}, {MiB, 7, 1, "on_done"},
 	}
-	const rounds = 5
+	const rounds = 4
 	var ids []string
 	for n := range rounds * len(shapes) {
 		s, id := shapes[n%len(shapes)], fmt.Sprint("hostile-", n)

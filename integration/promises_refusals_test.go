@@ -42,11 +42,17 @@ func refusal(kind, id string, status, times int) simulator.Fault {
 	return simulator.Fault{Provider: r.provider, Route: r.route, Do: simulator.DoStatus, Status: status, Body: body, Match: match}
 }
 
-// lanesAre waits until every lane is in the state, as outboxd tells it.
-func (w *world) lanesAre(state string) {
+// lanesAre waits until every lane of a worker is in the state, as its metrics tell it.
+func (w *world) lanesAre(worker *process, state string) {
 	w.Helper()
 	eventually(w, "every lane is "+state, func() bool {
-		return strings.Count(runProgram(w, w.environment(), "outboxd", "lane", "list", "--json"), `"state":"`+state+`"`) == len(makers)
+		page := w.scrape(worker, "/metrics")
+		for kind := range makers {
+			if !strings.Contains(page, fmt.Sprintf("outboxd_lane_state{kind=%q,state=%q} 1", kind, state)) {
+				return false
+			}
+		}
+		return true
 	})
 }
 
@@ -62,7 +68,7 @@ func TestARefusedIntentStopsNoNeighbour(t *testing.T) {
 				w.sim.fail(refusal(kind, "poison-"+kind, status, -1))
 				w.insert(with(of("poison-"+kind), bson.M{"priority": int32(0)}))
 			}
-			w.worker()
+			worker := w.worker()
 			var near []func() []time.Duration
 			for _, of := range makers {
 				near = append(near, w.neighbours(60*time.Millisecond, of))
@@ -76,7 +82,7 @@ func TestARefusedIntentStopsNoNeighbour(t *testing.T) {
 			for _, stop := range near {
 				w.undisturbed(stop())
 			}
-			w.lanesAre("open")
+			w.lanesAre(worker, "open")
 		})
 	}
 }
@@ -158,8 +164,7 @@ func TestARefusalOfTheAccountHoldsTheLaneAndCostsNothing(t *testing.T) {
 					w.insert(of(fmt.Sprint(kind, "-", n)))
 				}
 			}
-			w.worker()
-			w.lanesAre("held")
+			w.lanesAre(w.worker(), "held")
 			if n := w.count(bson.D{{Key: "status", Value: bson.D{{Key: "$in", Value: bson.A{"done", "dead"}}}}}); n > 0 {
 				t.Errorf("%d intents ended while the account is refused", n)
 			}
@@ -219,8 +224,7 @@ func TestAGateThatIsShortenedOpens(t *testing.T) {
 	for kind := range makers {
 		w.lane(kind, bson.M{"gate_until": year})
 	}
-	w.worker()
-	w.lanesAre("gated")
+	w.lanesAre(w.worker(), "gated")
 	for kind, of := range makers {
 		w.insert(of("behind-" + kind))
 	}

@@ -60,7 +60,7 @@ func TestACorrectedPayloadIsNeverChargedAsItWas(t *testing.T) {
 		}
 	}
 	w.mend()
-	worker = w.worker()
+	w.worker()
 	for id := range edits {
 		if in := w.settled(id); in.outcome() != "dead/permanent" || in.LastError.Code != "mismatch" {
 			t.Errorf("%s is %s with %+v, want dead/permanent with the code mismatch", id, in.outcome(), in.LastError)
