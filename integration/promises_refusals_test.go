@@ -195,21 +195,27 @@ func TestARefusalOfTheAccountHoldsTheLaneAndCostsNothing(t *testing.T) {
 func TestALimitOfOneSenderDelaysOnlyIts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, refusing)
+	limits := map[string]simulator.Fault{}
+	limit := func(kind, id, body string, headers map[string]string) {
+		fault := refusal(kind, id, 429, -1)
+		fault.Body, fault.Headers = body, headers
+		limits[id] = fault
+		w.sim.fail(fault)
+		w.insert(with(makers[kind](id), bson.M{"priority": int32(0)}))
+	}
 	hour := map[string]string{"Retry-After": "3600"}
-	queue := refusal("sms", "limited-sms", 429, -1)
-	queue.Body, queue.Headers = `{"code":21611,"message":"This From number has exceeded the maximum number of queued messages","status":429}`, hour
-	object := refusal("charge", "limited-charge", 429, -1)
-	object.Body, object.Headers = `{"error":{"type":"invalid_request_error","code":"lock_timeout","message":"This object cannot be accessed right now because another API request or Stripe process is currently accessing it."}}`, hour
-	w.sim.fail(queue, object)
-	w.insert(with(sms("limited-sms"), bson.M{"priority": int32(0)}), with(charge("limited-charge"), bson.M{"priority": int32(0)}))
+	limit("sms", "a-full-queue", `{"code":21611,"message":"This From number has exceeded the maximum number of queued messages","status":429}`, hour)
+	limit("sms", "a-limit-of-the-sender", `{"code":14107,"message":"Message rate for this sender exceeded","status":429}`, hour)
+	limit("charge", "a-busy-object", `{"error":{"type":"invalid_request_error","code":"lock_timeout","message":"This object cannot be accessed right now because another API request or Stripe process is currently accessing it."}}`, hour)
+	limit("charge", "a-limit-of-the-customer", `{"error":{"type":"rate_limit_error","code":"rate_limit","message":"Too many requests for this resource."}}`, map[string]string{"Retry-After": "3600", "Stripe-Rate-Limited-Reason": "resource-specific"})
 	w.worker()
-	w.waitFor("both have met their limit", 2, bson.D{{Key: "last_error.class", Value: bson.D{{Key: "$in", Value: bson.A{"rate_limited", "transient"}}}}})
+	w.waitFor("all have met their limit", len(limits), bson.D{{Key: "last_error.class", Value: bson.D{{Key: "$in", Value: bson.A{"rate_limited", "transient"}}}}})
 	near := []func() []time.Duration{w.neighbours(60*time.Millisecond, sms), w.neighbours(60*time.Millisecond, charge)}
 	eventually(t, "a hundred neighbours are done", func() bool { return w.count(bson.D{{Key: "status", Value: "done"}}) >= 100 })
 	for _, stop := range near {
 		w.undisturbed(stop())
 	}
-	for _, id := range []string{"limited-sms", "limited-charge"} {
+	for id := range limits {
 		if in := w.get(id); in.Status == "done" {
 			t.Errorf("%s is done, though it is limited", id)
 		}
