@@ -18,6 +18,9 @@ import (
 // lockedFor is how long locks are held on what a settlement writes.
 var lockedFor = flag.Duration("locked", 10*time.Second, "how `long` a test holds locks on what is written when an intent is settled")
 
+// passedOver is for how long claims may leave an intent alone that somebody held.
+const passedOver = 20 * time.Second
+
 // write is a write_back that leaves a mark of the intent in the document.
 func write(doc bson.M, order, id string) bson.M {
 	return with(doc, bson.M{"write_back": bson.M{"collection": "orders", "id": order, "done": bson.M{"seen." + id: "done"}, "dead": bson.M{"seen." + id: "dead"}}})
@@ -179,8 +182,12 @@ func TestWhatIsLockedIsWrittenWhenItIsFree(t *testing.T) {
 	free(false)
 	for _, id := range append(locked, "due") {
 		in := w.settled(id)
-		if took := time.Since(freed); took > w.patient(atOnce) {
-			t.Errorf("%s was settled %v after the lock was gone", id, took)
+		most := w.patient(atOnce)
+		if id == "due" { // it was never claimed, and claims pass over what somebody holds for a while
+			most = passedOver
+		}
+		if took := time.Since(freed); took > most {
+			t.Errorf("%s was settled %v after the lock was gone, want %v", id, took, most)
 		}
 		if in.LastError.Code == "write_back_missed" || in.LastError.Code == "follow_up_refused" {
 			t.Errorf("%s: %+v", id, in.LastError)
