@@ -28,6 +28,7 @@ var (
 const (
 	codeLockTimeout          = 24
 	codeWriteConflict        = 112
+	codeMaxTime              = 50 // MaxTimeMSExpired
 	codeUnauthorized         = 13
 	codeAuthenticationFailed = 18
 
