@@ -126,7 +126,7 @@ lanes:
 func TestAChargeOutlivesAStripeThatIsDown(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]simulator.Fault{
-		"503": {Do: simulator.DoStatus, Status: 503}, "500": {Do: simulator.DoStatus, Status: 500},
+		"503":              {Do: simulator.DoStatus, Status: 503},
 		"a gateway's page": {Do: simulator.DoHTML, Status: 502}, "connections that are reset": {Do: simulator.DoReset},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -136,8 +136,8 @@ func TestAChargeOutlivesAStripeThatIsDown(t *testing.T) {
 			w.sim.fail(fault)
 			w.insert(charge("lone"))
 			w.worker("--log-level=debug")
-			eventually(t, "Stripe was asked many times", func() bool {
-				return w.requests("stripe", "create")+w.requests("stripe", "confirm")+w.requests("stripe", "retrieve") >= 12
+			eventually(t, "Stripe was asked more often than there are attempts", func() bool {
+				return w.requests("stripe", "create")+w.requests("stripe", "confirm")+w.requests("stripe", "retrieve") > 3
 			})
 			w.unspent(1)
 			w.mend()
