@@ -261,8 +261,8 @@ func TestASecondDeathHasItsOwnFollowUps(t *testing.T) {
 	}
 }
 
-// A document of somebody else has the id of a follow-up: that is told, and does not count as the follow-up.
-func TestAStrangerUnderAFollowUpsIdIsTold(t *testing.T) {
+// A document of somebody else has the id of a follow-up: the follow-up gets the next number, and both are carried out.
+func TestAStrangerUnderAFollowUpsIdSwallowsNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, brief)
 	follow := bson.A{bson.M{"kind": "email", "payload": email("follow")["payload"]}}
@@ -271,9 +271,11 @@ func TestAStrangerUnderAFollowUpsIdIsTold(t *testing.T) {
 	}
 	w.worker()
 	for kind := range makers {
-		in := w.settled(kind)
-		if in.Status != "done" || in.LastError.Code != "follow_up_refused" {
-			t.Errorf("%s is %s with %+v, want done with the code follow_up_refused", kind, in.outcome(), in.LastError)
+		if in := w.settled(kind + ":done:0:2"); in.Status != "done" || in.Kind != "email" {
+			t.Errorf("the follow-up of %s is %s, a %v", kind, in.outcome(), in.Kind)
+		}
+		if in := w.get(kind + ":done:0"); in.Status != "pending" || in.Kind != "sms" {
+			t.Errorf("the stranger beside %s is %s, a %v", kind, in.outcome(), in.Kind)
 		}
 	}
 }
