@@ -398,14 +398,14 @@ func TestConsequencesFollowTheReason(t *testing.T) {
 		if state := w.order(id)["state"]; state != want.state {
 			t.Errorf("the business document of %s says %v, want %s", id, state, want.state)
 		}
-		followed := ""
+		var followed strings.Builder
 		for n := range 4 {
 			if w.count(bson.D{{Key: "_id", Value: fmt.Sprint(id, ":dead:", n)}}) == 1 {
-				followed += fmt.Sprint(n)
+				followed.WriteString(fmt.Sprint(n))
 			}
 		}
-		if followed != want.followed {
-			t.Errorf("%s has the follow-ups %s, want %s", id, followed, want.followed)
+		if followed.String() != want.followed {
+			t.Errorf("%s has the follow-ups %s, want %s", id, followed.String(), want.followed)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -32,17 +33,13 @@ const (
 
 // with returns the intent with more fields.
 func with(doc bson.M, more bson.M) bson.M {
-	for name, value := range more {
-		doc[name] = value
-	}
+	maps.Copy(doc, more)
 	return doc
 }
 
 // paying returns the charge with other fields in its payload.
 func paying(doc bson.M, more bson.M) bson.M {
-	for name, value := range more {
-		doc["payload"].(bson.M)[name] = value
-	}
+	maps.Copy(doc["payload"].(bson.M), more)
 	return doc
 }
 
@@ -266,9 +263,7 @@ func forward(to string, w http.ResponseWriter, r *http.Request, body []byte) {
 		return
 	}
 	defer resp.Body.Close()
-	for name, values := range resp.Header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), resp.Header)
 	w.WriteHeader(resp.StatusCode)
 	_, _ = io.Copy(w, resp.Body) // its sender may be gone
 }
