@@ -29,6 +29,11 @@ type ClaimOrder struct {
 	Soon bool
 	// Only names the intents to take, as far as they are of the kind and due; nil: whatever is due. They come in any order.
 	Only []ID
+	// Sample asks for any of what is due instead of the first in order: for a probe, which must not meet the same few intents
+	// again and again. It may be the newest as well as the oldest.
+	Sample bool
+	// Except names what a sample leaves out.
+	Except []ID
 }
 
 // Settlement asks a store to write what was decided about a claimed intent, if the claim's token still holds.
@@ -60,14 +65,17 @@ type Note struct {
 }
 
 // Records returns what the settlement appends to the intent's history: the attempts whose leases ran out unrecorded, and
-// the attempt itself if it counted.
+// the attempt itself if it counted, or, without a number, if it was given back but may have had its effect.
 func (s Settlement) Records() []Record {
 	var records []Record
 	for _, n := range s.Decision.Abandoned {
 		records = append(records, Record{What: WhatAttempt, Attempt: n, Outcome: Ambiguous, Code: CodeLeaseExpired})
 	}
-	if s.Decision.Counted {
-		record := Record{What: WhatAttempt, Attempt: s.Decision.Attempts, At: s.Intent.Lease.At, Took: s.Took, Outcome: s.Decision.Outcome, Worker: s.Intent.Lease.Owner}
+	if s.Decision.Counted || s.Decision.Noted {
+		record := Record{What: WhatAttempt, At: s.Intent.Lease.At, Took: s.Took, Outcome: s.Decision.Outcome, Worker: s.Intent.Lease.Owner}
+		if s.Decision.Counted {
+			record.Attempt = s.Decision.Attempts
+		}
 		if s.Decision.Failure != nil {
 			record.Code = s.Decision.Failure.Code
 		}
