@@ -194,3 +194,5 @@ func bubble(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
 	synctest.Test(t, f)
 }
+
+var discard = slog.New(slog.DiscardHandler)

@@ -84,7 +84,7 @@ func Codes() []CodeInfo {
 		{CodeUnclassified, []Class{Ambiguous, Transient}, "The provider's answer fits no known rule.", "Report it with the HTTP status and the provider's code. Settled by on_ambiguous."},
 		{CodeProgressNotSaved, []Class{Transient}, "The step before the effect could not be stored, so the effect was not begun.", "None; it is tried again."},
 		{CodeMismatch, []Class{Permanent}, "What the provider shows differs from the payload: another intent's object, or a payload that was changed. Nothing was confirmed on the strength of it; the message names the field, and says so where it is charged already.", "Find out who changed what. `dead retry` makes a new payment after it cancelled the old one; it refuses again while the old one is charged."},
-		{CodeRefused, []Class{Permanent}, "The provider refused this intent for its own sake again and again, while it let others pass.", "Look at what the intent names (an account, a sender); mend it and write a new intent."},
+		{CodeRefused, []Class{Permanent, Transient}, "The provider refused this intent for its own sake again and again, while it let others pass.", "Look at what the intent names (an account, a sender); mend it and write a new intent."},
 		{CodeNotTheProvider, []Class{Hold}, "The answer is not the provider's: a gateway's page, or a path that the provider does not have.", "Check the provider's base URL and what stands between. No intent was lost."},
 	}
 }

@@ -9,7 +9,6 @@ import (
 const (
 	minRetryAfter = time.Second
 	maxRetryAfter = time.Hour
-	holdProbe     = time.Minute // an intent refused by a hold is the next probe's candidate
 	unsentDelay   = time.Second // an intent given back because the database was away is not claimed again at once
 	senderDelay   = time.Minute // Twilio's 21611 concerns one sender; its queue drains at about one message a second
 )
@@ -62,6 +61,14 @@ type Verdict struct {
 	Failure *Failure // of Failed and LookUpFailed; of Unsent, why, if something was in the way
 	Certain bool     // of Absent: the effect can never come, so that nothing has to be waited for
 	Also    []Record // of Found and Absent: what the look-up did at the provider
+
+	// Wait is, of Unsent, how long it must not be tried again at least.
+	Wait time.Duration
+	// Probe says, of Failed without an answer, that the provider answers nobody as far as the lane knows: it costs no attempt.
+	Probe bool
+	// Alone says, of Failed with class hold, that others have passed since the provider refused this intent before: the
+	// refusal is its own, and counts.
+	Alone bool
 }
 
 // Action is what a worker may do with an intent that it has claimed.
@@ -92,6 +99,7 @@ type Decision struct {
 
 	Attempts  int      // the new value of attempts
 	Counted   bool     // the claim counts as an attempt; otherwise it was given back
+	Noted     bool     // given back, but history tells of the call all the same: it may have had its effect
 	Abandoned []int    // earlier attempts whose leases ran out unrecorded; they go into history
 	Ambiguous Mark     // what happens to ambiguous_at
 	Outcome   Class    // for history, logs and metrics; empty if nothing was attempted (a look-up without a result, a release)
@@ -103,7 +111,7 @@ type Decision struct {
 
 	Gate    bool          // the lane waits (rate limited)
 	GateFor time.Duration // for how long; 0: for the lane's own backoff, since the provider did not say
-	Hold    bool          // the lane holds (our credentials or account)
+	Hold    bool          // the provider refuses our credentials or account: a sign that the lane has to hold
 }
 
 // Next says what a worker may do now with an intent that it has just claimed. The verdict goes to [Decide] where the
@@ -158,7 +166,7 @@ func Decide(in *Intent, v Verdict, p Policy, now time.Time) Decision {
 	case Found:
 		return d.givenBack(Done).done(v.Receipt)
 	case Failed:
-		return d.failed(known(v.Failure))
+		return d.failed(known(v.Failure), v)
 	case Absent:
 		return d.absent(v.Certain)
 	case LookUpFailed:
@@ -175,7 +183,7 @@ func Decide(in *Intent, v Verdict, p Policy, now time.Time) Decision {
 		if v.Failure != nil {
 			return d.givenBack("").again(unsentDelay)
 		}
-		return d.givenBack("").again(0)
+		return d.givenBack("").again(v.Wait)
 	}
 }
 
@@ -188,19 +196,17 @@ type decision struct {
 	max int
 }
 
-func (d decision) failed(f *Failure) Decision {
+func (d decision) failed(f *Failure, v Verdict) Decision {
 	switch f.Class {
 	case RateLimited:
 		d = d.givenBack(RateLimited).fails(f)
 		if f.LaneOpen {
-			return d.again(max(senderDelay, clamp(f.RetryAfter)))
+			return d.unmet(max(senderDelay, clamp(f.RetryAfter)))
 		}
 		d.Gate, d.GateFor = true, clamp(f.RetryAfter)
-		return d.again(max(minRetryAfter, d.GateFor))
+		return d.unmet(max(minRetryAfter, d.GateFor))
 	case Hold:
-		d = d.givenBack(Hold).fails(f)
-		d.Hold = true
-		return d.again(holdProbe)
+		return d.refused(f, v.Alone)
 	case Permanent:
 		switch {
 		case f.Code == CodeKeyReused: // an earlier request stands under this key, with an outcome that this one does not tell
@@ -210,6 +216,9 @@ func (d decision) failed(f *Failure) Decision {
 		}
 		return d.counted(Permanent).fails(f).ends(ReasonPermanent)
 	case Transient:
+		if f.Code == CodeNotSent || v.Probe {
+			return d.unanswered(f)
+		}
 		d = d.counted(Transient).fails(f)
 		if d.Attempts < d.max {
 			return d.again(max(d.backoff(), clamp(f.RetryAfter)))
@@ -220,6 +229,9 @@ func (d decision) failed(f *Failure) Decision {
 	case Expired: // between two steps of one effect, before the step that counts
 		return d.givenBack(Expired).fails(f).unless(ReasonExpired)
 	default:
+		if v.Probe && (d.p.AsksFirst || d.p.ambiguity(d.in) != Park) { // what is parked ends now
+			return d.unanswered(f)
+		}
 		return d.counted(Ambiguous).fails(f).ambiguous(f)
 	}
 }
@@ -279,7 +291,8 @@ func (d decision) exhausted() Decision {
 	return d.ends(ReasonExhausted)
 }
 
-// lookUpFailed: the provider was asked and gave its final no, or nothing that tells.
+// lookUpFailed: the provider was asked and gave its final no, or nothing that tells. Whatever the reason, a limit and our
+// own credentials included, it ends with reconcile.give_up, and concerns no other intent.
 func (d decision) lookUpFailed(f *Failure) Decision {
 	d = d.givenBack("")
 	if f.Class == Permanent {
@@ -287,21 +300,12 @@ func (d decision) lookUpFailed(f *Failure) Decision {
 		return d.fails(f).ends(ReasonPermanent)
 	}
 	d.Ambiguous = SetMark
-	switch f.Class {
-	case RateLimited:
-		if !f.LaneOpen {
-			d.Gate, d.GateFor = true, clamp(f.RetryAfter)
-		}
-		return d.again(max(d.p.Reconcile.Interval, clamp(f.RetryAfter)))
-	case Hold: // our own trouble is no reason to give up on the provider's answer
-		d.Hold = true
-		return d.again(max(d.p.Reconcile.Interval, holdProbe))
-	}
 	if d.since() >= d.p.Reconcile.GiveUp {
 		d.Outcome = Ambiguous
 		return d.fails(f).ends(ReasonAmbiguous)
 	}
-	return d.again(d.p.Reconcile.Interval)
+	left := d.p.Reconcile.GiveUp - d.since() // no limit of the provider's makes it wait past its end
+	return d.again(min(max(d.p.Reconcile.Interval, clamp(f.RetryAfter)), left))
 }
 
 // since returns how long the outcome has been ambiguous. It counts from the last attempt: the mark is as old as the first
@@ -312,7 +316,7 @@ func (d decision) since() time.Duration {
 		return 0
 	}
 	for _, r := range d.in.History {
-		if ended := r.At.Add(r.Took); r.isAttempt() && ended.After(at) {
+		if ended := r.ended(); r.isCall() && ended.After(at) {
 			at = ended
 		}
 	}
@@ -329,7 +333,7 @@ func (d decision) justLost() bool {
 // delivery that asks first may have left something unfinished at the provider: a look-up settles that before the end.
 func (d decision) unless(reason DeadReason) Decision {
 	switch {
-	case d.p.AsksFirst && reason != ReasonInvalid, d.in.unknown() && (d.p.AsksFirst || d.p.ambiguity(d.in) == Reconcile):
+	case d.p.AsksFirst && reason != ReasonInvalid && reason != ReasonPermanent, d.in.unknown() && (d.p.AsksFirst || d.p.ambiguity(d.in) == Reconcile):
 		return d.again(d.p.Reconcile.Wait)
 	case !d.in.unknown():
 		return d.ends(reason)

@@ -90,7 +90,19 @@ type Record struct {
 	N           int
 }
 
-func (r Record) isAttempt() bool { return r.What == "" || r.What == WhatAttempt }
+// isCall reports whether it tells of a call that may have had the effect.
+func (r Record) isCall() bool { return r.What == "" || r.What == WhatAttempt }
+
+// isAttempt reports whether it tells of such a call that counts. One that was given back has no number.
+func (r Record) isAttempt() bool { return r.isCall() && r.Attempt > 0 }
+
+// ended returns when what it tells of was over: the last of it, where several were folded into one.
+func (r Record) ended() time.Time {
+	if at := r.At.Add(r.Took); at.After(r.Last) {
+		return at
+	}
+	return r.Last
+}
 
 // Outcome is what is known of an intent that only has to be written: its status, its follow-ups and its write_back could
 // not be written in one transaction yet. An intent with an outcome is never sent again.

@@ -143,7 +143,7 @@ func TestWriteBackToAHotDocument(t *testing.T) {
 						waited.Add(1)
 					}
 				}
-				if left, err := s.Remaining(t.Context(), []string{"sms"}, time.Minute); err != nil || left[0].Empty() {
+				if left, err := s.Remaining(t.Context(), []string{"sms"}, map[string]time.Duration{"sms": time.Minute}); err != nil || left[0].Empty() {
 					return
 				}
 			}

@@ -130,7 +130,7 @@ write_back: {collections: orders}
 lanes:
   charge: {timeout: 60s, lease: 60s, concurrency: 0, on_ambiguous: guess}
   sms:
-    retry: {max_attempts: 101, base: 10m, max: 1m}
+    retry: {max_attempts: 101, base: 10m, max: 1m, give_up: 0s}
     breaker: {probes: 0}
     reconcile: {interval: 1ms, absent_after: 2h}
 retention: {done: 0s, cancelled: -1h}
@@ -142,6 +142,7 @@ write_back: {collections: [orders, "", orders, system.users]}
 			"outboxd.yaml:3: lanes.charge.concurrency: is 0, must be at least 1",
 			"outboxd.yaml:3: lanes.charge.lease: is 1m0s, must be at least timeout + 5s (1m5s)",
 			`outboxd.yaml:3: lanes.charge.on_ambiguous: is "guess", must be retry, reconcile or park`,
+			"outboxd.yaml:5: lanes.sms.retry.give_up: is 0s, must be above 0",
 			"outboxd.yaml:5: lanes.sms.retry.max_attempts: is 101, must be 1 to 100",
 			"outboxd.yaml:5: lanes.sms.retry.max: is 1m0s, must be at least retry.base (10m0s)",
 			"outboxd.yaml:7: lanes.sms.reconcile.interval: is 1ms, must be at least 1s",
