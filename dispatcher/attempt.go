@@ -94,9 +94,11 @@ func (l *lane) call(abort context.Context, c claimed, action outbox.Action) (v o
 	var receipt outbox.Receipt
 	var err error
 	if action == outbox.LookUp {
-		var found bool
-		if receipt, found, err = l.Provider.LookUp(ctx, in); err == nil && !found {
-			return outbox.Verdict{Event: outbox.Absent}, nil
+		var answer outbox.Answer
+		answer, err = l.Provider.LookUp(ctx, in)
+		receipt, v.Also = answer.Receipt, answer.Also
+		if err == nil && !answer.Found {
+			return outbox.Verdict{Event: outbox.Absent, Certain: answer.Certain, Also: answer.Also}, nil
 		}
 		v.Event = outbox.Found
 	} else {
@@ -114,7 +116,7 @@ func (l *lane) call(abort context.Context, c claimed, action outbox.Action) (v o
 	if failure.Code == outbox.CodeProgressNotSaved && errors.Is(failure, outbox.ErrUnreached) {
 		return outbox.Verdict{Event: outbox.Unsent, Failure: failure}, nil // the database was away: no fault of the intent, and no attempt of it
 	}
-	return outbox.Verdict{Event: failed, Failure: failure}, health(failure)
+	return outbox.Verdict{Event: failed, Failure: failure, Also: v.Also}, health(failure)
 }
 
 // saving returns what a delivery calls between two steps. The intent may have expired since it was claimed, and then the

@@ -60,6 +60,8 @@ type Verdict struct {
 	Event   Event
 	Receipt Receipt  // of Delivered and Found
 	Failure *Failure // of Failed and LookUpFailed; of Unsent, why, if something was in the way
+	Certain bool     // of Absent: the effect can never come, so that nothing has to be waited for
+	Also    []Record // of Found and Absent: what the look-up did at the provider
 }
 
 // Action is what a worker may do with an intent that it has claimed.
@@ -97,6 +99,7 @@ type Decision struct {
 	Receipt   *Receipt // becomes result
 	Event     Event    // what it was decided by; becomes outcome.event where the writing has to wait
 	Seen      *Failure // what the call met, for history: also where it does not become last_error
+	Also      []Record // what was done at the provider besides; goes into history
 
 	Gate    bool          // the lane waits (rate limited)
 	GateFor time.Duration // for how long; 0: for the lane's own backoff, since the provider did not say
@@ -120,7 +123,7 @@ func Next(in *Intent, p Policy, now time.Time) (Action, Verdict) {
 	switch {
 	case unknown && in.Attempts > max(p.maxAttempts(in), in.recorded())+lookUpCrashes:
 		return Settle, Verdict{Event: Abandoned}
-	case unknown && p.AsksFirst:
+	case p.AsksFirst && in.begun(): // before it is given up, what it left at the provider is settled or cancelled
 		if spent || expired {
 			return LookUp, Verdict{}
 		}
@@ -144,7 +147,7 @@ func Next(in *Intent, p Policy, now time.Time) (Action, Verdict) {
 // database's time. It holds all rules of retry and dead letter.
 func Decide(in *Intent, v Verdict, p Policy, now time.Time) Decision {
 	d := decision{in: in, p: p, now: now, max: p.maxAttempts(in)}
-	d.Event, d.Seen = v.Event, v.Failure
+	d.Event, d.Seen, d.Also = v.Event, v.Failure, v.Also
 	if v.Event == Recorded && in.Outcome.valid() {
 		return d.recorded()
 	}
@@ -157,7 +160,7 @@ func Decide(in *Intent, v Verdict, p Policy, now time.Time) Decision {
 	case Failed:
 		return d.failed(known(v.Failure))
 	case Absent:
-		return d.absent()
+		return d.absent(v.Certain)
 	case LookUpFailed:
 		return d.lookUpFailed(known(v.Failure))
 	case Abandoned:
@@ -167,7 +170,7 @@ func Decide(in *Intent, v Verdict, p Policy, now time.Time) Decision {
 	case Malformed:
 		return d.givenBack(Invalid).fails(invalidFailure(in.Problems)).ends(ReasonInvalid)
 	case Spent:
-		return d.givenBack("").fails(spentFailure()).ends(ReasonExhausted)
+		return d.givenBack("").exhausted()
 	default: // Unsent; also what a defect hands in: giving back is the one answer that does nothing
 		if v.Failure != nil {
 			return d.givenBack("").again(unsentDelay)
@@ -248,10 +251,11 @@ func (d decision) abandoned() Decision {
 	return d.ends(ReasonAmbiguous)
 }
 
-// absent: the provider was asked and shows nothing. Its records may lag, so that counts only after a while.
-func (d decision) absent() Decision {
+// absent: the provider was asked and shows nothing. Its records may lag, so that counts only after a while, unless the
+// effect can never come.
+func (d decision) absent(certain bool) Decision {
 	d = d.givenBack("")
-	if left := d.p.Reconcile.AbsentAfter - d.since(); left > 0 {
+	if left := d.p.Reconcile.AbsentAfter - d.since(); left > 0 && !certain {
 		d.Ambiguous = SetMark
 		return d.again(min(d.p.Reconcile.Interval, left))
 	}
@@ -261,10 +265,18 @@ func (d decision) absent() Decision {
 		d.Outcome = Expired
 		return d.fails(expiredFailure()).ends(ReasonExpired)
 	case d.Attempts >= d.max:
-		return d.fails(spentFailure()).ends(ReasonExhausted)
+		return d.exhausted()
 	default:
 		return d.again(0)
 	}
+}
+
+// exhausted ends the intent for want of attempts. The last error stays where it tells more than that none is left.
+func (d decision) exhausted() Decision {
+	if d.in.lastClass() != Transient {
+		d = d.fails(spentFailure())
+	}
+	return d.ends(ReasonExhausted)
 }
 
 // lookUpFailed: the provider was asked and gave its final no, or nothing that tells.
@@ -313,13 +325,14 @@ func (d decision) justLost() bool {
 	return d.in.Lease.Reclaimed && (d.in.AmbiguousAt.IsZero() || d.p.AsksFirst && d.in.Attempts-1 <= d.max)
 }
 
-// unless ends the intent for a reason that says that this attempt had no effect, unless an earlier one may have had it.
+// unless ends the intent for a reason that says that this attempt had no effect, unless an earlier one may have had it. A
+// delivery that asks first may have left something unfinished at the provider: a look-up settles that before the end.
 func (d decision) unless(reason DeadReason) Decision {
 	switch {
+	case d.p.AsksFirst && reason != ReasonInvalid, d.in.unknown() && (d.p.AsksFirst || d.p.ambiguity(d.in) == Reconcile):
+		return d.again(d.p.Reconcile.Wait)
 	case !d.in.unknown():
 		return d.ends(reason)
-	case d.p.AsksFirst || d.p.ambiguity(d.in) == Reconcile: // this delivery did not get to asking: look-ups do
-		return d.again(d.p.Reconcile.Wait)
 	default:
 		return d.ends(ReasonAmbiguous)
 	}
@@ -391,6 +404,9 @@ func (d decision) again(delay time.Duration) Decision {
 	onlyLookUps := d.p.AsksFirst && (d.Attempts >= d.max || d.in.Expired(d.now.Add(delay)))
 	if d.justLost() && onlyLookUps && !d.in.AmbiguousAt.IsZero() {
 		delay = max(delay, d.p.Reconcile.AbsentAfter) // the mark and history are too old to tell when the lost attempt was
+	}
+	if left := d.in.ExpiresAt.Sub(d.now); d.p.AsksFirst && !d.in.ExpiresAt.IsZero() && left > 0 {
+		delay = min(delay, left) // its end needs a look-up, for which it has to come to its lane
 	}
 	d.Status, d.Delay = StatusPending, max(0, delay)
 	return d.marked().Decision

@@ -247,7 +247,7 @@ func TestDecide(t *testing.T) {
 		{retry, claimed{attempts: 2, reclaimed: true}, failed(Transient), "pending in a backoff, 2 counted, marked, abandoned [1], outcome transient, error c"},
 		{retry, claimed{attempts: 3, marked: time.Minute}, failed(Transient), "dead/ambiguous, 3 counted, outcome transient, error c"},
 		{retry, claimed{attempts: 3, reclaimed: true, history: []Record{{Attempt: 1}}}, failed(Transient), "dead/ambiguous, 3 counted, marked, abandoned [2], outcome transient, error c"},
-		{asks, claimed{attempts: 3}, failed(Transient), "dead/exhausted, 3 counted, outcome transient, error c"},
+		{asks, claimed{attempts: 3}, failed(Transient), "pending in 30s, 3 counted, outcome transient, error c"},
 		{asks, claimed{attempts: 3, marked: time.Minute}, failed(Transient), "pending in 30s, 3 counted, outcome transient, error c"},
 		{asks, claimed{attempts: 3, reclaimed: true, history: []Record{{Attempt: 2}}}, failed(Transient), "pending in 30s, 3 counted, marked, outcome transient, error c"},
 

@@ -6,7 +6,7 @@ import "slices"
 const outcomeAbsent Class = "absent"
 
 // Records returns what the settlement adds to the intent's history: the attempts whose leases ran out unrecorded, and the
-// attempt itself if it counted, or the look-up that it was.
+// attempt itself if it counted, or the look-up that it was. What was done at the provider besides comes before that.
 func (s Settlement) Records() []Record {
 	d, lease := s.Decision, s.Intent.Lease
 	var records []Record
@@ -15,6 +15,10 @@ func (s Settlement) Records() []Record {
 	}
 	if s.Intent.Outcome != nil { // it was recorded with its outcome
 		return records
+	}
+	for _, r := range d.Also {
+		r.At, r.Worker = lease.At, lease.Owner
+		records = append(records, r)
 	}
 	own := Record{At: lease.At, Took: s.Took, Worker: lease.Owner}
 	switch {

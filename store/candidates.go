@@ -25,6 +25,7 @@ const (
 	indexRecorded    = "recorded"    // due_at, kind, outcome.at, _id; only where there is an outcome
 	indexDead        = "dead"        // dead_at, _id, newest first
 	indexUnclaimable = "unclaimable" // status, _id; only what no claim can see
+	indexForeign     = "foreign"     // kind, _id; only what has no kind
 )
 
 // earliest is the least Date there is: a producer's empty date is due as well.

@@ -128,7 +128,7 @@ func (s *Store) hint(c change, hints Hints) {
 // named returns the identity that a raw _id is, if the contract allows it.
 func named(raw bson.RawValue) (outbox.ID, bool) {
 	left := 1
-	value, err := decodeValue(raw.Type, raw.Value, 1, &left)
+	value, err := decodeValue(raw.Type, raw.Value, wholeShape, 1, &left)
 	if err != nil {
 		return outbox.ID{}, false
 	}

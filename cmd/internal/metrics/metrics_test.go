@@ -148,3 +148,32 @@ func TestAScrapeOutlivesTheDatabase(t *testing.T) {
 		expect(t, page(t, m), "outboxd_queue_up 1", `outboxd_oldest_due_age_seconds{kind="sms"} 60`)
 	})
 }
+
+// Documents that are no intents are counted at most once in a while; an unanswered question leaves the series out.
+func TestForeignDocumentsAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		var err error
+		m := metrics.New(metrics.Config{Kinds: kinds, Queue: &waiting{}, Foreign: func(ctx context.Context) (int64, error) {
+			asked++
+			if _, bounded := ctx.Deadline(); !bounded {
+				return 0, errors.New("the question is not bounded")
+			}
+			return int64(asked), err
+		}})
+		for range 3 {
+			expect(t, page(t, m), "outboxd_foreign_documents 1")
+		}
+		<-time.After(5 * time.Second)
+		err = errors.New("the database is away")
+		if lines := page(t, m); slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "outboxd_foreign_documents") }) {
+			t.Errorf("a count without an answer: %q", lines)
+		}
+		<-time.After(5 * time.Second)
+		err = nil
+		expect(t, page(t, m), "outboxd_foreign_documents 3")
+		if asked != 3 {
+			t.Errorf("asked %d times, want 3", asked)
+		}
+	})
+}
