@@ -66,7 +66,7 @@ func newHarness(t testing.TB) *harness {
 	if _, err := migrations.New(h.db, "").Up(t.Context()); err != nil {
 		t.Fatalf("migrate: %v", err)
 	}
-	h.store = store.New(h.db, "", store.Options{Rules: storetest.Rules(), Retention: storetest.Retention})
+	h.store = store.New(h.db, "", store.Options{Rules: storetest.Rules(), Retention: storetest.Retention, Patience: time.Second}) // machines are slow
 	return h
 }
 
