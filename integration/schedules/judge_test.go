@@ -84,7 +84,7 @@ func (v *verdict) judge() {
 	_, v.marked = v.doc["ambiguous_at"]
 	list, _ := v.doc["history"].([]any)
 	for _, item := range list {
-		if record := item.(map[string]any); record["what"] == nil { // of attempts alone
+		if record := item.(map[string]any); record["attempt"] != nil { // of attempts alone
 			v.history = append(v.history, record)
 		}
 	}
