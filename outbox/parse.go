@@ -24,6 +24,8 @@ const (
 type Rules struct {
 	// WriteBack lists the collections that write_back may name.
 	WriteBack []string
+	// AnyWriteBack lets write_back name any collection: for a check without the workers' configuration.
+	AnyWriteBack bool
 	// Namespace is that of the outbox, which migrate made. It is part of every intent's idempotency keys.
 	Namespace string
 }
