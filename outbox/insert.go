@@ -16,7 +16,7 @@ func ParseInsert(doc map[string]any, rules Rules) *Intent {
 		r.problem("status", "must be pending: the others are the worker's")
 	}
 	for _, field := range workerFields {
-		if r.has(field) {
+		if r.stands(field) {
 			r.problem(field, "is written by the worker; leave it out")
 		}
 	}
