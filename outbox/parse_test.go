@@ -198,6 +198,8 @@ func TestParseRules(t *testing.T) {
 		{KindCharge, "payload.metadata." + strings.Repeat("ü", 21), []any{"v"}, nil, "payload.metadata.?"},
 		{KindCharge, "payload.metadata.", []any{"v"}, nil, "payload.metadata.?"},
 		{KindCharge, "payload.metadata.outbox_id", []any{"v"}, nil, ""},
+		{KindCharge, "payload.metadata.outbox_ns", []any{"v"}, nil, ""},
+		{KindCharge, "payload.metadata.outbox_key", []any{"v"}, nil, ""},
 		{KindCharge, "payload.account", []any{""}, []any{"acct_1"}, ""},
 		{KindCharge, "payload.ammount", []any{int64(1)}, nil, ""},
 

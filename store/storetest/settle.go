@@ -73,7 +73,7 @@ func settleGivesBack(e *env) {
 
 	e.lapse("a")
 	in = e.claimOne()
-	e.settled(e.decide(in, fails(outbox.Transient, outbox.CodeNotSent)))
+	e.settled(e.decide(in, fails(outbox.Transient, outbox.CodeConflict)))
 	e.lapse("a")
 	e.settled(e.decide(e.claimOne(), fails(outbox.RateLimited, outbox.CodeRateLimited)))
 	e.want(e.get("a"), fields{"attempts": int64(1), "first_attempt_at": in.FirstAttemptAt})
@@ -126,7 +126,7 @@ func settleAbandoned(e *env) {
 func settleHistory(e *env) {
 	e.insert("a", fields{"max_attempts": int64(100)})
 	for range 25 {
-		s := e.decide(e.claimOne(), fails(outbox.Transient, outbox.CodeNotSent))
+		s := e.decide(e.claimOne(), fails(outbox.Transient, outbox.CodeConflict))
 		s.Decision.Delay = 0
 		e.settled(s)
 		e.lapse("a")
@@ -215,7 +215,7 @@ func settleGivesBackTraces(e *env) {
 func settleTexts(e *env) {
 	in := e.insertAndClaim("a", nil)
 	s := e.decide(in, outbox.Verdict{Event: outbox.Failed, Failure: &outbox.Failure{
-		Class: outbox.Transient, Code: outbox.CodeNotSent, Message: "$status " + strings.Repeat("ü", 5000), Provider: "$$ROOT", ProviderCode: "\xff" + strings.Repeat("9", 5000), RequestID: "$_id",
+		Class: outbox.Transient, Code: outbox.CodeConflict, Message: "$status " + strings.Repeat("ü", 5000), Provider: "$$ROOT", ProviderCode: "\xff" + strings.Repeat("9", 5000), RequestID: "$_id",
 	}})
 	e.settled(s)
 	last := e.get("a")["last_error"].(map[string]any)
@@ -229,7 +229,7 @@ func settleTexts(e *env) {
 }
 
 func settleTable(e *env) {
-	verdicts := []outbox.Verdict{delivered(), fails(outbox.Transient, outbox.CodeNotSent), fails(outbox.Permanent, outbox.CodeOptedOut), unsent(), fails(outbox.Ambiguous, outbox.CodeNoAnswer)}
+	verdicts := []outbox.Verdict{delivered(), fails(outbox.Transient, outbox.CodeConflict), fails(outbox.Permanent, outbox.CodeOptedOut), unsent(), fails(outbox.Ambiguous, outbox.CodeNoAnswer)}
 	status := []string{"done", "pending", "dead", "pending", "pending"}
 	for n := range 25 {
 		e.insert(fmt.Sprintf("%02d", n), fields{"due_at": e.ago(time.Duration(100-n) * time.Second)})
@@ -282,7 +282,7 @@ func settleSizes(e *env) {
 func settleLeftovers(e *env) {
 	old := e.ago(time.Hour)
 	in := e.insertAndClaim("a", fields{"dead_at": old, "dead_reason": "exhausted", "purge_at": old, "done_at": old})
-	e.settled(e.decide(in, fails(outbox.Transient, outbox.CodeNotSent)))
+	e.settled(e.decide(in, fails(outbox.Transient, outbox.CodeConflict)))
 	e.want(e.get("a"), fields{"dead_at": nil, "dead_reason": nil, "purge_at": nil, "done_at": nil})
 }
 

@@ -286,9 +286,9 @@ func waitClaimed(e *env) {
 
 func waitClaimPasses(e *env) {
 	for i := range 20 {
-		e.insert(fmt.Sprintf("%02d", i), nil)
+		e.insert(fmt.Sprintf("passed %02d", i), nil)
 	}
-	release := []func(){e.h.HoldIntent("00"), e.h.HoldIntent("07"), e.h.HoldIntent("19")}
+	release := []func(){e.h.HoldIntent("passed 00"), e.h.HoldIntent("passed 07"), e.h.HoldIntent("passed 19")}
 	claimed := make(map[string]bool)
 	for _, in := range append(e.claim(20), e.claim(20)...) {
 		claimed[in.ID.String()] = true
@@ -297,7 +297,7 @@ func waitClaimPasses(e *env) {
 		}
 	}
 	for i := range 20 {
-		if id := fmt.Sprintf("%02d", i); claimed[id] == (i == 0 || i == 7 || i == 19) {
+		if id := fmt.Sprintf("passed %02d", i); claimed[id] == (i == 0 || i == 7 || i == 19) {
 			e.Errorf("%s was claimed: %v", id, claimed[id])
 		}
 	}

@@ -24,7 +24,7 @@ import (
 )
 
 // Events is the collection of what SendGrid's Event Webhook told about e-mails: documents
-// {_id, outbox_id, event, sg_message_id, at}, without an address, kept for 30 days from at, the event's own time.
+// {_id, outbox_id, outbox_ns, outbox_key, event, sg_message_id, at}, without an address, kept for 30 days from at, the event's own time.
 const Events = "email_events"
 
 const (
@@ -56,6 +56,8 @@ func ParseWebhookKey(text string) (*ecdsa.PublicKey, error) {
 type emailEvent struct {
 	ID        string    `bson:"_id"`
 	OutboxID  string    `bson:"outbox_id"`
+	Namespace string    `bson:"outbox_ns,omitempty"`
+	Key       string    `bson:"outbox_key,omitempty"`
 	Event     string    `bson:"event"`
 	MessageID string    `bson:"sg_message_id"`
 	At        time.Time `bson:"at"`
@@ -97,10 +99,10 @@ func (a *App) storeEvents(ctx context.Context, batch []map[string]json.RawMessag
 			continue
 		}
 		writes = append(writes, mongo.NewUpdateOneModel().SetFilter(bson.D{{Key: "_id", Value: e.ID}}).SetUpsert(true).
-			SetUpdate(bson.D{{Key: "$setOnInsert", Value: bson.D{
+			SetUpdate(bson.D{{Key: "$setOnInsert", Value: e.labelled(bson.D{
 				{Key: "outbox_id", Value: e.OutboxID}, {Key: "event", Value: e.Event},
 				{Key: "sg_message_id", Value: e.MessageID}, {Key: "at", Value: e.At},
-			}}}))
+			})}}))
 	}
 	if len(writes) == 0 {
 		return nil
@@ -109,6 +111,17 @@ func (a *App) storeEvents(ctx context.Context, batch []map[string]json.RawMessag
 		return fmt.Errorf("store %d events of e-mails in %s: %w", len(writes), Events, err)
 	}
 	return nil
+}
+
+// labelled adds those labels besides outbox_id that the event has.
+func (e emailEvent) labelled(doc bson.D) bson.D {
+	if e.Namespace != "" {
+		doc = append(doc, bson.E{Key: outbox.ReservedNamespace, Value: e.Namespace})
+	}
+	if e.Key != "" {
+		doc = append(doc, bson.E{Key: outbox.ReservedKey, Value: e.Key})
+	}
+	return doc
 }
 
 // readEvent takes from an event what is kept of it. Events of e-mails that no intent stands for, and what SendGrid does
@@ -123,6 +136,8 @@ func readEvent(fields map[string]json.RawMessage) (emailEvent, bool) {
 	}
 	e := emailEvent{
 		OutboxID:  text(outbox.ReservedMetadata),
+		Namespace: providers.Token(text(outbox.ReservedNamespace)),
+		Key:       providers.Token(text(outbox.ReservedKey)),
 		Event:     providers.Token(text("event")),
 		MessageID: providers.Token(text("sg_message_id")),
 	}
