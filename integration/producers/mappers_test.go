@@ -1,6 +1,7 @@
 package producers
 
 import (
+	"strings"
 	"testing"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -54,6 +55,28 @@ await mongoose.disconnect();
 		t.Fatalf("mongoose is refused: %s", out)
 	}
 	checkMapped(t, db, "__v", "createdAt", "updatedAt", "expires_at", "dedup_key")
+}
+
+// A nested schema gets an _id, which the contract refuses; the pages say how to leave it out.
+func TestMongooseNestedSchemaHasAnID(t *testing.T) {
+	t.Parallel()
+	w, db := node(t), migrated(t)
+	w.write("nested.mjs", `import mongoose from "mongoose";
+import { reasons } from "./reasons.cjs";
+const of = (name, options) => mongoose.model(name, new mongoose.Schema({
+  kind: String, status: String, due_at: Date, payload: new mongoose.Schema({ to: String, from: String, body: String }, options),
+}, { collection: "outbox" }));
+await mongoose.connect(process.env.OUTBOXD_MONGODB_URI, { dbName: process.env.OUTBOXD_DATABASE });
+const fields = { kind: "sms", status: "pending", due_at: new Date(), payload: { to: "+4915112345678", from: "+15005550006", body: "x" } };
+await of("Without", { _id: false }).create(fields);
+const refused = await of("With", {}).create(fields).then(() => [], (error) => reasons(error.errInfo));
+console.log(JSON.stringify({ refused }));
+await mongoose.disconnect();
+`)
+	got := w.result(db, "node", "nested.mjs")
+	if lines, _ := got["refused"].([]any); len(lines) != 1 || !strings.HasPrefix(lines[0].(string), "payload: unknown _id. ") {
+		t.Errorf("got %v", got)
+	}
 }
 
 // beanie writes null for each optional property without a value.
