@@ -37,6 +37,10 @@ test: some-mongodb ## Run all tests with the race detector, on a real MongoDB
 contract: ## Hold providers and simulator against what the vendors publish
 	go test -C providers/simulator/contractcheck -timeout 5m ./...
 
+.PHONY: producers
+producers: some-mongodb ## Run the Rust page of docs/producers, whose driver takes a minute to compile
+	go test -tags rust -timeout 20m -run '^TestPages$$/^rust' ./integration/producers
+
 .PHONY: cover
 cover: some-mongodb ## Run all tests and write coverage.html
 	go test -timeout 10m -coverpkg=./... -coverprofile=coverage.out $(PACKAGES)
@@ -83,7 +87,7 @@ mongod: ## Put a mongod into .cache/mongod without Docker (x86-64 Linux, needs p
 
 .PHONY: clean
 clean: ## Remove what the other targets made, but for .cache/mongod
-	rm -rf bin coverage.out coverage.html
+	rm -rf bin coverage.out coverage.html .cache/producers
 
 # The chaos run needs members of its own to kill.
 .PHONY: some-mongod
