@@ -19,24 +19,40 @@ type FollowUp struct {
 var notInFollowUp = []string{"_id", "status", "due_at", "attempts", "lease", "first_attempt_at", "ambiguous_at", "generation",
 	"progress", "last_error", "history", "dropped", "outcome", "first_due_at", "retried", "resolved", "result", "done_at", "dead_at", "cancelled_at", "dead_reason", "purge_at"}
 
+// ending is one way in which an intent ends, with the list of follow-ups that belongs to it.
+type ending struct {
+	field  string // the list
+	word   string // in the ids of its follow-ups
+	status Status
+}
+
+var (
+	onDone = ending{"on_done", ":done:", StatusDone}
+	onDead = ending{"on_dead", ":dead:", StatusDead}
+)
+
 // parseFollowUps checks follow-ups and write_back before the parent is sent, with what can be known by then.
 func (in *Intent) parseFollowUps(r *reader, rules Rules) {
 	if !r.has("on_done") && !r.has("on_dead") && !r.has("write_back") {
 		return
 	}
-	done, dead := in.before(StatusDone), in.before(StatusDead)
-	for _, f := range r.list("on_done", maxFollowUps) {
-		in.OnDone = append(in.OnDone, f.doc)
-		checkFollowUp(f, newResolver(done), in.followUpID(":done:", len(in.OnDone)-1), rules, 1)
-	}
-	for _, f := range r.list("on_dead", maxFollowUps) {
-		in.OnDead = append(in.OnDead, f.doc)
-		checkFollowUp(f, newResolver(dead), in.followUpID(":dead:", len(in.OnDead)-1), rules, 1)
-	}
+	refs := newResolver(nil) // of all of them together
+	in.OnDone = in.parseList(r, onDone, refs, rules)
+	in.OnDead = in.parseList(r, onDead, refs, rules)
 	if w := r.sub("write_back"); w != nil {
 		in.WriteBack = parseWriteBack(w, rules)
-		in.WriteBack.check(w, newResolver(done), newResolver(dead))
+		in.WriteBack.check(w, refs.in(in.before(StatusDone)), refs.in(in.before(StatusDead)))
 	}
+}
+
+func (in *Intent) parseList(r *reader, e ending, refs resolver, rules Rules) []map[string]any {
+	var list []map[string]any
+	refs = refs.in(in.before(e.status))
+	for _, f := range r.list(e.field, maxFollowUps) {
+		checkFollowUp(f, e, refs, in.followUpID(e.word, len(list)), rules, 1)
+		list = append(list, f.doc)
+	}
+	return list
 }
 
 func (in *Intent) followUpID(word string, n int) ID {
@@ -71,7 +87,7 @@ func (in *Intent) scope() scope {
 
 // checkFollowUp reports what makes a follow-up invalid, and returns it with its own references resolved; nil if they
 // cannot be. Nested follow-ups refer to the follow-up, not to its parent. depth is 1 for those of the intent itself.
-func checkFollowUp(f *reader, refs resolver, id ID, rules Rules, depth int) map[string]any {
+func checkFollowUp(f *reader, e ending, refs resolver, id ID, rules Rules, depth int) map[string]any {
 	if len(id.String()) > MaxIDBytes {
 		f.problem("_id", "of the follow-up would have more than 200 bytes; shorten the first intent's _id")
 	}
@@ -81,7 +97,10 @@ func checkFollowUp(f *reader, refs resolver, id ID, rules Rules, depth int) map[
 		}
 	}
 	f.integer("delay_seconds", optional, 0, maxDelaySecs)
-	doc, bad := refs.instance(f.doc)
+	if e == onDead {
+		f.reasons("when")
+	}
+	doc, bad := refs.one().instance(f.doc, e)
 	if bad != nil {
 		f.problem(bad.path, bad.text)
 		return nil
@@ -90,61 +109,108 @@ func checkFollowUp(f *reader, refs resolver, id ID, rules Rules, depth int) map[
 	r := newReader(doc, f.path, f.problems)
 	child.Kind = r.text("kind", required, 0)
 	child.parseEnvelope(r)
-	child.checkNested(r, refs.left, rules, depth)
+	child.checkNested(r, refs, rules, depth)
 	r.rest()
 	return doc
 }
 
-func (in *Intent) checkNested(r *reader, left *int, rules Rules, depth int) {
+// checkNested checks the follow-ups and the write_back of a follow-up, which have bounds of their own.
+func (in *Intent) checkNested(r *reader, refs resolver, rules Rules, depth int) {
 	if !r.has("on_done") && !r.has("on_dead") && !r.has("write_back") {
 		return
 	}
-	done, dead := resolver{in.before(StatusDone), left}, resolver{in.before(StatusDead), left}
-	nested := func(field, word string, refs resolver) {
-		list := r.list(field, maxFollowUps)
+	refs = refs.nested()
+	for _, e := range []ending{onDone, onDead} {
+		list := r.list(e.field, maxFollowUps)
 		if len(list) > 0 && depth == maxDepth {
-			r.problem(field, "is more than three levels deep")
-			return
+			r.problem(e.field, "is more than three levels deep")
+			continue
 		}
 		for n, f := range list {
-			checkFollowUp(f, refs, in.followUpID(word, n), rules, depth+1)
+			checkFollowUp(f, e, refs.in(in.before(e.status)), in.followUpID(e.word, n), rules, depth+1)
 		}
 	}
-	nested("on_done", ":done:", done)
-	nested("on_dead", ":dead:", dead)
 	if w := r.sub("write_back"); w != nil {
-		parseWriteBack(w, rules).check(w, done, dead)
+		parseWriteBack(w, rules).check(w, refs.in(in.before(StatusDone)), refs.in(in.before(StatusDead)))
 	}
+}
+
+// reasons reads a list of dead reasons that may be absent, but not empty.
+func (r *reader) reasons(field string) []DeadReason {
+	if !r.has(field) {
+		return nil
+	}
+	var reasons []DeadReason
+	for _, s := range r.strings(field, 0, isReason, "one of permanent, exhausted, expired, ambiguous and invalid") {
+		reasons = append(reasons, DeadReason(s))
+	}
+	if list, ok := r.doc[field].([]any); ok && len(list) == 0 {
+		r.problem(field, "must name at least one dead_reason; leave it out for all")
+	}
+	return reasons
+}
+
+func isReason(s string) bool {
+	switch DeadReason(s) {
+	case ReasonPermanent, ReasonExhausted, ReasonExpired, ReasonAmbiguous, ReasonInvalid:
+		return true
+	default:
+		return false
+	}
+}
+
+// wanted reports whether a follow-up of on_dead belongs to a death for the given reason. One whose list of reasons cannot
+// be read belongs to all, so that it is kept as a dead letter and not lost.
+func wanted(f map[string]any, reason DeadReason) bool {
+	var problems []Problem
+	reasons := newReader(f, "", &problems).reasons("when")
+	return len(problems) > 0 || len(reasons) == 0 || slices.Contains(reasons, reason)
 }
 
 // instance copies a follow-up with its own references resolved; those of its follow-ups and write_back wait for their
 // turn. Fields that do not belong to a follow-up stay behind.
-func (r resolver) instance(f map[string]any) (map[string]any, *badReference) {
+func (r resolver) instance(f map[string]any, e ending) (map[string]any, *badReference) {
 	own := maps.Clone(f)
-	for _, field := range slices.Concat(notInFollowUp, []string{"on_done", "on_dead", "write_back", "delay_seconds"}) {
+	for _, field := range notCopied(e) {
+		delete(own, field)
+	}
+	later := []string{"on_done", "on_dead", "write_back"}
+	for _, field := range later {
 		delete(own, field)
 	}
 	doc, bad := r.document(own)
 	if bad != nil {
 		return nil, bad
 	}
-	for _, field := range []string{"on_done", "on_dead", "write_back"} {
+	for _, field := range later {
 		if v, ok := f[field]; ok {
+			if wrong := r.room.take(v); wrong != "" {
+				return nil, &badReference{field, wrong}
+			}
 			doc[field] = v
 		}
 	}
 	return doc, nil
 }
 
+// notCopied are the fields of a follow-up that the intent which it becomes does not have.
+func notCopied(e ending) []string {
+	fields := slices.Concat(notInFollowUp, []string{"delay_seconds"})
+	if e == onDead {
+		fields = append(fields, "when")
+	}
+	return fields
+}
+
 // Consequences returns what settling the intent by the decision brings along: its follow-ups, and the update of its
 // business document, nil if there is none. A malformed intent has only those that can be read.
 func (in *Intent) Consequences(d Decision, rules Rules) ([]FollowUp, *Update) {
-	s, list, word := in.scope(), in.OnDone, ":done:"
+	s, list, e := in.scope(), in.OnDone, onDone
 	switch d.Status {
 	case StatusDone:
 		s["result"] = map[string]any{"provider": d.Receipt.Provider, "id": d.Receipt.ID, "status": d.Receipt.Status}
 	case StatusDead:
-		list, word = in.OnDead, ":dead:"
+		list, e = in.OnDead, onDead
 		s["dead_reason"] = string(d.Reason)
 		code := in.lastCode()
 		if d.Failure != nil {
@@ -154,23 +220,26 @@ func (in *Intent) Consequences(d Decision, rules Rules) ([]FollowUp, *Update) {
 	default:
 		return nil, nil
 	}
+	refs := newResolver(s)
 	followUps := make([]FollowUp, 0, len(list))
 	for n, f := range list {
-		followUps = append(followUps, newFollowUp(f, newResolver(s), in.followUpID(word, n), rules))
+		if e == onDone || wanted(f, d.Reason) {
+			followUps = append(followUps, newFollowUp(f, e, refs, in.followUpID(e.word, n), rules))
+		}
 	}
-	update := in.update(newResolver(s), d.Status, rules)
+	update := in.update(refs, d, rules)
 	if update != nil && len(update.Problems) > 0 && d.Reason == ReasonInvalid {
 		update = nil // the failure lists them already, and its code is what the intent is looked for by
 	}
 	return followUps, update
 }
 
-func newFollowUp(f map[string]any, refs resolver, id ID, rules Rules) FollowUp {
+func newFollowUp(f map[string]any, e ending, refs resolver, id ID, rules Rules) FollowUp {
 	up := FollowUp{ID: id}
-	up.Document = checkFollowUp(newReader(f, "", &up.Problems), refs, id, rules, 1)
+	up.Document = checkFollowUp(newReader(f, "", &up.Problems), e, refs, id, rules, 1)
 	if up.Document == nil { // kept as it stands
 		up.Document = maps.Clone(f)
-		for _, field := range slices.Concat(notInFollowUp, []string{"delay_seconds"}) {
+		for _, field := range notCopied(e) {
 			delete(up.Document, field)
 		}
 	}

@@ -222,3 +222,135 @@ func TestWriteBackRules(t *testing.T) {
 		}
 	}
 }
+
+func TestFollowUpsByReason(t *testing.T) {
+	when := func(reasons ...any) map[string]any { return fax("when", append([]any{}, reasons...)) }
+	doc := document(KindSMS, smsPayload())
+	doc["on_dead"] = []any{when("ambiguous"), when("permanent", "exhausted", "expired", "invalid"), fax()}
+	doc["write_back"] = map[string]any{"collection": "orders", "id": "o1", "dead": map[string]any{"state": "failed"}, "ambiguous": map[string]any{"state": "checking", "why": "${dead_reason}"}}
+	in := Parse(doc, testRules)
+	if len(in.Problems) > 0 {
+		t.Fatalf("%q", problems(in))
+	}
+	rows := []struct {
+		reason DeadReason
+		ids    string
+		state  string
+	}{
+		{ReasonAmbiguous, "order-1:dead:0 order-1:dead:2", "checking"},
+		{ReasonPermanent, "order-1:dead:1 order-1:dead:2", "failed"},
+		{ReasonExhausted, "order-1:dead:1 order-1:dead:2", "failed"},
+		{ReasonExpired, "order-1:dead:1 order-1:dead:2", "failed"},
+		{ReasonInvalid, "order-1:dead:1 order-1:dead:2", "failed"},
+	}
+	for _, r := range rows {
+		ups, update := in.Consequences(dead(r.reason, CodeNoAnswer), testRules)
+		var ids []string
+		for _, up := range ups {
+			ids = append(ids, up.ID.String())
+			if _, ok := up.Document["when"]; ok || len(up.Problems) > 0 {
+				t.Errorf("%s: got %+v", r.reason, up)
+			}
+		}
+		if got := strings.Join(ids, " "); got != r.ids || update.Set["state"] != r.state {
+			t.Errorf("%s: got %s and %v", r.reason, got, update.Set)
+		}
+	}
+	if _, update := in.Consequences(done("SM1"), testRules); update != nil {
+		t.Errorf("done: got %+v", update)
+	}
+
+	// Without words for doubts, those for a death are taken; with empty ones, none are.
+	delete(doc["write_back"].(map[string]any), "ambiguous")
+	if _, update := Parse(doc, testRules).Consequences(dead(ReasonAmbiguous, CodeNoAnswer), testRules); update == nil || update.Set["state"] != "failed" {
+		t.Errorf("without: got %+v", update)
+	}
+	doc["write_back"].(map[string]any)["ambiguous"] = map[string]any{}
+	if _, update := Parse(doc, testRules).Consequences(dead(ReasonAmbiguous, CodeNoAnswer), testRules); update != nil {
+		t.Errorf("empty: got %+v", update)
+	}
+}
+
+func TestReasonsThatCannotBeRead(t *testing.T) {
+	rows := []struct {
+		name  string
+		field string
+		when  any
+		path  string
+	}{
+		{"in on_done", "on_done", []any{"permanent"}, "when"},
+		{"no list", "on_dead", "permanent", "when"},
+		{"an empty list", "on_dead", []any{}, "when"},
+		{"null", "on_dead", nil, "when"},
+		{"an unknown reason", "on_dead", []any{"permanent", "dead"}, "when.1"},
+		{"a reference", "on_dead", []any{"${dead_reason}"}, "when.0"},
+		{"a number", "on_dead", []any{int64(1)}, "when.0"},
+	}
+	for _, r := range rows {
+		doc := document(KindSMS, smsPayload())
+		f := fax()
+		f["when"] = r.when
+		doc[r.field] = []any{f}
+		in := Parse(doc, testRules)
+		if want := r.field + ".0." + r.path; len(in.Problems) != 1 || in.Problems[0].Path != want {
+			t.Errorf("%s: got %q, want a problem at %s", r.name, problems(in), want)
+		}
+		if r.field == "on_done" {
+			continue
+		}
+		// It is kept as a dead letter, whatever the reason is: nothing is lost for a typing error.
+		ups, _ := in.Consequences(dead(ReasonInvalid, CodeInvalid), testRules)
+		if len(ups) != 1 || len(ups[0].Problems) == 0 {
+			t.Errorf("%s: at settling: got %+v", r.name, ups)
+		}
+	}
+	// A nested one as well.
+	doc := document(KindSMS, smsPayload())
+	doc["on_done"] = []any{fax("on_dead", []any{fax("when", []any{"never"})})}
+	if in := Parse(doc, testRules); len(in.Problems) != 1 || in.Problems[0].Path != "on_done.0.on_dead.0.when.0" {
+		t.Errorf("nested: %q", problems(in))
+	}
+}
+
+func TestARecordedOutcomeOnlyHasToBeWritten(t *testing.T) {
+	receipt, failure := map[string]any{"provider": "twilio", "id": "SM1"}, map[string]any{"class": "permanent", "code": CodeOptedOut, "message": "m"}
+	outcome := func(fields ...any) map[string]any {
+		o := map[string]any{"event": "delivered", "class": "done", "attempts": int64(2), "at": testNow, "tries": int64(1), "why": "a lock", "receipt": receipt}
+		for i := 0; i < len(fields); i += 2 {
+			edit(o, fields[i].(string), fields[i+1])
+		}
+		return o
+	}
+	rows := []struct {
+		name    string
+		fields  map[string]any
+		outcome map[string]any
+		action  Action
+		want    string
+	}{
+		{"done", nil, outcome(), Settle, "done, 2 given back, cleared, outcome done, receipt SM1"},
+		{"dead", nil, outcome("receipt", missing, "event", "failed", "class", "permanent", "reason", "permanent", "failure", failure), Settle, "dead/permanent, 2 given back, outcome permanent, error " + CodeOptedOut},
+		{"expired since", map[string]any{"expires_at": testNow}, outcome(), Settle, "done, 2 given back, cleared, outcome done, receipt SM1"},
+		{"after a lease that ran out", map[string]any{"lease": map[string]any{"token": "t", "reclaimed": true}, "attempts": int64(9)}, outcome(), Settle, "done, 2 given back, cleared, outcome done, receipt SM1"},
+		{"with a payload that breaks the contract", map[string]any{"payload": int64(1)}, outcome(), Settle, "done, 2 given back, cleared, outcome done, receipt SM1"},
+		{"of an unknown event", nil, outcome("event", "perhaps"), Settle, "dead/invalid, 0 given back, outcome invalid, error invalid"},
+		{"neither done nor dead", nil, outcome("receipt", missing), Settle, "dead/invalid, 0 given back, outcome invalid, error invalid"},
+		{"both done and dead", nil, outcome("reason", "permanent"), Settle, "dead/invalid, 0 given back, outcome invalid, error invalid"},
+	}
+	p := Policy{Retry: RetryPolicy{MaxAttempts: 3, Base: time.Second, Max: time.Minute}, OnAmbiguous: Park}
+	for _, r := range rows {
+		doc := edit(document(KindSMS, smsPayload()), "outcome", r.outcome)
+		doc["attempts"] = int64(1)
+		for field, value := range r.fields {
+			doc[field] = value
+		}
+		in := Parse(doc, testRules)
+		action, verdict := Next(in, p, testNow)
+		if action != r.action {
+			t.Errorf("%s: action %v", r.name, action)
+		}
+		if got := told(in, p, Decide(in, verdict, p, testNow)); got != r.want {
+			t.Errorf("%s:\n got %s\nwant %s", r.name, got, r.want)
+		}
+	}
+}

@@ -1,6 +1,8 @@
 package outbox
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,18 +13,62 @@ import (
 // is sent, the fields that only settling can know are [later].
 type scope map[string]any
 
-// maxResolved bounds what references can make of one follow-up or write_back with all that is nested in it, in bytes:
-// three levels of the largest document that MongoDB stores. Without it, a text that names another a million times would
-// take the worker's memory.
-const maxResolved = 3 * 16 << 20
+// Bounds of what follow-ups and write_back resolve to, in bytes as MongoDB stores them (contract, "Follow-ups"). All of
+// them are written in one transaction, whose commands have limits far above, and stand in the worker's memory meanwhile.
+const (
+	maxOne      = 4 << 20 // one document
+	maxTogether = 8 << 20 // all of one intent
+	// maxNested bounds the follow-ups of follow-ups that are tried out before the first parent is sent: sixteen of sixteen
+	// of sixteen could be made of one large text.
+	maxNested = 64 << 20
+)
+
+// What is wrong with that which passes a bound.
+const (
+	tooLarge = "resolves to more than 4 MiB, the most that one follow-up or write_back may have"
+	tooMuch  = "and what stands before it resolve to more than 8 MiB, the most that all follow-ups and the write_back of one intent may have"
+	tooDeep  = "and what stands before it resolve to more than 64 MiB with all nested follow-ups"
+)
+
+// room is how many bytes may still be resolved to. Each room may be part of a larger one, from which it takes as well.
+type room struct {
+	left   int
+	wrong  string // what is wrong with that which passes it
+	within *room
+}
+
+// spend takes bytes, and returns what is wrong if there were not enough, else "".
+func (r *room) spend(bytes int) string {
+	wrong := ""
+	for ; r != nil; r = r.within {
+		if r.left -= bytes; r.left < 0 && wrong == "" {
+			wrong = r.wrong
+		}
+	}
+	return wrong
+}
 
 // resolver replaces references.
 type resolver struct {
 	scope scope
-	left  *int // of maxResolved
+	room  *room // for what is resolved
+	all   *room // for that and whatever is nested in it
 }
 
-func newResolver(s scope) resolver { return resolver{s, new(maxResolved)} }
+// newResolver returns a resolver for all follow-ups and the write_back of one intent.
+func newResolver(s scope) resolver {
+	all := &room{maxNested, tooDeep, nil}
+	return resolver{s, &room{maxTogether, tooMuch, all}, all}
+}
+
+// in returns the resolver with another scope.
+func (r resolver) in(s scope) resolver { r.scope = s; return r }
+
+// one returns the resolver for one document.
+func (r resolver) one() resolver { r.room = &room{maxOne, tooLarge, r.room}; return r }
+
+// nested returns the resolver for all that belongs to one follow-up.
+func (r resolver) nested() resolver { r.room = &room{maxTogether, tooMuch, r.all}; return r }
 
 // badReference says what is wrong with a reference, and where in the resolved value it stands.
 type badReference struct{ path, text string }
@@ -37,6 +83,9 @@ func (r resolver) resolve(path string, v any) (any, *badReference) {
 		}
 		return resolved, nil
 	case []any:
+		if wrong := r.room.spend(sizeOfEmpty + len(v)*sizeOfIndex); wrong != "" {
+			return nil, &badReference{path, wrong}
+		}
 		list := make([]any, len(v))
 		for i, item := range v {
 			resolved, bad := r.resolve(itoa(i), item)
@@ -53,6 +102,9 @@ func (r resolver) resolve(path string, v any) (any, *badReference) {
 		}
 		return resolved, nil
 	default:
+		if wrong := r.room.take(v); wrong != "" {
+			return nil, &badReference{path, wrong}
+		}
 		return v, nil
 	}
 }
@@ -61,45 +113,49 @@ func (b *badReference) under(path string) *badReference {
 	return &badReference{named(path) + "." + b.path, b.text}
 }
 
-// document resolves all fields. Of several bad references it tells the first in the order of their names, so that the
-// same document always has the same problem.
+// document resolves all fields, in the order of their names, so that the same document always has the same problem.
 func (r resolver) document(doc map[string]any) (map[string]any, *badReference) {
 	resolved := make(map[string]any, len(doc))
-	var first *badReference
-	for key, value := range doc {
-		v, bad := r.resolve(key, value)
-		if bad != nil && (first == nil || bad.path < first.path) {
-			first = bad
+	wrong := r.room.spend(sizeOfEmpty)
+	for _, key := range slices.Sorted(maps.Keys(doc)) {
+		if wrong = cmp.Or(wrong, r.room.spend(sizeOfName+len(key))); wrong != "" {
+			return nil, &badReference{key, wrong}
+		}
+		v, bad := r.resolve(key, doc[key])
+		if bad != nil {
+			return nil, bad
 		}
 		resolved[key] = v
 	}
-	return resolved, first
+	return resolved, nil
 }
 
 // text replaces ${…} in a string; $${ is a literal ${. A string that is one reference alone keeps its type. The second
 // result says what is wrong, if anything.
 func (r resolver) text(text string) (any, string) {
 	if !strings.Contains(text, "${") {
-		return text, ""
+		return text, r.room.take(text)
 	}
 	var out strings.Builder
 	unknown := false
-	write := func(s string) bool {
-		out.WriteString(s)
-		return r.spend(len(s))
+	wrong := ""
+	write := func(s string) {
+		if wrong == "" {
+			wrong = r.room.spend(len(s))
+		}
+		if wrong == "" { // else it would take the memory that it must not have
+			out.WriteString(s)
+		}
 	}
-	for rest := text; ; {
+	for rest := text; wrong == ""; {
 		at := strings.Index(rest, "${")
 		if at < 0 {
-			if !write(rest) {
-				return nil, tooLarge
-			}
+			write(rest)
 			break
 		}
 		if at > 0 && rest[at-1] == '$' {
-			if !write(rest[:at-1]) || !write("${") {
-				return nil, tooLarge
-			}
+			write(rest[:at-1])
+			write("${")
 			rest = rest[at+2:]
 			continue
 		}
@@ -112,58 +168,64 @@ func (r resolver) text(text string) (any, string) {
 		if !ok {
 			return nil, "refers to " + shown(path) + ", which cannot exist; a literal ${ is written $${"
 		}
-		if len(rest) == len(text) && at == 0 && length == len(text)-1 {
-			if !r.spendValue(value) {
-				return nil, tooLarge
-			}
-			return value, ""
+		if length == len(text)-1 { // one reference alone
+			return value, r.room.take(value)
 		}
 		words, ok := asText(value)
 		if !ok {
 			return nil, "has " + shown(path) + " within a text, but that is no text, number, date or identity"
 		}
-		if _, l := value.(later); l {
+		write(rest[:at])
+		if _, isLater := value.(later); isLater {
 			unknown = true
+			wrong = cmp.Or(wrong, r.room.spend(sizeOfLater))
 		}
-		if !write(rest[:at]) || !write(words) {
-			return nil, tooLarge
-		}
+		write(words)
 		rest = rest[at+length+1:]
 	}
+	wrong = cmp.Or(wrong, r.room.spend(sizeOfText))
 	if unknown {
-		return later{}, ""
+		return later{}, wrong
 	}
-	return out.String(), ""
+	return out.String(), wrong
 }
 
-const tooLarge = "has references that make it larger than a document can be"
+// What parts of a document take in BSON, in bytes (bsonspec.org).
+const (
+	sizeOfText  = 4 + 1          // a string without characters
+	sizeOfEmpty = 5              // a document or an array without elements
+	sizeOfName  = 2              // an element's type, and the zero after its name
+	sizeOfIndex = sizeOfName + 7 // an array's element, of which there are fewer than ten million
+	sizeOfLater = 5 + maxForeign // what only settling knows: an id, a code, a word of the provider
+	sizeOfOther = 4 + 1 + 16     // any other value; a UUID is the longest
+)
 
-// spend takes bytes from what is left, and reports whether there were enough.
-func (r resolver) spend(bytes int) bool {
-	*r.left -= bytes
-	return *r.left >= 0
-}
-
-// spendValue takes the size of a value, and at least something for each part of it, for each will be looked at again.
-func (r resolver) spendValue(v any) bool {
-	const part = 8
+// take spends what a value takes in BSON at most, part by part: it stops where there is no room, so that a value which
+// holds another one many times costs no more time than there is room.
+func (r *room) take(v any) (wrong string) {
 	switch v := v.(type) {
 	case string:
-		return r.spend(part + len(v))
+		return r.spend(sizeOfText + len(v))
 	case []any:
-		for _, item := range v {
-			if !r.spendValue(item) {
-				return false
-			}
+		wrong = r.spend(sizeOfEmpty)
+		for i := 0; i < len(v) && wrong == ""; i++ {
+			wrong = cmp.Or(r.spend(sizeOfIndex), r.take(v[i]))
 		}
+		return wrong
 	case map[string]any:
+		wrong = r.spend(sizeOfEmpty)
 		for key, item := range v {
-			if !r.spend(len(key)) || !r.spendValue(item) {
-				return false
+			if wrong != "" {
+				break
 			}
+			wrong = cmp.Or(r.spend(sizeOfName+len(key)), r.take(item))
 		}
+		return wrong
+	case later:
+		return r.spend(sizeOfLater)
+	default:
+		return r.spend(sizeOfOther)
 	}
-	return r.spend(part)
 }
 
 // shown repeats a reference where it is made of names. Anything else between the braces is the producer's text, which no

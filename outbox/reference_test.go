@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 )
@@ -116,27 +117,100 @@ func TestAsTextIsUTC(t *testing.T) {
 	}
 }
 
-func TestReferencesStayWithinABound(t *testing.T) {
+func TestResolvedSizesAreThoseOfBSON(t *testing.T) {
 	rows := []struct {
-		text string
-		cost int
+		value any
+		size  int
 	}{
-		{"no reference", 0},
-		{"${payload.n}", 8},
-		{"${metadata.tenant}", 8 + 2},
-		{"${payload.doc}", 8 + 1 + 8},
-		{"${payload.list}", 8 + (8 + 1) + (8 + 1 + 8 + 1)},
-		{"tenant ${metadata.tenant}, $${", 7 + 2 + 2 + 2},
+		{"no reference", 5 + 12},
+		{"${payload.n}", 21},
+		{"${metadata.tenant}", 5 + 2},
+		{"${payload.doc}", 5 + 2 + 1 + 21},
+		{"${payload.list}", 5 + (9 + 5 + 1) + (9 + 5 + 2 + 1 + 5 + 1)},
+		{"tenant ${metadata.tenant}, $${", 5 + 7 + 2 + 2 + 2},
+		{map[string]any{"a": "${payload.s}", "bc": []any{int64(1), "x"}}, 5 + (2 + 1 + 5 + 17) + (2 + 2 + 5 + 9 + 21 + 9 + 5 + 1)},
 	}
 	for _, r := range rows {
-		for _, left := range []int{r.cost, r.cost - 1} {
-			if left < 0 {
-				continue
-			}
-			_, bad := resolver{testScope(), new(left)}.resolve("field", r.text)
-			if (bad != nil) != (left < r.cost) || bad != nil && bad.text != tooLarge {
-				t.Errorf("%q with %d bytes left: %v", r.text, left, bad)
+		for _, left := range []int{r.size, r.size - 1} {
+			all := &room{left: left, wrong: tooDeep}
+			refs := resolver{testScope(), &room{left: 1 << 20, wrong: tooMuch, within: all}, all}
+			_, bad := refs.one().resolve("field", r.value)
+			if (bad != nil) != (left < r.size) || bad != nil && bad.text != tooDeep {
+				t.Errorf("%v with room for %d bytes, of %d: %v", r.value, left, r.size, bad)
 			}
 		}
 	}
+}
+
+// TestWhatFollowsIsBounded has each bound found before the parent is sent, by what a few bytes can be made of.
+func TestWhatFollowsIsBounded(t *testing.T) {
+	const mib = 1 << 20
+	refs := func(n int) string { return strings.Repeat("${metadata.a}", n) }
+	list := func(n int, f func() map[string]any) []any {
+		var l []any
+		for range n {
+			l = append(l, f())
+		}
+		return l
+	}
+	of := func(text any) func() map[string]any {
+		return func() map[string]any { return fax("payload.text", text) }
+	}
+	update := func(field string, text any) map[string]any {
+		return map[string]any{"collection": "orders", "id": "o", field: map[string]any{"text": text}}
+	}
+	rows := []struct {
+		name   string
+		fields map[string]any
+		path   string // of the problem; empty: none
+		text   string
+	}{
+		{"one of 3 MiB", map[string]any{"on_done": list(1, of(refs(3)))}, "", ""},
+		{"one of 4 MiB and a little", map[string]any{"on_done": list(1, of(refs(4)))}, "on_done.0.payload.text", tooLarge},
+		{"a text that names another 40 times", map[string]any{"on_dead": list(1, of(refs(40)))}, "on_dead.0.payload.text", tooLarge},
+		{"four of 2 MiB less a little", map[string]any{"on_done": list(4, of("${metadata.b}${metadata.b}"))}, "", ""},
+		{"two of 3 MiB after one another, and a third", map[string]any{"on_done": list(2, of(refs(3))), "on_dead": list(1, of(refs(3)))}, "on_dead.0.payload.text", tooMuch},
+		{"sixteen of 1 MiB", map[string]any{"on_done": list(16, of("${metadata.a}"))}, "on_done.7.payload.text", tooMuch},
+		{"an array of references alone", map[string]any{"on_done": list(1, of(copies("${metadata.a}", 5)))}, "on_done.0.payload.text.3", tooLarge},
+		{"a large literal", map[string]any{"on_done": list(1, of(strings.Repeat("x", 5*mib)))}, "on_done.0.payload.text", tooLarge},
+		{"a large literal further down", map[string]any{"on_done": list(1, func() map[string]any {
+			return fax("on_done", list(1, of(strings.Repeat("x", 5*mib))))
+		})}, "on_done.0.on_done", tooLarge},
+		{"a nested one that grows", map[string]any{"on_done": list(1, func() map[string]any {
+			return fax("payload.a", "${metadata.a}", "on_done", list(1, of(strings.Repeat("${payload.a}", 5))))
+		})}, "on_done.0.on_done.0.payload.text", tooLarge},
+		{"nested ones that grow together", map[string]any{"on_done": list(1, func() map[string]any {
+			return fax("payload.a", "${metadata.a}", "on_dead", list(9, of("${payload.a}")))
+		})}, "on_done.0.on_dead.7.payload.text", tooMuch},
+		{"nested ones of many parents", map[string]any{"on_done": list(16, func() map[string]any {
+			return fax("payload.a", "${metadata.c}", "on_dead", list(16, of("${payload.a}")))
+		})}, "on_done.11.on_dead.3.payload.text", tooDeep},
+		{"a write_back of 3 MiB", map[string]any{"write_back": update("done", refs(3))}, "", ""},
+		{"a write_back of more than 4 MiB", map[string]any{"write_back": update("dead", refs(4))}, "write_back.dead.text", tooLarge},
+		{"one for doubts", map[string]any{"write_back": update("ambiguous", refs(4))}, "write_back.ambiguous.text", tooLarge},
+		{"follow-ups and write_back together", map[string]any{"on_done": list(2, of(refs(3))), "write_back": update("done", refs(3))}, "write_back.done.text", tooMuch},
+	}
+	for _, r := range rows {
+		doc := document("fax", map[string]any{})
+		doc["metadata"] = map[string]any{"a": strings.Repeat("x", mib), "b": strings.Repeat("x", mib-100), "c": strings.Repeat("x", mib/3)}
+		for field, value := range r.fields {
+			doc[field] = value
+		}
+		in := Parse(doc, testRules)
+		var want []string
+		if r.path != "" {
+			want = []string{r.path + " " + r.text}
+		}
+		if got := problems(in); len(got) < len(want) || len(want) == 0 && len(got) > 0 || len(want) > 0 && got[0] != want[0] {
+			t.Errorf("%s: got %.300q, want %q", r.name, got, want)
+		}
+	}
+}
+
+func copies(v any, n int) []any {
+	l := make([]any, n)
+	for i := range l {
+		l[i] = v
+	}
+	return l
 }

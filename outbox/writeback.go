@@ -26,7 +26,7 @@ func parseWriteBack(w *reader, rules Rules) *WriteBack {
 		wb.ID = id
 		w.identity("id", id)
 	}
-	wb.Done, wb.Dead = w.assignments("done"), w.assignments("dead")
+	wb.Done, wb.Dead, wb.Ambiguous = w.assignments("done"), w.assignments("dead"), w.assignments("ambiguous")
 	w.rest()
 	return wb
 }
@@ -69,6 +69,7 @@ func (r *reader) assignments(field string) map[string]any {
 func (wb *WriteBack) check(w *reader, done, dead resolver) {
 	wb.resolve(w, done, "done", wb.Done)
 	wb.resolve(w, dead, "dead", wb.Dead)
+	wb.resolve(w, dead, "ambiguous", wb.Ambiguous)
 }
 
 // resolve returns the id and what is to be set, and reports what is wrong with them.
@@ -76,6 +77,7 @@ func (wb *WriteBack) resolve(w *reader, refs resolver, field string, set map[str
 	if len(set) == 0 {
 		return nil, nil
 	}
+	refs = refs.one()
 	id, bad := refs.resolve("id", wb.ID)
 	if bad != nil {
 		w.problem(bad.path, bad.text)
@@ -92,14 +94,17 @@ func (wb *WriteBack) resolve(w *reader, refs resolver, field string, set map[str
 	return id, resolved
 }
 
-// update returns the write_back of an intent that is settled with the given status, nil if there is nothing to set.
-func (in *Intent) update(refs resolver, status Status, rules Rules) *Update {
+// update returns the write_back of an intent that is settled by the decision, nil if there is nothing to set.
+func (in *Intent) update(refs resolver, d Decision, rules Rules) *Update {
 	doc, _ := in.Document["write_back"].(map[string]any)
 	if in.WriteBack == nil || doc == nil {
 		return nil
 	}
 	field, set := "done", in.WriteBack.Done
-	if status == StatusDead {
+	switch {
+	case d.Status == StatusDead && d.Reason == ReasonAmbiguous && in.WriteBack.Ambiguous != nil:
+		field, set = "ambiguous", in.WriteBack.Ambiguous
+	case d.Status == StatusDead:
 		field, set = "dead", in.WriteBack.Dead
 	}
 	if len(set) == 0 {
