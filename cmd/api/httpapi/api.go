@@ -79,7 +79,7 @@ func New(cfg Config) (*API, error) {
 		registry: prometheus.NewRegistry(),
 	}
 	a.stopping, a.stop = context.WithCancel(context.Background())
-	a.metrics = newMetrics(a.registry)
+	a.metrics = newMetrics(a.registry, a.working, a.waiting)
 	if cfg.Simulator != nil {
 		a.simulators = newSimulators(cfg.Simulator)
 	}

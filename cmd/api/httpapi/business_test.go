@@ -67,7 +67,7 @@ func TestBusinessErrors(t *testing.T) {
 		{"everything at once", `{"amount":"x","currency":"EUR","customer":"","payment_method":1,"email":"x","phone":"x","description":"","b":1,"a":2}`,
 			[]string{amount, currency, customer, method, email, phone, description, unknown, unknown}},
 		{"nothing at all", `{}`, []string{amount, currency, customer, method}},
-		{"the field names a stranger", `{"amount":1,"currency":"eur","customer":"c","payment_method":"p","` + strings.Repeat("x", 5000) + `":1}`, []string{unknown}},
+		{"the field names a stranger", `{"amount":100,"currency":"eur","customer":"c","payment_method":"p","` + strings.Repeat("x", 5000) + `":1}`, []string{unknown}},
 	}
 	if len(cases) < 40 {
 		t.Errorf("%d cases", len(cases))
@@ -143,12 +143,12 @@ func TestTheFormOfBusinessErrors(t *testing.T) {
 // What JSON calls the same number is accepted however it is written, and what is optional may be absent.
 func TestWhatIsAccepted(t *testing.T) {
 	a := start(t)
-	for _, amount := range []string{"1999.0", "1.999e3", "1", "99999999"} {
+	for _, amount := range []string{"1999.0", "1.999e3", "50", "99999999"} {
 		if ans := a.post(strings.Replace(good, "1999", amount, 1)); ans.status != http.StatusAccepted {
 			t.Errorf("amount %s: %d %s", amount, ans.status, ans.text)
 		}
 	}
-	least := `{"amount":1,"currency":"jpy","customer":"c","payment_method":"p"`
+	least := `{"amount":100,"currency":"jpy","customer":"c","payment_method":"p"`
 	for _, body := range []string{least + "}", least + `,"email":"a@b"}`, least + `,"phone":"+15"}`, least + `,"description":"Bücher 📚"}`} {
 		if ans := a.post(body, "Content-Type", "application/json; charset=utf-8"); ans.status != http.StatusAccepted {
 			t.Errorf("%s: %d %s", body, ans.status, ans.text)

@@ -241,3 +241,11 @@ func (b *safeBuffer) String() string {
 func mongoSession(t *testing.T, s *mongo.Session) context.Context {
 	return mongo.NewSessionContext(t.Context(), s)
 }
+
+// metrics are those of the API under test, without its server: they are there when it has stopped, too.
+func (a *api) metrics() string {
+	a.t.Helper()
+	rec := httptest.NewRecorder()
+	a.app.Handler().ServeHTTP(rec, httptest.NewRequestWithContext(a.t.Context(), http.MethodGet, "/metrics", nil))
+	return rec.Body.String()
+}

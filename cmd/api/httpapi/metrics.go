@@ -17,7 +17,8 @@ type metrics struct {
 	took     *prometheus.HistogramVec
 }
 
-func newMetrics(r prometheus.Registerer) *metrics {
+// newMetrics registers the metrics. working and waiting are the requests that are under way.
+func newMetrics(r prometheus.Registerer, working, waiting slots) *metrics {
 	m := &metrics{
 		answers: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "outbox_api_answers_total",
 			Help: "Answers by route, status and outcome: success, business (422) or transport (every other error)."}, []string{"route", "outcome", "status"}),
@@ -27,7 +28,11 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Help:    "How long an answer took, by route. Those that wait for a change are in it.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 30}}, []string{"route"}),
 	}
-	r.MustRegister(m.answers, m.business, m.took)
+	gauge := func(name, help string, s slots) prometheus.GaugeFunc {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(len(s)) })
+	}
+	r.MustRegister(m.answers, m.business, m.took,
+		gauge("outbox_api_working", "Requests that use the database now.", working), gauge("outbox_api_waiting", "Requests that wait for a change now.", waiting))
 	return m
 }
 

@@ -114,7 +114,7 @@ func (a *API) twilio(ctx context.Context, in *twilioInput) (*took, error) {
 	}
 	address := *a.cfg.Webhooks.PublicURL
 	address.Path, address.RawPath, address.RawQuery = x.r.URL.Path, x.r.URL.RawPath, x.r.URL.RawQuery
-	if err := webhook.VerifyTwilio(a.cfg.Webhooks.TwilioToken, address.String(), form, in.Signature); err != nil {
+	if err := webhook.VerifyTwilio(a.cfg.Webhooks.TwilioToken, address, form, in.Signature); err != nil {
 		return nil, verified(err)
 	}
 	var report payments.SMSReport

@@ -23,7 +23,7 @@ type CodeInfo struct{ Code, Meaning string }
 func Codes() []CodeInfo {
 	return []CodeInfo{
 		{CodeUnknownField, "The body has a field that the API does not know. It is refused, so that a typing error is noticed."},
-		{CodeInvalidAmount, "amount must be an integer from 1 to 99999999, in the currency's minor unit."},
+		{CodeInvalidAmount, "amount must be a positive integer in the currency's minor unit, within Stripe's limits for the currency."},
 		{CodeInvalidCurrency, "currency must be three lower-case letters of ISO 4217, such as eur."},
 		{CodeInvalidCustomer, "customer must be the id of a Stripe customer: 1 to 255 printable ASCII characters without spaces."},
 		{CodeInvalidPaymentMethod, "payment_method must be the id of a Stripe payment method: 1 to 255 printable ASCII characters without spaces."},

@@ -10,7 +10,10 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
+
+	"github.com/outboxd/outboxd/outbox"
 )
 
 // Order is what a request asks for. Email, Phone and Description may be empty.
@@ -36,14 +39,14 @@ type Field struct {
 	MaxLength  int            // of a text, in characters; 0: the pattern bounds it
 }
 
-// The amount's limit is Stripe's ("Create a PaymentIntent": eight digits).
-const maxAmount = 99_999_999
+// maxAmount is Stripe's largest limit for any currency. What holds for the order's own is the outbox's to know.
+const maxAmount = 999_999_999_999
 
 // Fields lists the fields of an order. The caller may keep it.
 func Fields() []Field {
 	reference := regexp.MustCompile(`^[!-~]{1,255}$`)
 	return []Field{
-		{Name: "amount", Code: CodeInvalidAmount, Doc: "What is charged, in the currency's minor unit: 1999 is 19.99 EUR.", Example: 1999, Required: true, Min: 1, Max: maxAmount},
+		{Name: "amount", Code: CodeInvalidAmount, Doc: "What is charged, in the currency's minor unit: 1999 is 19.99 EUR. Stripe has a least and a most for each currency, such as 0.50 EUR.", Example: 1999, Required: true, Min: 1, Max: maxAmount},
 		{Name: "currency", Code: CodeInvalidCurrency, Doc: "ISO 4217, lower case.", Example: "eur", Required: true, Pattern: regexp.MustCompile(`^[a-z]{3}$`)},
 		{Name: "customer", Code: CodeInvalidCustomer, Doc: "The id of the Stripe customer.", Example: "cus_1", Required: true, Pattern: reference},
 		{Name: "payment_method", Code: CodeInvalidPaymentMethod, Doc: "The id of the customer's Stripe payment method.", Example: "pm_card_visa", Required: true, Pattern: reference},
@@ -102,11 +105,26 @@ func ReadOrder(body []byte) (Order, error) {
 		}
 		*o.text(f.Name) = s
 	}
+	if !slices.ContainsFunc(wrong, func(p Problem) bool { return p.Field == "amount" || p.Field == "currency" }) {
+		wrong = append(o.outOfBounds(), wrong...)
+	}
 	wrong = append(wrong, unknownFields(object, known)...)
 	if len(wrong) > 0 {
 		return Order{}, &Refused{wrong}
 	}
 	return o, nil
+}
+
+// outOfBounds asks the contract about the amount, whose limits depend on the currency: the database would refuse the intent.
+func (o *Order) outOfBounds() []Problem {
+	in := outbox.Parse(map[string]any{"_id": "x", "kind": outbox.KindCharge, "status": string(outbox.StatusPending), "due_at": time.Now(),
+		"payload": map[string]any{"amount": o.Amount, "currency": o.Currency, "customer": "x", "payment_method": "x"}}, outbox.Rules{})
+	for _, p := range in.Problems {
+		if p.Path == "payload.amount" {
+			return []Problem{{CodeInvalidAmount, "amount " + p.Text + ".", "amount"}}
+		}
+	}
+	return nil
 }
 
 func (f Field) accepts(s string) bool {

@@ -20,24 +20,38 @@ const TwilioHeader = "X-Twilio-Signature"
 
 // VerifyTwilio checks that a status callback was signed with the account's auth token. address is the whole URL as Twilio
 // was told it, with its query; form is the body. Source: Twilio, "Webhooks security": the URL, then each parameter's name
-// and value in the order of the names.
-func VerifyTwilio(token, address string, form url.Values, signature string) error {
+// and value in the order of the names. Whether the URL is signed with its port is not consistent, so both count.
+func VerifyTwilio(token string, address url.URL, form url.Values, signature string) error {
 	given, err := base64.StdEncoding.DecodeString(signature)
 	if err != nil {
 		return ErrSignature
 	}
-	mac := hmac.New(sha1.New, []byte(token))
-	mac.Write([]byte(address))
+	var params strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(form)) {
-		values := slices.Compact(slices.Sorted(slices.Values(form[name]))) // a parameter that stands twice, as Twilio's SDKs do
-		for _, value := range values {
-			mac.Write([]byte(name + value))
+		for _, value := range slices.Compact(slices.Sorted(slices.Values(form[name]))) { // as Twilio's own SDKs do
+			params.WriteString(name + value)
 		}
 	}
-	if !hmac.Equal(given, mac.Sum(nil)) {
-		return ErrSignature
+	for _, signed := range withAndWithoutPort(address) {
+		mac := hmac.New(sha1.New, []byte(token))
+		mac.Write([]byte(signed + params.String()))
+		if hmac.Equal(given, mac.Sum(nil)) {
+			return nil
+		}
 	}
-	return nil
+	return ErrSignature
+}
+
+func withAndWithoutPort(address url.URL) [2]string {
+	without, with := address, address
+	without.Host = address.Hostname()
+	if strings.Contains(without.Host, ":") { // IPv6
+		without.Host = "[" + without.Host + "]"
+	}
+	if address.Port() == "" {
+		with.Host += map[bool]string{true: ":443", false: ":80"}[address.Scheme == "https"]
+	}
+	return [2]string{without.String(), with.String()}
 }
 
 // maxOutboxID bounds an outbox_id, in bytes; an intent's id is shorter.
