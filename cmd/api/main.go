@@ -35,7 +35,7 @@ func run(ctx context.Context, args []string, env func(string) string, out, errOu
 	ended := -1 // set where kong has done all there is to do: --help
 	parser, err := kong.New(&grammar,
 		kong.Name("outbox-api"),
-		kong.Description("The reference payments API. POST /payments writes a payment and the intent that charges it in one MongoDB transaction; `outboxd worker` does the rest, if its configuration allows write_back to the collection payments."),
+		kong.Description("The reference payments API. POST /payments writes a payment and the intent that charges it in one MongoDB transaction; `outboxd worker` does the rest, if its configuration allows write_back to the collection payments. The webhooks of Stripe and Twilio are taken where $"+variableStripe+" and $"+variableTwilio+" are set, or their variants _FILE."),
 		kong.Writers(out, errOut),
 		kong.Exit(func(code int) { ended = code }),
 		kong.ConfigureHelp(kong.HelpOptions{WrapUpperBound: 100, ValueFormatter: explain}),

@@ -19,7 +19,7 @@ type accepted struct {
 	Msg   string         `json:"msg" doc:"For the customer."`
 }
 
-const acceptedMsg = "Your payment is being processed. We write to you as soon as it is done."
+const acceptedMsg = "Your payment is being processed. You do not have to do anything."
 
 type createInput struct {
 	Key         string `header:"Idempotency-Key" pattern:"^[ -~]{1,257}$" doc:"Makes a repetition harmless: the same order under the same key has the first answer, and nothing is charged twice. Another order under it is refused (422). A string of RFC 9651, with or without its quotes."`

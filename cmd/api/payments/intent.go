@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/outboxd/outboxd/outbox"
 )
 
 // Senders are the addresses from which customers hear.
@@ -85,6 +87,10 @@ func (p *Payment) writeBack() bson.D {
 			{Key: "state", Value: StateFailed},
 			{Key: "failure", Value: bson.D{{Key: "reason", Value: "${dead_reason}"}, {Key: "code", Value: "${last_error.code}"}}},
 		}},
+		{Key: "ambiguous", Value: bson.D{
+			{Key: "state", Value: StateChecking},
+			{Key: "failure", Value: nil}, // nobody knows that it failed
+		}},
 	}
 }
 
@@ -94,26 +100,34 @@ func (p *Payment) onDone(from Senders) bson.A {
 	var list bson.A
 	if p.Email != "" {
 		list = append(list, p.email(from, ReceiptEmail, "Receipt: "+amount,
-			"Thank you. We have charged "+amount+p.purpose()+".\n\nPayment: ${metadata.payment_id}\nReference: ${result.id}\n"))
+			"Thank you for your payment of "+amount+p.purpose()+".\n\nPayment: ${metadata.payment_id}\nReference: ${result.id}\n"))
 	}
 	if p.Phone != "" {
 		list = append(list, p.followUp("sms", ReceiptSMS, bson.D{{Key: "from", Value: literal(from.Phone)}, {Key: "to", Value: p.Phone},
-			{Key: "body", Value: "Thank you. We have charged " + amount + ". Reference: ${result.id}"}}))
+			{Key: "body", Value: "Thank you for your payment of " + amount + ". Reference: ${result.id}"}}))
 	}
 	return list
 }
 
-// onDead tells that the payment failed.
+// onDead tells that the payment failed, or that nobody knows yet whether it did. To tell a customer who was charged that
+// they were not is the worst of the three.
 func (p *Payment) onDead(from Senders) bson.A {
 	if p.Email == "" {
 		return nil
 	}
 	amount := price(p.Amount, p.Currency)
-	return bson.A{
-		p.email(from, FailureEmail, "Your payment of "+amount+" failed", "We could not complete your payment of "+amount+p.purpose()+
-			". You have not been charged. Reason: ${last_error.code}.\n\nPlease pay again, with another card if your bank declined this one.\n\nPayment: ${metadata.payment_id}\n"),
+	failed := p.email(from, FailureEmail, "Your payment of "+amount+" failed", "We could not complete your payment of "+amount+p.purpose()+
+		". You have not been charged. Reason: ${last_error.code}.\n\nPlease pay again, with another card if your bank declined this one.\n\nPayment: ${metadata.payment_id}\n")
+	checking := p.email(from, CheckingEmail, "We are checking your payment of "+amount, "We do not know yet whether your payment of "+amount+p.purpose()+
+		" went through. Please do not pay again. We are checking, and tell you as soon as we know.\n\nPayment: ${metadata.payment_id}\n")
+	return bson.A{ // their order is that of [messageOf]
+		append(failed, when(outbox.ReasonPermanent, outbox.ReasonExhausted, outbox.ReasonExpired, outbox.ReasonInvalid)),
+		append(checking, when(outbox.ReasonAmbiguous)),
 	}
 }
+
+// when keeps a follow-up for some of the ends.
+func when(reasons ...outbox.DeadReason) bson.E { return bson.E{Key: "when", Value: reasons} }
 
 // purpose names what is paid for, by reference: what a customer wrote must not be read as a reference itself.
 func (p *Payment) purpose() string {
@@ -147,6 +161,7 @@ func (p *Payment) became(m Message) bson.D {
 		{Key: "id", Value: p.ID},
 		{Key: "done", Value: state(sent)},
 		{Key: "dead", Value: state(failed)},
+		{Key: "ambiguous", Value: state(unknown)},
 	}
 }
 
