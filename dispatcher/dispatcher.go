@@ -16,10 +16,12 @@ type Store interface {
 	// Claim leases up to order.Limit intents that are due, or whose lease ran out. An error means that nothing is
 	// known to be claimed; what may have been claimed all the same is the store's to give back.
 	Claim(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.Intent, error)
-	// ClaimExpired leases pending intents whose expires_at has passed, of order.Kind or, if that is empty, of any kind.
-	ClaimExpired(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.Intent, error)
-	// Settle writes decisions, each fenced by its claim's token, and answers each in the order given. After an error
-	// nothing is known, and the same batch may be settled again.
+	// ClaimToSettle leases intents that need no call, of order.Kind or, if that is empty, of any kind: what has expired, as
+	// far as order.Doubts allows, and what is recorded and due.
+	ClaimToSettle(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.Intent, error)
+	// Settle writes decisions, each fenced by its claim's token, and answers each in the order given. What somebody else
+	// holds delays no other: it is answered as waiting or busy. After an error nothing is known, and the same batch may be
+	// settled again.
 	Settle(ctx context.Context, batch []outbox.Settlement) ([]outbox.Settled, error)
 	// SaveProgress stores what must survive a crash between two steps of one effect, fenced by the claim's token. It
 	// returns outbox.ErrLeaseLost if that no longer holds.
@@ -111,11 +113,11 @@ func (l Lane) validate() error {
 
 // Dispatcher runs the lanes of one worker.
 type Dispatcher struct {
-	cfg     Config
-	lanes   []*lane
-	settler *settler
-	share   *share
-	pace    *pace
+	cfg    Config
+	lanes  []*lane
+	tidier *tidier
+	share  *share
+	pace   *pace
 }
 
 // New checks the configuration, all of it, and returns a dispatcher that does nothing before Run.
@@ -144,11 +146,11 @@ func New(cfg Config) (*Dispatcher, error) {
 		cfg.Observer = nobody{}
 	}
 	d := &Dispatcher{cfg: cfg}
-	d.settler = newSettler(cfg)
+	d.tidier = newTidier(cfg)
 	d.pace = newPace(d.repaced)
 	d.share = newShare(cfg, d.pace)
 	for _, l := range cfg.Lanes {
-		d.lanes = append(d.lanes, newLane(l, cfg, d.settler, d.share, d.pace))
+		d.lanes = append(d.lanes, newLane(l, cfg, newSettler(cfg, d.tidier.plan), d.share, d.pace))
 	}
 	d.share.lanes = d.lanes
 	return d, nil
@@ -157,9 +159,15 @@ func New(cfg Config) (*Dispatcher, error) {
 // Run serves the lanes until stop ends and everything that was begun is settled. When abort ends, calls under way are
 // cancelled. It returns an error if outcomes could not be settled; their leases will run out. Run may be called once.
 func (d *Dispatcher) Run(stop, abort context.Context) error {
+	settlers := []*settler{d.tidier.settler}
+	for _, l := range d.lanes {
+		settlers = append(settlers, l.settler)
+	}
 	var settling sync.WaitGroup
-	var settled error
-	settling.Go(func() { settled = d.settler.run(abort) })
+	settled := make([]error, len(settlers))
+	for i, s := range settlers {
+		settling.Go(func() { settled[i] = s.run(abort) })
+	}
 
 	if d.cfg.Shared != nil {
 		d.share.once(stop, true)
@@ -168,7 +176,7 @@ func (d *Dispatcher) Run(stop, abort context.Context) error {
 	for _, l := range d.lanes {
 		lanes.Go(func() { l.run(stop, abort) })
 	}
-	lanes.Go(func() { d.expire(stop) })
+	lanes.Go(func() { d.tidy(stop) })
 	lanes.Go(func() { d.pace.run(stop) })
 	var sharing sync.WaitGroup
 	ended, end := context.WithCancel(context.WithoutCancel(stop))
@@ -178,9 +186,11 @@ func (d *Dispatcher) Run(stop, abort context.Context) error {
 	lanes.Wait()
 	end() // the worker stays in the registry, and tells of its gates, until its last call has ended
 	sharing.Wait()
-	d.settler.close()
+	for _, s := range settlers {
+		s.close()
+	}
 	settling.Wait()
-	return settled
+	return errors.Join(settled...)
 }
 
 // Wake hints that intents of a kind may have become due; an empty kind means all. It never blocks, and may be called at

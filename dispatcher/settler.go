@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/outboxd/outboxd/outbox"
@@ -18,18 +19,20 @@ const (
 	settleGrace    = 5 * time.Second        // for outcomes after abort
 	settleBackoff  = 100 * time.Millisecond // after a failed try, doubling to settleMaxWait
 	settleMaxWait  = 2 * time.Second
+	busyMaxWait    = 250 * time.Millisecond // between two tries of a busy intent: it is to be settled before anybody claims it
 	settleGathers  = 10 * time.Millisecond // a busy settler waits so long for more
 	settleLingers  = time.Millisecond      // any other so long, from each to the next
 	settleBusyFrom = 8                     // outcomes at once that make it busy
 )
 
-// settler gathers outcomes and writes them in batches. It keeps trying while the database is away: what a provider did
-// must not be forgotten.
+// settler gathers the outcomes of one lane and writes them in batches. It keeps trying while the database is away: what a
+// provider did must not be forgotten. Lanes do not wait for each other's.
 type settler struct {
 	store    Store
 	observer Observer
 	log      *slog.Logger
 	in       chan outcome
+	recorded func(time.Duration) // told when an outcome is due whose consequences wait
 }
 
 // outcome is a settlement on its way.
@@ -39,8 +42,8 @@ type outcome struct {
 	lane *lane // told when the intent is due again; nil: nobody waits
 }
 
-func newSettler(cfg Config) *settler {
-	return &settler{store: cfg.Store, observer: cfg.Observer, log: cfg.Logger, in: make(chan outcome, settleBatch)}
+func newSettler(cfg Config, recorded func(time.Duration)) *settler {
+	return &settler{store: cfg.Store, observer: cfg.Observer, log: cfg.Logger, in: make(chan outcome, settleBatch), recorded: recorded}
 }
 
 // settle hands over an outcome. It blocks while the settler is full, which holds the lane's slot and so bounds memory.
@@ -69,25 +72,21 @@ func (s *settler) run(abort context.Context) error {
 	})
 
 	var writers sync.WaitGroup
-	var mu sync.Mutex
-	lost := 0
+	var lost atomic.Int64
 	slots := make(chan struct{}, settleWriters)
 	for batch := s.gather(nil); len(batch) > 0; batch = s.gather(slots) {
 		slots <- struct{}{}
 		writers.Go(func() {
-			defer func() { <-slots }()
-			if !s.write(ctx, batch) {
-				mu.Lock()
-				lost += len(batch)
-				mu.Unlock()
-			}
+			busy, n := s.write(ctx, batch)
+			<-slots
+			lost.Add(int64(n + s.insist(ctx, busy))) // beside the batches that follow
 		})
 	}
 	writers.Wait()
 	close(done)
 	grace.Wait()
-	if lost > 0 {
-		return fmt.Errorf("%d outcomes could not be settled; their leases run out and they are taken as ambiguous: %w", lost, context.Cause(ctx))
+	if n := lost.Load(); n > 0 {
+		return fmt.Errorf("%d outcomes could not be settled; their leases run out and they are taken as ambiguous: %w", n, context.Cause(ctx))
 	}
 	return nil
 }
@@ -133,8 +132,26 @@ func (s *settler) gather(busy chan struct{}) []outcome {
 	return batch
 }
 
-// write settles a batch, however long the database is away, and reports whether it was written before ctx ended.
-func (s *settler) write(ctx context.Context, batch []outcome) bool {
+// insist settles outcomes again until nobody holds their intents any more, and returns how many it could not write before
+// ctx ended. Whoever lets go of one is soon followed by the outcome.
+func (s *settler) insist(ctx context.Context, busy []outcome) (lost int) {
+	for wait := settleBackoff; len(busy) > 0; wait = min(2*wait, busyMaxWait) {
+		select {
+		case <-ctx.Done():
+			s.forget(ctx, busy)
+			return lost + len(busy)
+		case <-time.After(wait/2 + rand.N(wait/2)):
+		}
+		var n int
+		busy, n = s.write(ctx, busy)
+		lost += n
+	}
+	return lost
+}
+
+// write settles a batch, however long the database is away. It returns the outcomes whose intents somebody holds, and how
+// many it could not write before ctx ended.
+func (s *settler) write(ctx context.Context, batch []outcome) (busy []outcome, lost int) {
 	settlements := make([]outbox.Settlement, len(batch))
 	for i, o := range batch {
 		settlements[i] = o.Settlement
@@ -144,20 +161,30 @@ func (s *settler) write(ctx context.Context, batch []outcome) bool {
 		answers, err := s.try(ctx, settlements)
 		if err == nil {
 			for i, answer := range answers {
+				if answer.Busy != "" {
+					s.log.Debug("somebody holds the intent; settling again", append(attrs(batch[i]), "why", answer.Busy)...)
+					busy = append(busy, batch[i])
+					continue
+				}
 				s.report(batch[i], answer)
 			}
-			return true
+			return busy, 0
 		}
 		s.log.Warn("settling failed; trying again", "outcomes", len(batch), "err", err, "wait", wait)
 		select {
 		case <-ctx.Done():
-			for _, o := range batch {
-				s.log.Error("outcome not settled", append(attrs(o), "cause", context.Cause(ctx))...)
-			}
-			return false
+			s.forget(ctx, batch)
+			return nil, len(batch)
 		case <-time.After(wait/2 + rand.N(wait/2)):
 		}
 		wait = min(2*wait, settleMaxWait)
+	}
+}
+
+// forget tells of outcomes that nobody will write any more.
+func (s *settler) forget(ctx context.Context, outcomes []outcome) {
+	for _, o := range outcomes {
+		s.log.Error("outcome not settled", append(attrs(o), "cause", context.Cause(ctx))...)
 	}
 }
 
@@ -172,6 +199,15 @@ func (s *settler) report(o outcome, answer outbox.Settled) {
 	if answer.Lost {
 		s.observer.LeaseLost(o.kind)
 		s.log.Warn("lease lost; the outcome was not written", attrs(o)...)
+		return
+	}
+	if answer.Waiting != "" { // it counts as settled when it is
+		level := slog.LevelWarn
+		if o.Intent.Outcome != nil { // not for each try
+			level = slog.LevelDebug
+		}
+		s.log.Log(context.Background(), level, "outcome recorded; its consequences wait", append(attrs(o), "why", answer.Waiting, "again", answer.Again)...)
+		s.recorded(answer.Again)
 		return
 	}
 	s.observer.Settled(o.kind, o.Decision, o.Took)

@@ -22,7 +22,7 @@ func TestValidatorAndParserAgree(t *testing.T) {
 	docs := make([]bson.Raw, len(list))
 	for i, s := range list {
 		if s.doc["_id"] == "x" { // each its own, of the same length
-			s.doc["_id"] = string(rune('一' + i))
+			s.doc["_id"] = string(rune('𠀀' + i))
 		}
 		var err error
 		if docs[i], err = bson.Marshal(s.doc); err != nil {
@@ -40,6 +40,8 @@ func TestValidatorAndParserAgree(t *testing.T) {
 		case accepted[i] && byParser:
 			valid++
 		case !accepted[i] && !byParser:
+			invalid++
+		case byParser && s.worker: // a worker reads what a later one may have written; it does not store what it does not know
 			invalid++
 		case byParser:
 			t.Errorf("%s: the parser accepts what the database refuses", s.name)
@@ -112,6 +114,8 @@ func (s specimen) mayFailLater(in *outbox.Intent) bool {
 		concerns := strings.HasPrefix(p.Path, "on_d") || strings.HasPrefix(p.Path, "write_back")
 		switch {
 		case s.refers && concerns:
+		case strings.Contains(p.Path, "template_data"): // found at once, at any depth
+			return false
 		case strings.Contains(p.Text, "of the follow-up would have more than"),
 			strings.Contains(p.Text, "that the contract does not know"), strings.Contains(p.Text, "which the contract does not know"),
 			strings.Contains(p.Text, "configuration allows"), strings.HasPrefix(p.Path, "write_back.id") && strings.Contains(p.Text, "no operator"):

@@ -17,6 +17,7 @@ type specimen struct {
 	name   string
 	doc    bson.M
 	refers bool // the change concerns a reference, or what one refers to
+	worker bool // the change concerns a field of the worker
 }
 
 // corpus returns documents for which the collection's validator and outbox.Parse must say the same. It is made by
@@ -28,13 +29,18 @@ func corpus() []specimen {
 		add := func(what string, refers bool, change func(bson.M)) {
 			d := bases()[name]
 			change(d)
-			list = append(list, specimen{name + ": " + what, d, refers})
+			list = append(list, specimen{name + ": " + what, d, refers, false})
 		}
 		add("as it is", false, func(bson.M) {})
 		for _, path := range places(bases()[name], nil) {
 			where := strings.Join(path, ".")
-			refers := name == "follow-ups" && slices.Contains([]string{"_id", "payload", "payload.n", "payload.currency", "metadata", "metadata.order"}, where)
-			if len(path) == 1 && where != "payload" && name != "envelope" && (name != "follow-ups" || where == "_id") {
+			began, worker := len(list), name == "worked on" || name == "recorded"
+			if worker && slices.Contains([]string{"_id", "kind", "status", "due_at", "payload"}, path[0]) {
+				continue // a producer's, as in the others
+			}
+			refers := name == "follow-ups" && slices.Contains([]string{"_id", "payload", "payload.n", "payload.currency", "metadata", "metadata.order",
+				"on_done.0.payload.amount"}, where) // the limits of an amount depend on a currency that is a reference
+			if len(path) == 1 && where != "payload" && name != "envelope" && !worker && (name != "follow-ups" || where == "_id") {
 				continue // the same in each of them
 			}
 			if where != "_id" { // the driver gives one to a document without
@@ -43,6 +49,11 @@ func corpus() []specimen {
 			add(where+" with a neighbour", false, func(d bson.M) { edit(d, path, func(c bson.M, _ string) { c["unknwon"] = "x" }) })
 			for _, v := range values() {
 				add(where+" = "+v.name, refers || strings.Contains(v.name, "${"), func(d bson.M) { edit(d, path, func(c bson.M, f string) { c[f] = v.value }) })
+			}
+			if worker {
+				for i := range list[began:] {
+					list[began+i].worker = true
+				}
 			}
 		}
 	}
@@ -71,16 +82,28 @@ func bases() map[string]bson.M {
 	envelope := intent("sms", bson.M{"to": "+4915112345678", "messaging_service_sid": messagingService, "body": "b"})
 	maps.Copy(envelope, bson.M{"v": int32(1), "expires_at": now, "priority": int32(0), "dedup_key": "k", "max_attempts": int32(3),
 		"on_ambiguous": "park", "metadata": bson.M{"order": "1"}, "trace": bson.M{"traceparent": traceParent, "tracestate": "a=b"}, "created_at": now,
-		"write_back": bson.M{"collection": "orders", "id": "o1", "done": bson.M{"state": "sent"}, "dead": bson.M{"code": "${last_error.code}"}}})
-	follow := intent("fax", bson.M{"anything": bson.M{"goes": true}, "n": int32(7), "currency": "eur"})
+		"write_back": bson.M{"collection": "orders", "id": "o1", "done": bson.M{"state": "sent"}, "dead": bson.M{"code": "${last_error.code}"}, "ambiguous": bson.M{"state": "unknown"}}})
+	follow := intent("fax", bson.M{"anything": bson.M{"goes": true}, "n": int32(700), "currency": "eur"})
 	follow["metadata"] = bson.M{"order": "1"}
 	follow["on_done"] = bson.A{bson.M{"kind": "charge", "delay_seconds": int32(60), "priority": int32(2), "max_attempts": int32(5), "on_ambiguous": "retry",
 		"dedup_key": "${_id}:again", "metadata": bson.M{"order": "${metadata.order}"}, "v": int32(1), "expires_at": now, "created_at": now,
 		"trace":   bson.M{"traceparent": traceParent},
 		"payload": bson.M{"amount": "${payload.n}", "currency": "${payload.currency}", "customer": "c ${result.id}", "payment_method": "pm_1"}}}
-	follow["on_dead"] = bson.A{bson.M{"kind": "sms", "payload": bson.M{"to": "+4915112345678", "from": "+15550100", "body": "${last_error.code} ${dead_reason}"},
+	follow["on_dead"] = bson.A{bson.M{"kind": "sms", "payload": bson.M{"to": "+4915112345678", "from": "+15550100", "body": "${last_error.code} ${dead_reason}"}, "when": bson.A{"ambiguous", "expired"},
 		"on_dead": bson.A{bson.M{"kind": "fax", "payload": bson.M{}, "write_back": bson.M{"collection": "orders", "id": "${_id}", "dead": bson.M{"a": "${dead_reason}"}}}}}}
-	return map[string]bson.M{"charge": intent("charge", charge), "email": intent("email", email), "template": intent("email", template),
+	// Of what only the worker writes, each field once, as it may stand in a document that waits.
+	worked := intent("sms", sms)
+	maps.Copy(worked, bson.M{"attempts": int32(2), "first_attempt_at": now, "first_due_at": now, "ambiguous_at": now, "generation": int32(1), "dropped": int32(3),
+		"progress": bson.M{"payment_intent": "pi_1", "at": now}, "lease": bson.M{"token": "t", "owner": "w", "at": now, "reclaimed": false},
+		"last_error": bson.M{"class": "transient", "code": "timeout", "message": "m", "provider": "twilio", "provider_code": "20429", "http_status": int32(429), "request_id": "r", "at": now},
+		"history": bson.A{bson.M{"what": "attempt", "attempt": int32(1), "at": now, "ms": int32(5), "outcome": "transient", "code": "timeout", "provider_code": "1", "http_status": int32(500), "request_id": "r", "ref": "SM1", "worker": "w"},
+			bson.M{"what": "lookup", "first": now, "last": now, "n": int32(2), "by": "a", "why": "b", "job": "c"}},
+		"retried":  bson.M{"by": "ann", "why": "w", "at": now, "n": int32(1)},
+		"resolved": bson.M{"by": "ann", "why": "w", "verdict": "not_sent", "evidence": "e", "at": now}})
+	recorded := intent("sms", sms)
+	maps.Copy(recorded, bson.M{"first_attempt_at": now, "result": bson.M{"provider": "twilio"}, "outcome": bson.M{"event": "failed", "reason": "permanent", "class": "permanent", "attempts": int32(1),
+		"failure": bson.M{"class": "permanent", "code": "declined", "message": "m", "provider": "p", "provider_code": "c", "http_status": int32(400), "request_id": "r"}, "at": now, "tries": int32(1), "why": "w"}})
+	return map[string]bson.M{"worked on": worked, "recorded": recorded, "charge": intent("charge", charge), "email": intent("email", email), "template": intent("email", template),
 		"sms": intent("sms", sms), "envelope": envelope, "follow-ups": follow}
 }
 
@@ -154,7 +177,7 @@ func values() []named {
 		{"an array of addresses", bson.A{"a@b.example", bson.M{"email": "c@d.example"}}}, {"17 documents", repeated(17, bson.M{"kind": "fax", "payload": bson.M{}})},
 		{"16 documents", repeated(16, bson.M{"kind": "fax", "payload": bson.M{}})}, {"10 texts", repeated(10, "https://x.example")}, {"11 texts", repeated(11, "https://x.example")},
 		{"999 addresses", repeated(999, "a@b.example")}, {"1000 addresses", repeated(1000, "a@b.example")},
-		{"49 strings", texts(49)}, {"50 strings", texts(50)}, {"51 strings", texts(51)},
+		{"47 strings", texts(47)}, {"48 strings", texts(48)}, {"50 strings", texts(50)},
 		{"a name of 40 bytes", bson.M{strings.Repeat("ü", 20): "v"}}, {"a name of 41", bson.M{strings.Repeat("k", 41): "v"}},
 		{"a value of 500", bson.M{"k": strings.Repeat("ü", 500)}}, {"a value of 501", bson.M{"k": strings.Repeat("v", 501)}},
 	}
@@ -202,7 +225,7 @@ func byHand() []specimen {
 				}
 			})
 		}
-		list = append(list, specimen{base + ": " + name, d, strings.Contains(name, "${")})
+		list = append(list, specimen{base + ": " + name, d, strings.Contains(name, "${"), false})
 	}
 	for _, v := range values() {
 		add("cc of "+v.name, "email", bson.M{"payload.cc": bson.A{v.value}})
@@ -210,6 +233,40 @@ func byHand() []specimen {
 		add("media_urls of "+v.name, "sms", bson.M{"payload.media_urls": bson.A{v.value}})
 		add("attachments of "+v.name, "email", bson.M{"payload.attachments": bson.A{v.value}})
 		add("on_done of "+v.name, "sms", bson.M{"on_done": bson.A{v.value}})
+	}
+	for _, currency := range []string{"usd", "eur", "gbp", "jpy", "krw", "huf", "idr", "inr", "cop", "lbp", "kwd", "tnd", "isk", "ugx", "twd", "czk", "mxn", "vnd", "xof", "dkk", "nok", "hkd", "aed", "bgn", "xxx"} {
+		for _, amount := range []any{int32(1), int32(29), int32(30), int32(49), int32(50), int32(55), int32(99), int32(100), int32(199), int32(200), int32(249), int32(250), int32(299), int32(300),
+			int32(399), int32(400), int32(501), int32(999), int32(1000), int32(1499), int32(1500), int32(17_499), int32(17_500), float64(5125), int64(99_999_999), int64(100_000_000), float64(100_000_000),
+			int64(999_999_999), int64(1_000_000_000), int64(9_999_999_999), int64(10_000_000_000), int64(99_999_999_999), int64(100_000_000_000), int64(999_999_999_999), float64(1e12)} {
+			add(fmt.Sprintf("%v of %s", amount, currency), "charge", bson.M{"payload.amount": amount, "payload.currency": currency})
+			follow := bson.M{"kind": "charge", "payload": bson.M{"amount": amount, "currency": currency, "customer": "c", "payment_method": "p"}}
+			add(fmt.Sprintf("follow-up of %v of %s", amount, currency), "sms", bson.M{"on_done": bson.A{follow}})
+		}
+	}
+	for _, v := range values() {
+		for name, data := range map[string]any{"a value": bson.M{"x": v.value}, "an element": bson.M{"x": bson.A{int32(1), v.value}}, "a deep value": bson.M{"x": bson.A{bson.M{"y": bson.A{bson.M{"z": v.value}}}}}} {
+			add(name+" of template_data: "+v.name, "template", bson.M{"payload.template_data": data})
+			if !strings.Contains(v.name, "${") {
+				add("follow-up with "+name+" of template_data: "+v.name, "sms", bson.M{"on_dead": bson.A{bson.M{"kind": "email",
+					"payload": bson.M{"from": "a@b.example", "to": "c@d.example", "template_id": "d-1", "template_data": data}}}})
+			}
+		}
+		add("when "+v.name, "sms", bson.M{"on_dead": bson.A{bson.M{"kind": "fax", "payload": bson.M{}, "when": v.value}}})
+		add("when one is "+v.name, "sms", bson.M{"on_dead": bson.A{bson.M{"kind": "fax", "payload": bson.M{}, "when": bson.A{"invalid", v.value}}}})
+		add("when of on_done "+v.name, "sms", bson.M{"on_done": bson.A{bson.M{"kind": "fax", "payload": bson.M{}, "when": v.value}}})
+	}
+	for depth := 1; depth <= 12; depth++ {
+		var data any = "x"
+		for n := range depth {
+			if data = any(bson.A{data}); n%2 == 0 || n == depth-1 {
+				data = bson.M{"x": data.(bson.A)[0]}
+			}
+		}
+		add(fmt.Sprintf("template_data %d deep", depth), "template", bson.M{"payload.template_data": data})
+	}
+	for _, label := range []string{"outbox_id", "outbox_ns", "outbox_key", "outbox", "Outbox_ns"} {
+		add("metadata."+label, "sms", bson.M{"metadata": bson.M{label: "x"}})
+		add("payload.metadata."+label, "charge", bson.M{"payload.metadata": bson.M{label: "x"}})
 	}
 	add("cc and bcc at the limit", "email", bson.M{"payload.cc": repeated(499, "a@b.example"), "payload.bcc": repeated(500, "a@b.example")})
 	add("cc and bcc above the limit", "email", bson.M{"payload.cc": repeated(500, "a@b.example"), "payload.bcc": repeated(500, "a@b.example")})
@@ -233,7 +290,7 @@ func byHand() []specimen {
 	for depth := 1; depth <= 5; depth++ {
 		add(fmt.Sprintf("follow-ups %d deep", depth), "sms", bson.M{"on_done": bson.A{nested(depth)}})
 	}
-	for _, own := range []string{"_id", "status", "due_at", "attempts", "lease", "result", "done_at", "purge_at", "dead_reason", "generation", "progress", "history", "last_error"} {
+	for _, own := range []string{"_id", "status", "due_at", "attempts", "lease", "result", "done_at", "purge_at", "dead_reason", "generation", "progress", "history", "last_error", "outcome", "dropped", "retried", "resolved", "first_due_at"} {
 		f := nested(1)
 		f[own] = "x"
 		add("follow-up with "+own, "sms", bson.M{"on_done": bson.A{f}})

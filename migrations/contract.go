@@ -1,6 +1,10 @@
 package migrations
 
-import "go.mongodb.org/mongo-driver/v2/bson"
+import (
+	"slices"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+)
 
 // contract is the intent contract of one version as data. The validator, the JSON Schema and the tests derive from it.
 type contract struct {
@@ -9,6 +13,7 @@ type contract struct {
 	worker    bson.D // fields that only the worker writes
 	required  []string
 	rules     bson.A   // rules over several of the producer's fields
+	payloads  bson.A   // rules that tie the payload to the kind
 	status    bson.A   // rules that tie the worker's and the producer's fields to the status
 	queries   bson.A   // rules that JSON Schema cannot express, as query expressions
 	kinds     []string // kinds whose payload has rules
@@ -20,7 +25,7 @@ func (c *contract) schema() rule {
 	fields := append(c.producer[:len(c.producer):len(c.producer)], c.worker...)
 	description := "An intent is one document of the outbox. " + fieldList("an intent", c.required, c.producer, "on_done", "on_dead") +
 		" The worker's own fields are not for producers."
-	rules := append(c.rules[:len(c.rules):len(c.rules)], c.status...)
+	rules := slices.Concat(c.rules, c.payloads, c.status)
 	return described("intent", description, append(rule{{Key: "bsonType", Value: "object"}},
 		objectBody(c.required, fields,
 			bson.E{Key: "patternProperties", Value: c.followUps}, bson.E{Key: "allOf", Value: rules})...)...)
@@ -38,7 +43,8 @@ func v1Contract() *contract {
 		followUps: bson.D{{Key: v1FollowUpsPattern, Value: v1FollowUpRules(1)}},
 		worker:    v1Worker(),
 		required:  []string{"kind", "status", "payload"},
-		rules:     strict.v1PayloadRules(),
+		rules:     v1FollowUpFields(),
+		payloads:  strict.v1PayloadRules(),
 		status:    v1StatusRules(),
 		queries:   v1Queries(),
 	}
@@ -59,14 +65,9 @@ func v1Contract() *contract {
 // v1Queries returns what $jsonSchema cannot say. Each is an alternative between the query that decides and a stricter
 // $jsonSchema, which is there because only that one carries a description into the server's explanation.
 func v1Queries() bson.A {
-	var least, most [16]byte
-	for i := range most {
-		most[i] = 0xff
-	}
-	// Binary values compare by length, then subtype, then bytes: this range is all UUIDs and nothing else.
+	least, most := uuids()
 	uuid := bson.D{{Key: "_id", Value: bson.D{
-		{Key: "$gte", Value: bson.Binary{Subtype: bson.TypeBinaryUUID, Data: least[:]}},
-		{Key: "$lte", Value: bson.Binary{Subtype: bson.TypeBinaryUUID, Data: most[:]}}}}}
+		{Key: "$gte", Value: least}, {Key: "$lte", Value: most}}}}
 	isString := bson.D{{Key: "$eq", Value: bson.A{bson.D{{Key: "$type", Value: "$_id"}}, "string"}}}
 	short := bson.D{{Key: "$expr", Value: bson.D{{Key: "$and", Value: bson.A{isString,
 		bson.D{{Key: "$lte", Value: bson.A{bson.D{{Key: "$strLenBytes", Value: bson.D{{Key: "$cond", Value: bson.A{isString, "$_id", ""}}}}}, int32(v1MaxIDBytes)}}}}}}}}
@@ -86,5 +87,16 @@ func v1Queries() bson.A {
 	return bson.A{
 		bson.D{{Key: "$or", Value: bson.A{objectID, uuid, short}}},
 		bson.D{{Key: "$or", Value: bson.A{none, notEmail, few}}},
+		v1TemplateData(),
 	}
+}
+
+// uuids returns the least and the greatest UUID. Binary values compare by length, then subtype, then bytes, so what lies
+// between them is all UUIDs and nothing else.
+func uuids() (least, most bson.Binary) {
+	zeros, ones := make([]byte, 16), make([]byte, 16)
+	for i := range ones {
+		ones[i] = 0xff
+	}
+	return bson.Binary{Subtype: bson.TypeBinaryUUID, Data: zeros}, bson.Binary{Subtype: bson.TypeBinaryUUID, Data: ones}
 }

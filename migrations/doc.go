@@ -16,6 +16,9 @@
 // lease in the side collection <collection>_meta, the others wait for it and then find nothing to do. The lease is
 // fenced by a token and timed by the database's clock. [Migrator.Plan] changes nothing.
 //
+// An outbox has a namespace: ten random characters, made once and never changed by a later run, which are part of every
+// key at the providers. A collection that another program uses is refused before anything is changed.
+//
 // # Failure
 //
 // A migrator that dies leaves a lease that ends by itself after half a minute, and steps that are each complete or not

@@ -1,6 +1,7 @@
 package migrations
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -21,14 +22,34 @@ var (
 	// transactions and no change streams.
 	ErrStandalone = errors.New("the MongoDB server is a standalone")
 
+	// ErrForeign is returned when the collection was never an outbox and another program uses it: it holds documents that
+	// are no intents, or has a validator. [Migrator.Adopt] takes it over all the same.
+	ErrForeign = errors.New("the collection is not an outbox")
+
+	// ErrOpenProgress is returned when the namespace cannot be replaced, because intents have begun at a provider under it.
+	ErrOpenProgress = errors.New("intents have open progress")
+
+	// ErrNamespaceLost is returned when intents have begun at a provider under a namespace that is not there any more. The
+	// error that wraps it says how to put it back.
+	ErrNamespaceLost = errors.New("the namespace is lost")
+
 	// ErrLeaseLost is returned when a migration ran longer than it could renew its lease, so that another process may
 	// have taken over. What was applied stays; running it again completes the rest.
 	ErrLeaseLost = errors.New("the migration's lease was lost")
 )
 
-func (m *Migrator) notMigrated(have int) error {
-	return fmt.Errorf("database %s: collection %s has schema version %d, this outboxd needs %d; run `outboxd migrate --database %s --collection %s`: %w",
-		m.db.Name(), m.outbox, have, latest().number, m.db.Name(), m.outbox, ErrNotMigrated)
+// notMigrated says what is missing and what to run. Where the outbox was used already, its meta collection was lost, and
+// only a backup has it.
+func (m *Migrator) notMigrated(ctx context.Context, s state) error {
+	have := fmt.Sprintf("has schema version %d, this outboxd needs %d", s.Version, latest().number)
+	if s.Version >= latest().number {
+		have = "has no namespace"
+	}
+	remedy := fmt.Sprintf("run `outboxd migrate --database %s --collection %s`", m.db.Name(), m.outbox)
+	if found, err := read(ctx, m.db, m.layout); err == nil && m.refuseLost(ctx, s, found) != nil {
+		remedy = fmt.Sprintf("it was used before, so %s is lost: restore that collection from the backup first (docs/backup.md), then %s", m.layout.meta, remedy)
+	}
+	return fmt.Errorf("database %s: collection %s %s; %s: %w", m.db.Name(), m.outbox, have, remedy, ErrNotMigrated)
 }
 
 func (m *Migrator) newer(have int) error {

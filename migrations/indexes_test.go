@@ -33,7 +33,7 @@ func TestIndexes(t *testing.T) {
 		}
 	}
 	slices.Sort(got)
-	want := []string{"_id_", migrations.IndexClaim, migrations.IndexDead, migrations.IndexDedup, migrations.IndexExpires, migrations.IndexTTL, migrations.IndexUnclaimable}
+	want := []string{"_id_", migrations.IndexClaim, migrations.IndexDead, migrations.IndexDedup, migrations.IndexExpires, migrations.IndexForeign, migrations.IndexTTL, migrations.IndexUnclaimable}
 	if !slices.Equal(got, want) {
 		t.Errorf("indexes %q, want %q", got, want)
 	}
@@ -111,7 +111,8 @@ func TestNoValidIntentIsUnclaimable(t *testing.T) {
 }
 
 // TestNothingIsOutOfSight crosses good and bad values of every field that a claim depends on: a document that waits, or
-// looks as if it did, is reached by a claim or by the sweep, and what must not be claimed by the sweep at least.
+// looks as if it did, is reached by a claim or by the sweep, and what must not be claimed by the sweep at least. What has no
+// kind is reached by neither.
 func TestNothingIsOutOfSight(t *testing.T) {
 	t.Parallel()
 	outbox := migrated(t).Collection("outbox")
@@ -130,7 +131,7 @@ func TestNothingIsOutOfSight(t *testing.T) {
 	}
 	var docs []any
 	text := map[any]string{}
-	waiting, mustSweep := map[any]bool{}, map[any]bool{}
+	waiting, mustSweep, foreign := map[any]bool{}, map[any]bool{}, map[any]bool{}
 	var cross func(fields []string, d doc, flaws []bad)
 	cross = func(fields []string, d doc, flaws []bad) {
 		if arrays(d) > 1 { // the server itself refuses such a document
@@ -144,6 +145,10 @@ func TestNothingIsOutOfSight(t *testing.T) {
 			_, due := d["due_at"]
 			due = due && d["due_at"] != nil
 			waits := d["status"] == "pending" || d["status"] == "leased"
+			if d["kind"] == nil { // somebody else's
+				foreign[id] = true
+				return
+			}
 			waiting[id] = due || waits
 			mustSweep[id] = due && !waits || waits && !due || waits && due && len(flaws) > 0
 			return
@@ -169,6 +174,15 @@ func TestNothingIsOutOfSight(t *testing.T) {
 		}
 	}
 	claimed, swept := claimable(t, outbox, "sms", now), unclaimable(t, outbox)
+	if held := within(t, outbox, migrations.IndexForeign,
+		bson.D{{Key: "kind", Value: bson.MinKey{}}, {Key: "_id", Value: bson.MinKey{}}}, bson.D{{Key: "kind", Value: bson.MaxKey{}}, {Key: "_id", Value: bson.MaxKey{}}}); !maps.Equal(held, foreign) {
+		t.Errorf("the index foreign holds %d documents, want the %d without a kind", len(held), len(foreign))
+	}
+	for id := range foreign {
+		if swept[id] || claimed[id] {
+			t.Fatalf("touched though it has no kind: %s", text[id])
+		}
+	}
 	wrong := 0
 	for id, waits := range waiting {
 		switch {

@@ -1,6 +1,7 @@
 package migrations_test
 
 import (
+	"math"
 	"strings"
 	"time"
 
@@ -95,6 +96,18 @@ func nested(levels int) doc {
 	return f
 }
 
+// deep returns so many documents and arrays within each other around a value.
+func deep(levels int, v any) any {
+	for n := range levels {
+		if n%2 == 0 && n < levels-1 {
+			v = bson.A{v}
+		} else {
+			v = doc{"x": v}
+		}
+	}
+	return v
+}
+
 type sample struct {
 	name   string
 	doc    doc
@@ -111,6 +124,9 @@ func samples() []sample {
 	fu := func(change ...func(doc)) doc { return with(set("on_done", bson.A{changed(followUp(), change)})) }
 	paySMS := func(change ...func(doc)) doc { return intent("sms", sms(change...)) }
 	payCharge := func(change ...func(doc)) doc { return intent("charge", charge(change...)) }
+	byTemplate := func(data any) doc {
+		return intent("email", email(unset("subject", "text"), set("template_id", "d-1"), set("template_data", data)))
+	}
 	payEmail := func(change ...func(doc)) doc { return intent("email", email(change...)) }
 	return []sample{
 		{name: "smallest sms", doc: with()},
@@ -167,14 +183,34 @@ func samples() []sample {
 		{name: "write_back _id", doc: with(set("write_back", doc{"collection": "orders", "id": 1, "dead": doc{"_id": 2}})), want: "ordinary path", path: "write_back.dead._id"},
 
 		{name: "charge int64", doc: payCharge(set("amount", int64(99_999_999)))},
-		{name: "charge double", doc: payCharge(set("amount", float64(5)))},
+		{name: "charge double", doc: payCharge(set("amount", float64(50)))},
 		{name: "charge with all", doc: payCharge(set("description", "d"), set("statement_descriptor_suffix", strings.Repeat("ü", 22)), set("receipt_email", "a@b.de"), set("metadata", texts(40)), set("account", "acct_1"))},
 		{name: "charge without amount", doc: payCharge(unset("amount")), want: "Required: amount, currency, customer, payment_method", path: "payload"},
 		{name: "charge fraction", doc: payCharge(set("amount", 19.99)), want: "minor unit", path: "payload.amount"},
 		{name: "charge decimal", doc: payCharge(set("amount", decimal("5"))), want: "minor unit", path: "payload.amount"},
 		{name: "charge reference", doc: payCharge(set("amount", "${payload.amount}")), want: "minor unit", path: "payload.amount"},
 		{name: "charge 0", doc: payCharge(set("amount", int32(0))), want: "minor unit", path: "payload.amount"},
-		{name: "charge too much", doc: payCharge(set("amount", int32(100_000_000))), want: "from 1 to 99999999", path: "payload.amount"},
+		{name: "charge too much", doc: payCharge(set("amount", int32(100_000_000))), want: "from 1 to 99999999", path: "payload"},
+		{name: "charge of twelve digits in IDR", doc: payCharge(set("amount", int64(999_999_999_999)), set("currency", "idr"))},
+		{name: "charge of thirteen digits in IDR", doc: payCharge(set("amount", int64(1_000_000_000_000)), set("currency", "idr")), want: "minor unit", path: "payload.amount"},
+		{name: "charge of nine digits in INR", doc: payCharge(set("amount", float64(999_999_999)), set("currency", "inr"))},
+		{name: "charge of ten digits in INR", doc: payCharge(set("amount", int64(1_000_000_000)), set("currency", "inr")), want: "INR nine digits", path: "payload"},
+		{name: "charge of ten digits in JPY", doc: payCharge(set("amount", int64(9_999_999_999)), set("currency", "jpy"))},
+		{name: "charge of ten digits in KRW", doc: payCharge(set("amount", int64(9_999_999_999)), set("currency", "krw")), want: "eight digits", path: "payload"},
+		{name: "charge of eleven digits in LBP", doc: payCharge(set("amount", int64(99_999_999_999)), set("currency", "lbp"))},
+		{name: "charge of 5.12 KWD", doc: payCharge(set("amount", int32(5120)), set("currency", "kwd"))},
+		{name: "charge of 5.124 KWD", doc: payCharge(set("amount", int32(5124)), set("currency", "kwd")), want: "multiple of 10", path: "payload"},
+		{name: "charge of 5.125 TND as a double", doc: payCharge(set("amount", float64(5125)), set("currency", "tnd")), want: "multiple of 10", path: "payload"},
+		{name: "charge of 5 ISK", doc: payCharge(set("amount", int32(500)), set("currency", "isk"))},
+		{name: "charge of 5.50 ISK", doc: payCharge(set("amount", int32(550)), set("currency", "isk")), want: "of 100 for ISK", path: "payload"},
+		{name: "charge of 5.01 UGX", doc: payCharge(set("amount", int64(501)), set("currency", "ugx")), want: "of 100 for ISK", path: "payload"},
+		{name: "charge of 1000.45 TWD", doc: payCharge(set("amount", int32(100_045)), set("currency", "twd"))},
+		{name: "charge of 0.49 USD", doc: payCharge(set("amount", int32(49)), set("currency", "usd")), want: "below Stripe's minimum", path: "payload"},
+		{name: "charge of 0.30 GBP", doc: payCharge(set("amount", int32(30)), set("currency", "gbp"))},
+		{name: "charge of 0.29 GBP", doc: payCharge(set("amount", int32(29)), set("currency", "gbp")), want: "below Stripe's minimum", path: "payload"},
+		{name: "charge of 174.99 HUF", doc: payCharge(set("amount", int32(17_499)), set("currency", "huf")), want: "below Stripe's minimum", path: "payload"},
+		{name: "charge of 49 JPY", doc: payCharge(set("amount", int32(49)), set("currency", "jpy")), want: "below Stripe's minimum", path: "payload"},
+		{name: "charge of 1 VND", doc: payCharge(set("amount", int32(1)), set("currency", "vnd"))},
 		{name: "charge EUR", doc: payCharge(set("currency", "EUR")), want: "lower-case ISO 4217", path: "payload.currency"},
 		{name: "charge line feed", doc: payCharge(set("currency", "eur\n")), want: "lower-case ISO 4217", path: "payload.currency"},
 		{name: "charge customer", doc: payCharge(set("customer", "")), want: "id of the Stripe customer", path: "payload.customer"},
@@ -187,16 +223,36 @@ func samples() []sample {
 				d[string(rune('A'+i))] = "v"
 			}
 			return d
-		}())), want: "at most 49 strings", path: "payload.metadata"},
+		}())), want: "at most 47 strings", path: "payload.metadata"},
 		{name: "charge metadata key", doc: payCharge(set("metadata", doc{strings.Repeat("k", 41): "v"})), want: "keys of 1 to 40 characters", path: "payload.metadata"},
 		{name: "charge metadata value", doc: payCharge(set("metadata", doc{"k": strings.Repeat("v", 501)})), want: "at most 500 characters", path: "payload.metadata.k"},
 		{name: "charge outbox_id", doc: payCharge(set("metadata", doc{"outbox_id": "v"})), want: "outbox_id is reserved", path: "payload.metadata.outbox_id"},
+		{name: "charge outbox_ns", doc: payCharge(set("metadata", doc{"outbox_ns": "v"})), want: "outbox_ns is reserved", path: "payload.metadata.outbox_ns"},
+		{name: "metadata outbox_ns", doc: with(set("metadata", doc{"outbox_ns": "x"})), want: "outbox_ns is reserved", path: "metadata.outbox_ns"},
+		{name: "metadata outbox_key", doc: with(set("metadata", doc{"outbox_key": "x"})), want: "outbox_key is reserved", path: "metadata.outbox_key"},
 		{name: "charge typing error", doc: payCharge(set("ammount", int32(1))), want: "The fields of the payload of kind charge are", path: "payload"},
 
 		{name: "email with all", doc: payEmail(set("from", doc{"email": "a@b.de", "name": "Shop"}), set("html", "<p>"), set("reply_to", "r@b.de"),
 			set("cc", repeat(499, "c@b.de")), set("bcc", repeat(500, doc{"email": "c@b.de"})), set("categories", repeat(10, "c")),
 			set("attachments", bson.A{doc{"content": "YQ==", "filename": "a.txt", "type": "text/plain", "disposition": "inline", "content_id": "a"}}))},
 		{name: "email by template", doc: payEmail(unset("subject", "text"), set("template_id", "d-1"), set("template_data", doc{"a": doc{"b": bson.A{1}}}))},
+		{name: "email by a template of all that JSON has", doc: byTemplate(bson.D{{Key: "z", Value: nil}, {Key: "a", Value: bson.A{int32(1), int64(2), 1.5, true, "x", bson.A{}, doc{}}},
+			{Key: "at", Value: now}, {Key: "id", Value: bson.NewObjectID()}, {Key: "uuid", Value: uuid()}})},
+		{name: "email by a deep template", doc: byTemplate(deep(8, "x"))},
+		{name: "email by a template too deep", doc: byTemplate(deep(9, "x")), want: "at most eight levels", path: "payload.template_data", query: true},
+		{name: "email by a template with a decimal", doc: byTemplate(doc{"price": decimal("9.99")}), want: "No Decimal128", path: "payload.template_data", query: true},
+		{name: "email by a template with a deep decimal", doc: byTemplate(deep(7, bson.A{decimal("9.99")})), want: "No Decimal128", path: "payload.template_data", query: true},
+		{name: "email by a template with NaN", doc: byTemplate(doc{"items": bson.A{doc{"price": math.NaN()}}}), want: "no NaN", path: "payload.template_data", query: true},
+		{name: "email by a template with Infinity", doc: byTemplate(doc{"x": math.Inf(-1)}), want: "no Infinity", path: "payload.template_data", query: true},
+		{name: "email by a template with a regular expression", doc: byTemplate(doc{"x": bson.Regex{Pattern: "x"}}), want: "no other type", path: "payload.template_data", query: true},
+		{name: "email by a template with bytes", doc: byTemplate(doc{"x": bson.Binary{Data: []byte("x")}}), want: "no other type", path: "payload.template_data", query: true},
+		{name: "email by a template with a timestamp", doc: byTemplate(doc{"x": bson.A{bson.Timestamp{T: 1}}}), want: "no other type", path: "payload.template_data", query: true},
+		{name: "follow-up email with a decimal", doc: fu(set("kind", "email"), set("payload", doc{"from": "a@b.de", "to": "a@b.de", "template_id": "d-1", "template_data": doc{"x": decimal("1")}})),
+			want: "No Decimal128", path: "on_done", query: true},
+		{name: "deep follow-up email with a decimal", doc: with(set("on_dead", bson.A{doc{"kind": "fax", "payload": doc{}, "on_done": bson.A{doc{"kind": "fax", "payload": doc{}, "on_dead": bson.A{
+			doc{"kind": "email", "payload": doc{"from": "a@b.de", "to": "a@b.de", "template_id": "d-1", "template_data": doc{"x": bson.A{decimal("1")}}}}}}}}})),
+			want: "No Decimal128", path: "on_dead", query: true},
+		{name: "template_data of another kind", doc: intent("fax", doc{"template_data": doc{"x": decimal("1")}})},
 		{name: "email without content", doc: payEmail(unset("text")), want: "An email needs subject with text", path: "payload"},
 		{name: "email without subject", doc: payEmail(unset("subject")), want: "An email needs subject with text", path: "payload"},
 		{name: "email template_data alone", doc: payEmail(set("template_data", doc{})), want: "template_data goes with template_id only", path: "payload"},
@@ -240,6 +296,15 @@ func samples() []sample {
 		{name: "follow-up email by reference", doc: fu(set("kind", "email"), set("payload", "${payload.mail}"))},
 		{name: "follow-up sms", doc: fu(set("kind", "sms"), set("payload", doc{"to": "${payload.phone}", "from": "+15550100", "body": strings.Repeat("x", 1600) + "${_id}", "validity_seconds": "${payload.validity}", "media_urls": "${payload.media}"}))},
 		{name: "follow-up write_back", doc: fu(set("write_back", doc{"collection": "orders", "id": "${payload.order}", "done": doc{"a": "${result.id}"}}))},
+		{name: "follow-up by reason", doc: with(set("on_dead", bson.A{changed(followUp(), []func(doc){set("when", bson.A{"ambiguous", "expired"})})}))},
+		{name: "follow-up by an unknown reason", doc: with(set("on_dead", bson.A{changed(followUp(), []func(doc){set("when", bson.A{"bored"})})})), want: "at least one dead_reason", path: "on_dead.when"},
+		{name: "follow-up by no reason", doc: with(set("on_dead", bson.A{changed(followUp(), []func(doc){set("when", bson.A{})})})), want: "at least one dead_reason", path: "on_dead.when"},
+		{name: "follow-up by one reason as text", doc: with(set("on_dead", bson.A{changed(followUp(), []func(doc){set("when", "ambiguous")})})), want: "at least one dead_reason", path: "on_dead.when"},
+		{name: "when of on_done", doc: fu(set("when", bson.A{"ambiguous"})), want: "only for follow-ups in on_dead", path: "on_done.when"},
+		{name: "when of a nested on_done", doc: with(set("on_dead", bson.A{changed(followUp(), []func(doc){set("on_done", bson.A{changed(followUp(), []func(doc){set("when", bson.A{"expired"})})})})})),
+			want: "only for follow-ups in on_dead", path: "on_dead.on_done.when"},
+		{name: "write_back by doubt", doc: with(set("write_back", doc{"collection": "orders", "id": "o", "ambiguous": doc{"state": "checking"}, "dead": doc{"state": "failed"}}))},
+		{name: "write_back by doubt with an operator", doc: with(set("write_back", doc{"collection": "orders", "id": "o", "ambiguous": doc{"$inc": doc{"a": 1}}})), want: "ordinary path", path: "write_back.ambiguous.$inc"},
 		{name: "on_done not an array", doc: with(set("on_done", followUp())), want: "on_done and on_dead must be an array", path: "on_done"},
 		{name: "17 follow-ups", doc: with(set("on_dead", repeat(17, followUp()))), want: "at most 16 elements", path: "on_dead"},
 		{name: "follow-ups four deep", doc: with(set("on_done", bson.A{nested(4)})), want: "three levels deep", path: "on_done.on_dead.on_dead.on_dead"},
@@ -260,12 +325,52 @@ func samples() []sample {
 
 		{name: "leased", update: true, doc: with(set("status", "leased"), set("attempts", int32(1)), set("first_attempt_at", now),
 			set("lease", doc{"token": "t", "owner": "o", "at": now, "reclaimed": true}))},
-		{name: "ambiguous", update: true, doc: with(set("ambiguous_at", now), set("generation", int32(1)), set("progress", doc{"payment_intent": "pi_1"}),
+		{name: "ambiguous", update: true, doc: with(set("first_attempt_at", now), set("ambiguous_at", now), set("generation", int32(1)), set("progress", doc{"payment_intent": "pi_1"}),
 			set("last_error", doc{"class": "ambiguous", "code": "timeout", "message": "m", "provider": "stripe", "provider_code": int32(21610), "http_status": int32(500), "request_id": "r", "at": now}),
 			set("history", bson.A{doc{"attempt": int32(1), "at": now, "ms": int64(12), "outcome": "ambiguous", "code": "timeout", "worker": "w"}}))},
 		{name: "done", update: true, doc: with(unset("due_at"), set("status", "done"), set("done_at", now), set("purge_at", now), set("result", doc{"provider": "twilio", "id": "SM1"}))},
 		{name: "dead", update: true, doc: with(unset("due_at"), set("status", "dead"), set("dead_at", now), set("dead_reason", "expired"))},
 		{name: "cancelled", update: true, doc: with(unset("due_at"), set("status", "cancelled"), set("cancelled_at", now), set("purge_at", now))},
+		{name: "worked on", update: true, doc: with(set("first_attempt_at", now), set("first_due_at", now), set("attempts", int32(2)), set("dropped", int32(3)),
+			set("retried", doc{"by": "ann", "why": "card replaced", "at": now, "n": int32(2)}),
+			set("resolved", doc{"by": "ann", "why": "asked the recipient", "verdict": "not_sent", "evidence": "log", "at": now}),
+			set("history", bson.A{doc{"what": "attempt", "attempt": int32(1), "at": now, "provider_code": "card_declined", "http_status": int32(402), "request_id": "req_1", "ref": "pi_1", "worker": "w"},
+				doc{"what": "lookup", "first": now, "last": now, "n": int32(4)}, doc{"what": "retry", "by": "ann", "why": "x", "job": "j"},
+				doc{"what": "resolve", "by": "ann"}, doc{"what": "cancel_at_provider", "ref": "pi_1"}}))},
+		{name: "outcome done", update: true, doc: with(set("first_attempt_at", now), set("outcome", doc{"event": "delivered", "class": "done", "attempts": int32(1),
+			"receipt": doc{"provider": "twilio", "id": "SM1", "status": "queued"}, "at": now, "tries": int32(3), "why": "a lock"}))},
+		{name: "outcome dead", update: true, doc: with(set("first_attempt_at", now), set("outcome", doc{"event": "failed", "reason": "permanent",
+			"failure": doc{"class": "permanent", "code": "declined", "provider_code": "x", "http_status": int32(402)}}))},
+		{name: "outcome of neither end", update: true, doc: with(set("first_attempt_at", now), set("outcome", doc{"event": "failed"})), want: "either a receipt or a reason", path: "outcome"},
+		{name: "outcome of both ends", update: true, doc: with(set("first_attempt_at", now), set("outcome", doc{"event": "failed", "reason": "permanent", "receipt": doc{}})), want: "either a receipt or a reason", path: "outcome"},
+		{name: "outcome of an unknown event", update: true, doc: with(set("first_attempt_at", now), set("outcome", doc{"event": "sent", "receipt": doc{}})), want: "event must be one of", path: "outcome.event"},
+		{name: "outcome that nothing caused", update: true, doc: with(set("first_attempt_at", now), set("outcome", doc{"receipt": doc{}})), want: "Required: event", path: "outcome"},
+		{name: "record of an unknown sort", update: true, doc: with(set("first_attempt_at", now), set("history", bson.A{doc{"what": "guess", "attempt": int32(1)}})), want: "what must be one of", path: "history.what"},
+		{name: "attempt without its number", update: true, doc: with(set("first_attempt_at", now), set("history", bson.A{doc{"code": "timeout"}})), want: "An entry of history", path: "history"},
+		{name: "verdict", update: true, doc: with(set("first_attempt_at", now), set("resolved", doc{"verdict": "maybe"})), want: "verdict must be one of", path: "resolved.verdict"},
+		{name: "retried count", update: true, doc: with(set("first_attempt_at", now), set("retried", doc{"n": "2"})), want: "n must be an integer", path: "retried.n"},
+
+		{name: "inserted attempts", update: true, doc: with(set("attempts", int32(3))), want: "the worker counts them", path: "attempts"},
+		{name: "inserted attempts of a double", update: true, doc: with(set("attempts", float64(1))), want: "the worker counts them", path: "attempts"},
+		{name: "inserted attempts 0", update: true, doc: with(set("attempts", int64(0)), set("first_due_at", now))},
+		{name: "inserted lease", update: true, doc: with(set("status", "leased"), set("lease", doc{"token": "t"})), want: "which worker is sending it", path: "lease"},
+		{name: "inserted progress", update: true, doc: with(set("progress", doc{"payment_intent": "pi_other"})), want: "belongs to this intent", path: "progress"},
+		{name: "inserted empty progress", update: true, doc: with(set("progress", doc{})), want: "belongs to this intent", path: "progress"},
+		{name: "inserted generation", update: true, doc: with(set("generation", int32(1))), want: "part of the provider's key", path: "generation"},
+		{name: "inserted ambiguous_at", update: true, doc: with(set("ambiguous_at", now)), want: "may have had its effect", path: "ambiguous_at"},
+		{name: "inserted outcome", update: true, doc: with(set("outcome", doc{"event": "delivered", "receipt": doc{}})), want: "never sent", path: "outcome"},
+		{name: "inserted history", update: true, doc: with(set("history", bson.A{})), want: "attempts that were made", path: "history"},
+		{name: "inserted dropped", update: true, doc: with(set("dropped", int32(0))), want: "history no longer holds", path: "dropped"},
+		{name: "inserted result", update: true, doc: with(set("result", doc{})), want: "the provider's receipt", path: "result"},
+		{name: "inserted last_error", update: true, doc: with(set("last_error", doc{"code": "timeout"})), want: "the last attempt met", path: "last_error"},
+		{name: "inserted retried", update: true, doc: with(set("retried", doc{"at": now})), want: "only a retry by hand", path: "retried"},
+		{name: "inserted resolved", update: true, doc: with(set("resolved", doc{"verdict": "sent"})), want: "a person's verdict", path: "resolved"},
+
+		{name: "cancelled in doubt", update: true, doc: with(unset("due_at"), set("status", "cancelled"), set("first_attempt_at", now), set("ambiguous_at", now)), want: "`outboxd cancel`", path: "ambiguous_at"},
+		{name: "cancelled under a lease", update: true, doc: with(unset("due_at"), set("status", "cancelled"), set("first_attempt_at", now), set("lease", doc{"token": "t"})), want: "`outboxd cancel`", path: "lease"},
+		{name: "cancelled with an outcome", update: true, doc: with(unset("due_at"), set("status", "cancelled"), set("outcome", doc{"event": "delivered", "receipt": doc{}})), want: "`outboxd cancel`", path: "outcome"},
+		{name: "cancelled after an attempt that surely failed", update: true, doc: with(unset("due_at"), set("status", "cancelled"), set("purge_at", now), set("first_attempt_at", now), set("attempts", int32(1)),
+			set("last_error", doc{"class": "transient", "code": "unavailable"}), set("history", bson.A{doc{"attempt": int32(1)}}))},
 		{name: "leased without due_at", update: true, doc: with(unset("due_at"), set("status", "leased")), want: "due_at is required while"},
 		{name: "done with due_at", update: true, doc: with(set("status", "done")), want: "due_at must be unset"},
 		{name: "pending with purge_at", update: true, doc: with(set("purge_at", now)), want: "purge_at is only for"},

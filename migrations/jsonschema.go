@@ -13,12 +13,12 @@ import (
 // pending, in relaxed Extended JSON, without the worker's fields. It is derived from the data of the validator. With a
 // kind the schema is that of one kind. An unknown kind is an error that lists the known ones; "" is all kinds.
 //
-// Three rules of the validator have no counterpart in JSON Schema and stand in descriptions only: 200 bytes (not
-// characters) of a string _id, 1000 recipients of an e-mail over three fields, and Decimal128, which relaxed Extended
-// JSON writes as a document.
+// Four rules of the validator have no counterpart in JSON Schema and stand in descriptions only: 200 bytes (not
+// characters) of a string _id, 1000 recipients of an e-mail over three fields, the depth and types of template_data, and
+// Decimal128, which relaxed Extended JSON writes as a document.
 func JSONSchema(kind string) ([]byte, error) {
 	c := latest().contract
-	fields, rules := slices.Clone(c.producer), c.rules
+	fields, rules := slices.Clone(c.producer), slices.Concat(c.rules, c.payloads)
 	title := "intent"
 	for i, f := range fields {
 		switch {
@@ -30,15 +30,13 @@ func JSONSchema(kind string) ([]byte, error) {
 			if !slices.Contains(c.kinds, kind) {
 				return nil, fmt.Errorf("no schema for kind %q: the contract knows %s; another kind's payload may be any document", kind, strings.Join(c.kinds, ", "))
 			}
-			fields[i].Value, rules, title = c.payload(kind), nil, "intent of kind "+kind
+			fields[i].Value, rules, title = c.payload(kind), c.rules, "intent of kind "+kind
 		}
 	}
 	required := append(slices.Clone(c.required), "due_at")
 	root := described(title, "What a producer inserts into the outbox, as relaxed Extended JSON. "+fieldList("an intent", required, c.producer, "on_done", "on_dead"),
 		append(rule{{Key: "bsonType", Value: "object"}}, objectBody(required, fields, bson.E{Key: "patternProperties", Value: c.followUps})...)...)
-	if rules != nil {
-		root = append(root, bson.E{Key: "allOf", Value: rules})
-	}
+	root = append(root, bson.E{Key: "allOf", Value: rules})
 	t := translator{definitions: ordered{}}
 	body := t.schema(root)
 	out := append(ordered{{"$schema", "https://json-schema.org/draft/2020-12/schema"}}, body...)

@@ -41,6 +41,7 @@ type Migrator struct {
 	meta   *mongo.Collection
 	outbox string
 	layout layout
+	adopt  bool // take over a collection that others use
 }
 
 // New returns a Migrator for the outbox of the given name ("" is [DefaultCollection]). The view and the side collections
@@ -92,6 +93,7 @@ type Status struct {
 	Want     int       // version that this outboxd needs
 	Versions []Version // all that this outboxd or the database knows, oldest first
 	Pending  []Step    // what [Migrator.Up] would do; empty if Have is newer than Want
+	Refused  error     // why Up would change nothing: [ErrForeign] or [ErrNamespaceLost]; nil if it would
 	Running  *Running  // nil if nobody holds a lease
 }
 
@@ -107,46 +109,43 @@ type record struct {
 	} `bson:"applied"`
 }
 
-func (m *Migrator) record(ctx context.Context) (record, error) {
-	var r record
-	err := m.meta.FindOne(ctx, bson.D{{Key: "_id", Value: schemaID}}).Decode(&r)
-	if err != nil && !errors.Is(err, mongo.ErrNoDocuments) {
-		return r, fmt.Errorf("reading the schema's version in %s.%s: %w", m.db.Name(), m.meta.Name(), err)
-	}
-	return r, nil
-}
-
 // Check reports whether a worker of this version can work with the database: nil, or an error that wraps
-// [ErrNotMigrated] or [ErrNewer] and says what to do, or that of the read. It costs one read and compares versions only;
-// [Migrator.Plan] also finds objects that were changed or dropped by hand.
+// [ErrNotMigrated] or [ErrNewer] and says what to do, or that of the read. It costs one read and looks at the version and
+// the namespace only; [Migrator.Drift] also finds objects that were changed or dropped by hand.
 func (m *Migrator) Check(ctx context.Context) error {
-	r, err := m.record(ctx)
+	s, err := m.state(ctx)
 	switch want := latest().number; {
 	case err != nil:
 		return err
-	case r.Version < want:
-		return m.notMigrated(r.Version)
-	case r.Oldest > want:
-		return m.newer(r.Version)
+	case s.Version < want || s.namespace == "":
+		return m.notMigrated(ctx, s)
+	case s.Oldest > want:
+		return m.newer(s.Version)
 	}
 	return nil
 }
 
 // Plan returns the steps that [Migrator.Up] would take now, and changes nothing. It returns an error that wraps
-// [ErrStandalone] or [ErrNewer] where Up would.
+// [ErrStandalone], [ErrNewer], [ErrForeign] or [ErrNamespaceLost] where Up would.
 func (m *Migrator) Plan(ctx context.Context) ([]Step, error) {
 	if err := m.refuseStandalone(ctx); err != nil {
 		return nil, err
 	}
-	r, err := m.record(ctx)
+	s, err := m.state(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if r.Version > latest().number {
-		return nil, m.newer(r.Version)
+	if s.Version > latest().number {
+		return nil, m.newer(s.Version)
 	}
 	found, err := read(ctx, m.db, m.layout)
 	if err != nil {
+		return nil, err
+	}
+	if err := m.refuseForeign(ctx, s, found); err != nil {
+		return nil, err
+	}
+	if err := m.refuseLost(ctx, s, found); err != nil {
 		return nil, err
 	}
 	var steps []Step
@@ -163,8 +162,11 @@ func (m *Migrator) Plan(ctx context.Context) ([]Step, error) {
 	if len(errs) > 0 {
 		return nil, fmt.Errorf("database %s cannot be migrated: %w", m.db.Name(), errors.Join(errs...))
 	}
+	if s.namespace == "" {
+		steps = append(steps, Step{Text: "give the outbox a namespace", Command: m.setNamespace(newNamespace(), false), brief: true})
+	}
 	for _, v := range versions() {
-		if v.number > r.Version {
+		if v.number > s.Version {
 			steps = append(steps, m.recordStep(v))
 		}
 	}
@@ -189,7 +191,7 @@ func (m *Migrator) recordStep(v version) Step {
 
 // Up applies what [Migrator.Plan] lists and returns what it did, also beside an error. If nothing is to be done it
 // writes nothing. If another process is migrating it waits, until ctx ends. It returns an error that wraps
-// [ErrStandalone], [ErrNewer] or [ErrLeaseLost], or one that says which step failed; running it again goes on there.
+// [ErrStandalone], [ErrNewer], [ErrForeign], [ErrNamespaceLost] or [ErrLeaseLost], or one that says which step failed; running it again goes on there.
 func (m *Migrator) Up(ctx context.Context) ([]Applied, error) {
 	steps, err := m.Plan(ctx)
 	if err != nil || len(steps) == 0 {
@@ -286,7 +288,7 @@ func (m *Migrator) run(ctx context.Context, s Step, wait time.Duration) error {
 
 // Status reads what is applied, what is pending and who is migrating. It changes nothing.
 func (m *Migrator) Status(ctx context.Context) (Status, error) {
-	r, err := m.record(ctx)
+	r, err := m.state(ctx)
 	if err != nil {
 		return Status{}, err
 	}
@@ -304,7 +306,10 @@ func (m *Migrator) Status(ctx context.Context) (Status, error) {
 			}
 		}
 	}
-	if s.Pending, err = m.Plan(ctx); err != nil && !errors.Is(err, ErrNewer) {
+	switch s.Pending, err = m.Plan(ctx); {
+	case errors.Is(err, ErrForeign), errors.Is(err, ErrNamespaceLost):
+		s.Refused = err
+	case err != nil && !errors.Is(err, ErrNewer):
 		return s, err
 	}
 	var holder leaseDocument

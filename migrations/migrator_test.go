@@ -82,8 +82,8 @@ func TestUpCreatesEverything(t *testing.T) {
 	if got := collections(t, db); !slices.Equal(got, want) {
 		t.Errorf("collections %q, want %q", got, want)
 	}
-	if n, err := db.Collection("outbox_meta").CountDocuments(t.Context(), bson.D{}); n != 1 || err != nil {
-		t.Errorf("%d documents in outbox_meta, want the record of versions alone: %v", n, err)
+	if n, err := db.Collection("outbox_meta").CountDocuments(t.Context(), bson.D{}); n != 2 || err != nil {
+		t.Errorf("%d documents in outbox_meta, want the record of versions and the namespace alone: %v", n, err)
 	}
 }
 
@@ -205,14 +205,17 @@ func TestUpNamesWhatIsInTheWay(t *testing.T) {
 			{Key: "key", Value: bson.D{{Key: "kind", Value: 1}}}, {Key: "name", Value: "claim"}}}}}, `dropIndex("claim")`},
 		"no view": {bson.D{{Key: "create", Value: "outbox_dead"}}, "is no view"},
 		"duplicates": {bson.D{{Key: "insert", Value: "outbox"}, {Key: "documents", Value: bson.A{
-			bson.D{{Key: "dedup_key", Value: "a"}}, bson.D{{Key: "dedup_key", Value: "a"}}}}}, "remove the duplicates"},
+			changed(intent("sms", sms()), []func(doc){set("dedup_key", "a")}), changed(intent("sms", sms()), []func(doc){set("dedup_key", "a")})}}}, "remove the duplicates"},
+		"time series": {bson.D{{Key: "create", Value: "outbox"}, {Key: "timeseries", Value: bson.D{{Key: "timeField", Value: "due_at"}}}}, "no ordinary collection"},
+		"collation":   {bson.D{{Key: "create", Value: "outbox"}, {Key: "collation", Value: bson.D{{Key: "locale", Value: "de"}}}}, "no ordinary collection"},
+		"clustered":   {bson.D{{Key: "create", Value: "outbox"}, {Key: "clusteredIndex", Value: bson.D{{Key: "key", Value: bson.D{{Key: "_id", Value: 1}}}, {Key: "unique", Value: true}}}}, "no ordinary collection"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			db := mongotest.Database(t)
 			if err := db.RunCommand(t.Context(), test.command).Err(); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := migrations.New(db, "").Up(t.Context()); err == nil || !strings.Contains(err.Error(), test.want) {
+			if _, err := migrations.New(db, "").Adopt().Up(t.Context()); err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got %v, want %q", err, test.want)
 			}
 		})

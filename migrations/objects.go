@@ -39,12 +39,20 @@ type collectionInfo struct {
 		ValidationLevel  string   `bson:"validationLevel"`
 		ValidationAction string   `bson:"validationAction"`
 		Capped           bool     `bson:"capped"`
+		Collation        bson.Raw `bson:"collation"`
+		Clustered        bson.Raw `bson:"clusteredIndex"`
 		ViewOn           string   `bson:"viewOn"`
 		Pipeline         bson.Raw `bson:"pipeline"`
 	} `bson:"options"`
 }
 
-// read reads the collections and views of the layout, and the outbox's indexes.
+// ordinary reports whether it is a collection that can hold intents. One with a collation compares kinds and keys otherwise
+// than outboxd does, and a clustered one can delete its documents by their _id.
+func ordinary(info collectionInfo) bool {
+	return info.Type == "collection" && !info.Options.Capped && info.Options.Collation == nil && info.Options.Clustered == nil
+}
+
+// read reads the collections and views of the layout, and their indexes.
 func read(ctx context.Context, db *mongo.Database, l layout) (*live, error) {
 	found := &live{collections: map[string]collectionInfo{}, indexes: map[string]map[string]bson.Raw{}}
 	cursor, err := db.ListCollections(ctx, bson.D{{Key: "name", Value: bson.D{{Key: "$in", Value: bson.A{l.outbox, l.dead, l.lanes, l.workers, l.meta}}}}})
@@ -58,20 +66,22 @@ func read(ctx context.Context, db *mongo.Database, l layout) (*live, error) {
 	for _, info := range infos {
 		found.collections[info.Name] = info
 	}
-	if found.collections[l.outbox].Type != "collection" {
-		return found, nil
-	}
-	cursor, err = db.Collection(l.outbox).Indexes().List(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("listing the indexes of %s.%s: %w", db.Name(), l.outbox, err)
-	}
-	var indexes []bson.Raw
-	if err := cursor.All(ctx, &indexes); err != nil {
-		return nil, fmt.Errorf("listing the indexes of %s.%s: %w", db.Name(), l.outbox, err)
-	}
-	found.indexes[l.outbox] = map[string]bson.Raw{}
-	for _, ix := range indexes {
-		found.indexes[l.outbox][ix.Lookup("name").StringValue()] = ix
+	for _, name := range []string{l.outbox, l.meta, l.lanes, l.workers} {
+		if found.collections[name].Type != "collection" {
+			continue
+		}
+		cursor, err := db.Collection(name).Indexes().List(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("listing the indexes of %s.%s: %w", db.Name(), name, err)
+		}
+		var indexes []bson.Raw
+		if err := cursor.All(ctx, &indexes); err != nil {
+			return nil, fmt.Errorf("listing the indexes of %s.%s: %w", db.Name(), name, err)
+		}
+		found.indexes[name] = map[string]bson.Raw{}
+		for _, ix := range indexes {
+			found.indexes[name][ix.Lookup("name").StringValue()] = ix
+		}
 	}
 	return found, nil
 }
@@ -106,8 +116,9 @@ func (c collection) change(live *live) (*change, error) {
 		}
 		return &change{text: text, brief: true, command: append(append(bson.D{{Key: "create", Value: c.name}}, rules...), durable)}, nil
 	}
-	if info.Type != "collection" || info.Options.Capped {
-		return nil, fmt.Errorf("%s exists, but is no ordinary collection (type %s, capped %t): rename it, or choose another name with --collection", c.name, info.Type, info.Options.Capped)
+	if !ordinary(info) {
+		return nil, fmt.Errorf("%s exists, but is no ordinary collection (type %s, capped %t, collation %t, clustered %t): rename it, or choose another name with --collection",
+			c.name, info.Type, info.Options.Capped, info.Options.Collation != nil, info.Options.Clustered != nil)
 	}
 	if c.validator == nil {
 		return nil, nil
@@ -152,6 +163,10 @@ func (ix index) change(live *live) (*change, error) {
 		if err != nil {
 			return nil, err
 		}
+		if hidden, _ := have.Lookup("hidden").BooleanOK(); same && hidden {
+			return &change{text: fmt.Sprintf("unhide index %s of %s", ix.name, ix.collection), brief: true, command: bson.D{{Key: "collMod", Value: ix.collection},
+				{Key: "index", Value: bson.D{{Key: "name", Value: ix.name}, {Key: "hidden", Value: false}}}, durable}}, nil
+		}
 		if same {
 			return nil, nil
 		}
@@ -174,7 +189,7 @@ func (ix index) same(have bson.Raw) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("encoding index %s: %w", ix.name, err)
 	}
-	for _, field := range []string{"key", "unique", "expireAfterSeconds", "partialFilterExpression"} {
+	for _, field := range []string{"key", "unique", "sparse", "collation", "expireAfterSeconds", "partialFilterExpression"} {
 		w, h := bson.Raw(want).Lookup(field), have.Lookup(field)
 		if field == "expireAfterSeconds" { // stored as int32 or int64
 			wn, wok := w.AsInt64OK()

@@ -89,13 +89,16 @@ func (t *translator) schema(r rule) ordered {
 // keywords translates one rule, keyword by keyword.
 func (t *translator) keywords(r rule) ordered {
 	out := ordered{}
-	integer := lookup(r, "multipleOf") != nil // only integers have it
+	integer := lookup(r, "multipleOf") != nil // only integers have it; JSON Schema has a type for them
 	var named ordered                         // fields that the rule names by pattern
 	for _, e := range r {
 		switch e.Key {
 		case "bsonType":
 			out = append(out, t.types(e.Value, integer)...)
 		case "multipleOf":
+			if e.Value != int32(1) {
+				out = append(out, member{e.Key, e.Value})
+			}
 		case "pattern":
 			out = append(out, member{e.Key, strings.ReplaceAll(e.Value.(string), eos, "$")})
 		case "not", "items":

@@ -1,6 +1,10 @@
 package migrations
 
-import "go.mongodb.org/mongo-driver/v2/bson"
+import (
+	"strings"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+)
 
 // Limits of the envelope in version 1.
 const (
@@ -36,8 +40,8 @@ func (v vocabulary) v1Shared() bson.D {
 		{Key: "max_attempts", Value: v.integer("max_attempts", "attempts before it is dead; without it the kind's policy counts.", 1, 100)},
 		{Key: "on_ambiguous", Value: v.oneOf("on_ambiguous", "what to do when nobody can know whether the provider acted.", "retry", "reconcile", "park")},
 		{Key: "write_back", Value: v.v1WriteBack()},
-		{Key: "metadata", Value: v.typed("metadata", "metadata must be a document whose values are all strings; outbox_id is reserved.", []string{"object"},
-			bson.E{Key: "properties", Value: bson.D{{Key: "outbox_id", Value: v1ReservedID()}}},
+		{Key: "metadata", Value: v.typed("metadata", "metadata must be a document whose values are all strings; outbox_id, outbox_ns and outbox_key are reserved.", []string{"object"},
+			bson.E{Key: "properties", Value: v1Reserved()},
 			bson.E{Key: "additionalProperties", Value: v.text("metadata value", "A metadata value must be a string; write numbers and dates as strings.", 0, 0)})},
 		{Key: "trace", Value: v.object("trace", "trace must be a document, the W3C trace context that the worker's spans continue.", nil, bson.D{
 			{Key: "traceparent", Value: v.text("traceparent", "traceparent must be a string of at least one character, the W3C header of that name.", 1, 0)},
@@ -62,6 +66,7 @@ func (v vocabulary) v1WriteBack() rule {
 			bson.E{Key: "not", Value: rule{{Key: "bsonType", Value: bson.A{"array", "null", "undefined", "regex"}}}})},
 		{Key: "done", Value: values("done")},
 		{Key: "dead", Value: values("dead")},
+		{Key: "ambiguous", Value: values("ambiguous")},
 	})
 }
 
@@ -77,6 +82,9 @@ func v1FollowUpRules(level int) rule {
 	v := vocabulary{references: true}
 	fields := append(v.v1Shared(), bson.E{Key: "delay_seconds",
 		Value: strict.integer("delay_seconds", "seconds between the parent's end and the follow-up's due_at; the one field that takes no reference.", 0, v1MaxDelay)})
+	fields = append(fields, bson.E{Key: "when", Value: strict.typed("when", "when must be an array of at least one dead_reason ("+strings.Join(v1DeadReasons(), ", ")+
+		"): for other reasons this follow-up is left out.", []string{"array"}, bson.E{Key: "minItems", Value: int32(1)},
+		bson.E{Key: "items", Value: rule{{Key: "enum", Value: names(v1DeadReasons())}}})})
 	for _, own := range []string{"_id", "status", "due_at"} {
 		fields = append(fields, bson.E{Key: own, Value: refused(own, own+" of a follow-up is set by the worker; leave it out (delay_seconds sets a later due_at).")})
 	}
@@ -85,7 +93,14 @@ func v1FollowUpRules(level int) rule {
 		fieldList("a follow-up", required, fields, "on_done", "on_dead"),
 		append(rule{{Key: "bsonType", Value: "object"}}, objectBody(required, fields,
 			bson.E{Key: "patternProperties", Value: bson.D{{Key: v1FollowUpsPattern, Value: v1FollowUpRules(level + 1)}}},
-			bson.E{Key: "allOf", Value: v.v1PayloadRules()})...)...)
+			bson.E{Key: "allOf", Value: append(v1FollowUpFields(), v.v1PayloadRules()...)})...)...)
 	// An empty list is allowed: it says what leaving the field out says.
 	return strict.array("on_done and on_dead", "follow-ups, intents that are inserted when this one is done or dead.", v1MaxFollowUps, item)
+}
+
+// v1FollowUpFields holds what the two fields of follow-ups do not share: only an end as a dead letter has reasons.
+func v1FollowUpFields() bson.A {
+	return bson.A{described("when is for on_dead", "when is only for follow-ups in on_dead.", bson.E{Key: "properties", Value: bson.D{
+		{Key: "on_done", Value: rule{{Key: "items", Value: rule{{Key: "properties", Value: bson.D{
+			{Key: "when", Value: refused("when", "when is only for follow-ups in on_dead: an intent that is done has no dead_reason.")}}}}}}}}})}
 }

@@ -13,8 +13,10 @@ const (
 	IndexDedup       = "dedup"       // dedup_key, unique
 	IndexExpires     = "expires"     // what waits and expires
 	IndexDead        = "dead"        // dead letters, newest first
+	IndexRecorded    = "recorded"    // what is settled but for its consequences, which could not be written yet: normally empty
 	IndexTTL         = "ttl"         // what the database deletes, and when
 	IndexUnclaimable = "unclaimable" // what no claim can see, or none may, and what was cancelled without a purge_at: normally empty
+	IndexForeign     = "foreign"     // what has no kind, so that it is no intent and no worker touches it: normally empty
 )
 
 // v1Indexes returns the indexes of version 1.
@@ -33,14 +35,16 @@ func v1Indexes() []index {
 		// Neither field changes between pending and leased, so a claim does not move the entry.
 		{name: IndexExpires, keys: keys("expires_at", 1, "_id", 1), partial: exists("expires_at", "due_at")},
 		{name: IndexDead, keys: keys("dead_at", -1, "_id", -1), partial: exists("dead_at")},
+		{name: IndexRecorded, keys: keys("due_at", 1, "kind", 1, "outcome.at", 1, "_id", 1), partial: exists("outcome")},
 		{name: IndexTTL, keys: keys("purge_at", 1), partial: exists("purge_at"), expireAfter: new(int32(0))},
 		{name: IndexUnclaimable, keys: keys("status", 1, "_id", 1), partial: v1Unclaimable()},
+		{name: IndexForeign, keys: keys("kind", 1, "_id", 1), partial: bson.D{{Key: "kind", Value: nil}}},
 	}
 }
 
 // v1Unclaimable matches what a claim's ranges (one kind, one priority or none, due_at up to now) never reach, and what
-// they must not find because its status is none of a waiting intent. The ranges of numbers and strings are spelt out
-// because a partial filter allows no $not, no $ne and no $nin.
+// they must not find because its status is none of a waiting intent. A document without a kind is somebody else's, and
+// stays out. The ranges of numbers and strings are spelt out because a partial filter allows no $not, no $ne and no $nin.
 //
 // The server asks these conditions of each document before and after each write, in their order until one decides. So each
 // begins with what an ordinary intent lacks, as far as the depth of four allows that a partial filter may have.
@@ -54,11 +58,12 @@ func v1Unclaimable() bson.D {
 	}
 	is := func(field string, condition any) bson.D { return bson.D{{Key: field, Value: condition}} }
 	waiting := bson.E{Key: "due_at", Value: bson.D{{Key: "$exists", Value: true}}}
+	ours := bson.E{Key: "kind", Value: op("$type", v1TypesBut("null", "undefined"))}
 	return is("$or", bson.A{
-		bson.D{{Key: "due_at", Value: nil}, {Key: "status", Value: op("$in", bson.A{"pending", "leased"})}},
+		bson.D{{Key: "due_at", Value: nil}, {Key: "status", Value: op("$in", bson.A{"pending", "leased"})}, ours},
 
 		// Cancelled by hand without a purge_at: the sweep gives it one.
-		bson.D{{Key: "status", Value: "cancelled"}, {Key: "purge_at", Value: nil}},
+		bson.D{{Key: "status", Value: "cancelled"}, {Key: "purge_at", Value: nil}, ours},
 
 		bson.D{waiting, {Key: "$or", Value: bson.A{
 			is("due_at", op("$type", v1TypesBut("date", "null"))),
@@ -69,19 +74,19 @@ func v1Unclaimable() bson.D {
 			is("status", nil),
 
 			is("kind", op("$type", v1TypesBut("string", "null"))),
-			is("kind", op("$in", bson.A{nil, ""})),
-		}}},
-		bson.D{{Key: "status", Value: op("$gt", "leased", "$lt", "pending")}, waiting},
+			is("kind", ""),
+		}}, ours},
+		bson.D{{Key: "status", Value: op("$gt", "leased", "$lt", "pending")}, waiting, ours},
 
 		bson.D{{Key: "priority", Value: op("$exists", true)}, waiting, {Key: "$or", Value: bson.A{
 			is("priority", op("$type", v1TypesBut("int", "long", "double", "decimal", "null"))),
 			is("priority", op("$lt", int32(0))),
 			is("priority", op("$gt", int32(3))),
 			is("priority", math.NaN()),
-		}}},
-		bson.D{{Key: "priority", Value: op("$gt", int32(0), "$lt", int32(1))}, waiting},
-		bson.D{{Key: "priority", Value: op("$gt", int32(1), "$lt", int32(2))}, waiting},
-		bson.D{{Key: "priority", Value: op("$gt", int32(2), "$lt", int32(3))}, waiting},
+		}}, ours},
+		bson.D{{Key: "priority", Value: op("$gt", int32(0), "$lt", int32(1))}, waiting, ours},
+		bson.D{{Key: "priority", Value: op("$gt", int32(1), "$lt", int32(2))}, waiting, ours},
+		bson.D{{Key: "priority", Value: op("$gt", int32(2), "$lt", int32(3))}, waiting, ours},
 	})
 }
 

@@ -4,13 +4,12 @@ import "go.mongodb.org/mongo-driver/v2/bson"
 
 // Limits of the providers that version 1 enforces. They are part of the frozen version.
 const (
-	v1MaxAmount         = 99_999_999 // Stripe, "Create a PaymentIntent": eight digits
-	v1MaxStripeMetadata = 49         // Stripe, "Metadata": 50 keys, one of which is outbox_id
-	v1MaxRecipients     = 1000       // SendGrid, "Mail Send: Limitations": to, cc and bcc together
-	v1MaxCategories     = 10         // SendGrid, "Mail Send: Limitations"
-	v1MaxBody           = 1600       // Twilio, "Messages resource": Body
-	v1MaxMedia          = 10         // Twilio, "Messages resource": MediaUrl
-	v1MaxValidity       = 36_000     // Twilio, "Messages resource": ValidityPeriod, seconds
+	v1MaxStripeMetadata = 47     // Stripe, "Metadata": 50 keys, three of which are the intent's labels
+	v1MaxRecipients     = 1000   // SendGrid, "Mail Send: Limitations": to, cc and bcc together
+	v1MaxCategories     = 10     // SendGrid, "Mail Send: Limitations"
+	v1MaxBody           = 1600   // Twilio, "Messages resource": Body
+	v1MaxMedia          = 10     // Twilio, "Messages resource": MediaUrl
+	v1MaxValidity       = 36_000 // Twilio, "Messages resource": ValidityPeriod, seconds
 )
 
 const (
@@ -34,7 +33,7 @@ func v1Kinds() []v1Kind {
 func (v vocabulary) v1Charge() rule {
 	required := []string{"amount", "currency", "customer", "payment_method"}
 	return v.object(payloadTitle+"charge", "The payload of kind charge is a document for Stripe.", required, bson.D{
-		{Key: "amount", Value: v.integer("amount", "the amount in the currency's minor unit, 1999 for 19.99 EUR.", 1, v1MaxAmount)},
+		{Key: "amount", Value: v.integer("amount", "the amount in the currency's minor unit, 1999 for 19.99 EUR.", 1, v1MostDigits)},
 		{Key: "currency", Value: v.pattern("currency", "currency must be a lower-case ISO 4217 code of three letters, such as eur.", `^[a-z]{3}`+eos)},
 		{Key: "customer", Value: v.text("customer", "customer must be a string, the id of the Stripe customer (cus_…).", 1, 0)},
 		{Key: "payment_method", Value: v.text("payment_method", "payment_method must be a string, the id of the customer's Stripe payment method (pm_…).", 1, 0)},
@@ -43,22 +42,27 @@ func (v vocabulary) v1Charge() rule {
 		{Key: "receipt_email", Value: v.pattern("receipt_email", "receipt_email must be one e-mail address, without a display name.", v1Mailbox)},
 		{Key: "metadata", Value: v.v1StripeMetadata()},
 		{Key: "account", Value: v.text("account", "account must be a string, the id of the Stripe Connect account (acct_…) on whose behalf the charge is made.", 1, 0)},
-	})
+	}, bson.E{Key: "allOf", Value: v.v1Amounts()})
 }
 
 func (v vocabulary) v1StripeMetadata() rule {
 	return v.typed("payload.metadata",
-		"payload.metadata must be a document of at most 49 strings with keys of 1 to 40 characters and values of at most 500, Stripe's limits; outbox_id is the fiftieth and reserved.",
+		"payload.metadata must be a document of at most 47 strings with keys of 1 to 40 characters and values of at most 500, Stripe's limits; outbox_id, outbox_ns and outbox_key are the other three and reserved.",
 		[]string{"object"},
 		bson.E{Key: "maxProperties", Value: int32(v1MaxStripeMetadata)},
-		bson.E{Key: "properties", Value: bson.D{{Key: "outbox_id", Value: v1ReservedID()}}},
+		bson.E{Key: "properties", Value: v1Reserved()},
 		bson.E{Key: "patternProperties", Value: bson.D{{Key: `^[\s\S]{1,40}` + eos,
 			Value: v.text("metadata value", "A metadata value must be a string of at most 500 characters; write numbers and dates as strings.", 0, 500)}}},
 		bson.E{Key: "additionalProperties", Value: false})
 }
 
-func v1ReservedID() rule {
-	return refused("outbox_id", "outbox_id is reserved: it carries the intent's _id to the provider. Choose another key.")
+// v1Reserved refuses the labels under which the provider knows an intent.
+func v1Reserved() bson.D {
+	var labels bson.D
+	for _, l := range [][2]string{{"outbox_id", "the intent's _id"}, {"outbox_ns", "the outbox's namespace"}, {"outbox_key", "the type of the intent's _id and its generation"}} {
+		labels = append(labels, bson.E{Key: l[0], Value: refused(l[0], l[0]+" is reserved: it carries "+l[1]+" to the provider. Choose another key.")})
+	}
+	return labels
 }
 
 // v1Address accepts an address as a string or with a display name.
@@ -80,7 +84,7 @@ func (v vocabulary) v1Email() rule {
 		{Key: "text", Value: v.text("text", "text must be a string of at least one character, the plain-text body.", 1, 0)},
 		{Key: "html", Value: v.text("html", "html must be a string of at least one character, the HTML body.", 1, 0)},
 		{Key: "template_id", Value: v.text("template_id", "template_id must be a string, the id of a SendGrid dynamic template (d-…).", 1, 0)},
-		{Key: "template_data", Value: v.typed("template_data", "template_data must be a document, the values for the template.", []string{"object"})},
+		{Key: "template_data", Value: v.typed("template_data", "template_data must be a document, the values for the template. "+v1TemplateText, []string{"object"})},
 		{Key: "reply_to", Value: v.v1Address("reply_to")},
 		{Key: "cc", Value: v.array("cc", "each an address; to, cc and bcc together at most 1000, SendGrid's limit.", v1MaxRecipients-1, v.v1Address("an address in cc"))},
 		{Key: "bcc", Value: v.array("bcc", "each an address; to, cc and bcc together at most 1000, SendGrid's limit.", v1MaxRecipients-1, v.v1Address("an address in bcc"))},

@@ -31,8 +31,9 @@ func (r *reader) addressOf(field string, v any) Address {
 			r.problem(field, "must be "+wantAddress)
 		}
 		return Address{Email: v}
-	case map[string]any:
-		s := newReader(v, r.path+field+".", r.problems)
+	case map[string]any, Fields:
+		doc, _ := asDocument(v)
+		s := newReader(doc, r.path+field+".", r.problems)
 		a := Address{Email: s.pattern("email", required, isEmail, "an e-mail address"), Name: s.text("name", optional, 0)}
 		s.rest()
 		return a

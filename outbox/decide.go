@@ -96,6 +96,7 @@ type Decision struct {
 	Failure   *Failure // becomes last_error; nil leaves that as it is
 	Receipt   *Receipt // becomes result
 	Event     Event    // what it was decided by; becomes outcome.event where the writing has to wait
+	Seen      *Failure // what the call met, for history: also where it does not become last_error
 
 	Gate    bool          // the lane waits (rate limited)
 	GateFor time.Duration // for how long; 0: for the lane's own backoff, since the provider did not say
@@ -143,7 +144,7 @@ func Next(in *Intent, p Policy, now time.Time) (Action, Verdict) {
 // database's time. It holds all rules of retry and dead letter.
 func Decide(in *Intent, v Verdict, p Policy, now time.Time) Decision {
 	d := decision{in: in, p: p, now: now, max: p.maxAttempts(in)}
-	d.Event = v.Event
+	d.Event, d.Seen = v.Event, v.Failure
 	if v.Event == Recorded && in.Outcome.valid() {
 		return d.recorded()
 	}
@@ -299,7 +300,7 @@ func (d decision) since() time.Duration {
 		return 0
 	}
 	for _, r := range d.in.History {
-		if ended := r.At.Add(r.Took); ended.After(at) {
+		if ended := r.At.Add(r.Took); r.isAttempt() && ended.After(at) {
 			at = ended
 		}
 	}

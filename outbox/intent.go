@@ -162,6 +162,7 @@ type Intent struct {
 	FirstAttemptAt time.Time // zero: none that counted
 	FirstDueAt     time.Time // the due_at that the producer wrote; zero: never claimed
 	RetriedAt      time.Time // when a person last made it pending again; zero: never
+	Retries        int       // how often a person made it pending again
 	AmbiguousAt    time.Time // since when nobody knows whether the provider acted; zero: known
 	Generation     int
 	Progress       Progress

@@ -8,9 +8,6 @@ import (
 // ContractVersion is the only value of the field v.
 const ContractVersion = 1
 
-// ReservedMetadata is the metadata key under which the providers know an intent.
-const ReservedMetadata = "outbox_id"
-
 const (
 	maxPriority  = 3
 	maxAttempts  = 100
@@ -30,7 +27,7 @@ type Rules struct {
 
 // Parse reads an intent's document and checks it against the contract. It never fails: what is wrong is in the intent's
 // Problems. The document's values are string, bool, int64, float64, time.Time, nil, [ID] (for ObjectId and UUID),
-// []any, map[string]any, and [Unsupported] for all else. The intent keeps the document; it must not change afterwards.
+// []any, map[string]any, [Fields] for documents of free form, and [Unsupported] for all else. The intent keeps the document; it must not change afterwards.
 func Parse(doc map[string]any, rules Rules) *Intent {
 	in := &Intent{Document: doc, Namespace: rules.Namespace}
 	r := newReader(doc, "", &in.Problems)
@@ -87,9 +84,7 @@ func (in *Intent) parseEnvelope(r *reader) {
 		return s == string(Retry) || s == string(Reconcile) || s == string(Park)
 	}, "retry, reconcile or park"))
 	in.Metadata = r.texts("metadata", 0, 0, 0)
-	if _, ok := in.Metadata[ReservedMetadata]; ok {
-		r.problem("metadata."+ReservedMetadata, "is reserved")
-	}
+	r.reserved("metadata", in.Metadata)
 	if t := r.sub("trace"); t != nil {
 		in.Trace = Trace{Parent: t.text("traceparent", optional, 0), State: t.text("tracestate", optional, 0)}
 		t.rest()
@@ -110,6 +105,7 @@ func (in *Intent) parseEnvelope(r *reader) {
 // parseWorkerFields reads what only workers write. A wrong type there is a problem like any other: nothing may be sent
 // on the strength of a number of attempts or a progress that cannot be read.
 func (in *Intent) parseWorkerFields(r *reader) {
+	retries := 0
 	in.Attempts = int(r.integer("attempts", optional, 0, math.MaxInt32))
 	if l := r.sub("lease"); l != nil {
 		in.Lease = Lease{Token: l.text("token", required, 0), Owner: l.text("owner", optional, 0), At: l.date("at", optional), Reclaimed: l.boolean("reclaimed")}
@@ -128,7 +124,14 @@ func (in *Intent) parseWorkerFields(r *reader) {
 	in.FirstDueAt = r.date("first_due_at", optional)
 	if retried := r.sub("retried"); retried != nil {
 		in.RetriedAt = retried.date("at", optional)
+		in.Retries = int(retried.integer("n", optional, 0, math.MaxInt32))
 	}
+	for _, r := range in.History { // of what a person did without counting it
+		if r.What == WhatRetry {
+			retries++
+		}
+	}
+	in.Retries = max(in.Retries, retries)
 	for _, field := range [...]string{"last_error", "result", "resolved"} {
 		r.document(field, optional)
 	}

@@ -21,18 +21,18 @@ type Charge struct {
 
 // Email is the payload of kind "email": one message to one recipient, with copies.
 type Email struct {
-	From         Address        `bson:"from"`
-	To           Address        `bson:"to"`
-	Subject      string         `bson:"subject,omitempty"`
-	Text         string         `bson:"text,omitempty"`
-	HTML         string         `bson:"html,omitempty"`
-	TemplateID   string         `bson:"template_id,omitempty"`
-	TemplateData map[string]any `bson:"template_data,omitempty"`
-	ReplyTo      *Address       `bson:"reply_to,omitempty"`
-	CC           []Address      `bson:"cc,omitempty"`
-	BCC          []Address      `bson:"bcc,omitempty"`
-	Categories   []string       `bson:"categories,omitempty"`
-	Attachments  []Attachment   `bson:"attachments,omitempty"`
+	From         Address      `bson:"from"`
+	To           Address      `bson:"to"`
+	Subject      string       `bson:"subject,omitempty"`
+	Text         string       `bson:"text,omitempty"`
+	HTML         string       `bson:"html,omitempty"`
+	TemplateID   string       `bson:"template_id,omitempty"`
+	TemplateData any          `bson:"template_data,omitempty"` // a document: [Fields] or a map
+	ReplyTo      *Address     `bson:"reply_to,omitempty"`
+	CC           []Address    `bson:"cc,omitempty"`
+	BCC          []Address    `bson:"bcc,omitempty"`
+	Categories   []string     `bson:"categories,omitempty"`
+	Attachments  []Attachment `bson:"attachments,omitempty"`
 }
 
 // Address is a mailbox. In a document it may also be a string, the address alone.
@@ -63,9 +63,8 @@ type SMS struct {
 // Limits that the providers publish. Sources: Stripe API reference, "PaymentIntents" and "Metadata"; SendGrid, "Mail
 // Send: limitations"; Twilio, "Message resource".
 const (
-	maxAmount          = 99_999_999
 	maxDescriptor      = 22
-	maxMetadataKeys    = 49 // outbox_id is the fiftieth
+	maxMetadataKeys    = 47 // the labels of the intent are the rest of Stripe's 50
 	maxMetadataKey     = 40
 	maxMetadataValue   = 500
 	maxCategories      = 10
@@ -93,9 +92,10 @@ func parsePayload(kind string, r *reader) any {
 }
 
 func parseCharge(r *reader) *Charge {
+	currency := r.pattern("currency", required, isCurrency, "three lower-case letters of ISO 4217, such as \"eur\"")
 	c := &Charge{
-		Amount:                    r.integer("amount", required, 1, maxAmount),
-		Currency:                  r.pattern("currency", required, isCurrency, "three lower-case letters of ISO 4217, such as \"eur\""),
+		Amount:                    r.amount(currency),
+		Currency:                  currency,
 		Customer:                  r.text("customer", required, 0),
 		PaymentMethod:             r.text("payment_method", required, 0),
 		Description:               r.text("description", optional, 0),
@@ -104,9 +104,7 @@ func parseCharge(r *reader) *Charge {
 		Metadata:                  r.texts("metadata", maxMetadataKeys, maxMetadataKey, maxMetadataValue),
 		Account:                   r.text("account", optional, 0),
 	}
-	if _, ok := c.Metadata[ReservedMetadata]; ok {
-		r.problem("metadata."+ReservedMetadata, "is reserved")
-	}
+	r.reserved("metadata", c.Metadata)
 	r.rest()
 	return c
 }
@@ -119,7 +117,7 @@ func parseEmail(r *reader) *Email {
 		Text:         r.text("text", optional, 0),
 		HTML:         r.text("html", optional, 0),
 		TemplateID:   r.text("template_id", optional, 0),
-		TemplateData: r.document("template_data", optional),
+		TemplateData: r.template("template_data"),
 		CC:           r.addresses("cc"),
 		BCC:          r.addresses("bcc"),
 		Categories:   r.strings("categories", maxCategories, isText, "a string that is not empty"),

@@ -220,12 +220,12 @@ func (r *reader) document(field string, p presence) map[string]any {
 	if !ok {
 		return nil
 	}
-	d, isDoc := v.(map[string]any)
+	d, isDoc := asDocument(v)
 	if !isDoc {
 		r.problem(field, "must be a document")
 		return nil
 	}
-	r.supported(field, d)
+	r.supported(field, v)
 	return d
 }
 
@@ -237,6 +237,13 @@ func (r *reader) supported(field string, v any) {
 	switch v := v.(type) {
 	case Unsupported:
 		r.problem(field, "has the type "+printable(v.Type)+", which the contract does not know")
+	case Fields:
+		for _, f := range v {
+			if !isSupported(f.Value) {
+				r.supported(named(field)+"."+f.Name, f.Value)
+				return
+			}
+		}
 	case map[string]any:
 		// One problem a level is enough: a path is built for that one alone, so that huge names are not copied for each value.
 		for _, key := range slices.Sorted(maps.Keys(v)) {
@@ -259,6 +266,12 @@ func isSupported(v any) bool {
 	switch v := v.(type) {
 	case Unsupported:
 		return false
+	case Fields:
+		for _, f := range v {
+			if !isSupported(f.Value) {
+				return false
+			}
+		}
 	case map[string]any:
 		for _, item := range v {
 			if !isSupported(item) {
@@ -281,7 +294,7 @@ func (r *reader) sub(field string) *reader {
 	if !ok {
 		return nil
 	}
-	d, isDoc := v.(map[string]any)
+	d, isDoc := asDocument(v)
 	if !isDoc {
 		r.problem(field, "must be a document")
 		return nil
@@ -311,7 +324,7 @@ func (r *reader) list(field string, most int) []*reader {
 	var list []*reader
 	for i, item := range r.array(field, most) {
 		name := field + "." + itoa(i)
-		if d, ok := item.(map[string]any); ok {
+		if d, ok := asDocument(item); ok {
 			list = append(list, newReader(d, r.path+name+".", r.problems))
 		} else {
 			r.problem(name, "must be a document")

@@ -101,6 +101,12 @@ func (r resolver) resolve(path string, v any) (any, *badReference) {
 			return nil, bad.under(path)
 		}
 		return resolved, nil
+	case Fields:
+		resolved, bad := r.fields(v)
+		if bad != nil {
+			return nil, bad.under(path)
+		}
+		return resolved, nil
 	default:
 		if wrong := r.room.take(v); wrong != "" {
 			return nil, &badReference{path, wrong}
@@ -126,6 +132,23 @@ func (r resolver) document(doc map[string]any) (map[string]any, *badReference) {
 			return nil, bad
 		}
 		resolved[key] = v
+	}
+	return resolved, nil
+}
+
+// fields resolves all fields in their own order.
+func (r resolver) fields(doc Fields) (Fields, *badReference) {
+	resolved := make(Fields, len(doc))
+	wrong := r.room.spend(sizeOfEmpty)
+	for i, f := range doc {
+		if wrong = cmp.Or(wrong, r.room.spend(sizeOfName+len(f.Name))); wrong != "" {
+			return nil, &badReference{f.Name, wrong}
+		}
+		v, bad := r.resolve(f.Name, f.Value)
+		if bad != nil {
+			return nil, bad
+		}
+		resolved[i] = Field{f.Name, v}
 	}
 	return resolved, nil
 }
@@ -221,6 +244,12 @@ func (r *room) take(v any) (wrong string) {
 			wrong = cmp.Or(r.spend(sizeOfName+len(key)), r.take(item))
 		}
 		return wrong
+	case Fields:
+		wrong = r.spend(sizeOfEmpty)
+		for i := 0; i < len(v) && wrong == ""; i++ {
+			wrong = cmp.Or(r.spend(sizeOfName+len(v[i].Name)), r.take(v[i].Value))
+		}
+		return wrong
 	case later:
 		return r.spend(sizeOfLater)
 	default:
@@ -266,6 +295,12 @@ func (s scope) lookup(path string) (any, bool) {
 		switch container := at.(type) {
 		case map[string]any:
 			next, ok := container[step]
+			if !ok {
+				return nil, false
+			}
+			at = next
+		case Fields:
+			next, ok := container.field(step)
 			if !ok {
 				return nil, false
 			}

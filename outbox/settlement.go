@@ -1,12 +1,14 @@
 package outbox
 
 import (
+	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
 )
 
-// MaxHistory is the number of attempts that history keeps, the last ones.
+// MaxHistory is how many attempts history keeps, the last ones, and how many other events besides.
 const MaxHistory = 20
 
 // maxMessage bounds last_error.message in bytes: long enough for a list of problems, short enough for a log line.
@@ -29,6 +31,9 @@ type ClaimOrder struct {
 	Soon bool
 	// Only names the intents to take, as far as they are of the kind and due; nil: whatever is due. They come in any order.
 	Only []ID
+	// Doubts is for intents that need no call. It holds, of each kind whose deliveries do not ask first, what its policy does
+	// with an ambiguous outcome. Leases that ran out are taken over where that can be decided without asking the provider.
+	Doubts map[string]Ambiguity
 }
 
 // Settlement asks a store to write what was decided about a claimed intent, if the claim's token still holds.
@@ -45,6 +50,8 @@ type Settled struct {
 	// Waiting says that the outcome is recorded in the intent, and why its consequences are not written yet: a lock, an
 	// election, a change of schema. Whoever claims it next tries again. Empty: nothing waits.
 	Waiting string
+	// Again is how long after that the intent is due, if Waiting is set and that is known.
+	Again time.Duration
 	// Busy says why nothing could be written now, though nothing is wrong: another transaction holds the intent itself. The
 	// same settlement must be settled again. Empty: it was written.
 	Busy string
@@ -59,21 +66,31 @@ type Note struct {
 	Text string // our own words
 }
 
-// Records returns what the settlement appends to the intent's history: the attempts whose leases ran out unrecorded, and
-// the attempt itself if it counted.
-func (s Settlement) Records() []Record {
-	var records []Record
-	for _, n := range s.Decision.Abandoned {
-		records = append(records, Record{What: WhatAttempt, Attempt: n, Outcome: Ambiguous, Code: CodeLeaseExpired})
+// Brings reports whether the settlement may have consequences, without working them out.
+func (s Settlement) Brings() bool {
+	in := s.Intent
+	switch s.Decision.Status {
+	case StatusDone:
+		return len(in.OnDone) > 0 || in.WriteBack != nil
+	case StatusDead:
+		return len(in.OnDead) > 0 || in.WriteBack != nil
+	default:
+		return false
 	}
-	if s.Decision.Counted {
-		record := Record{What: WhatAttempt, Attempt: s.Decision.Attempts, At: s.Intent.Lease.At, Took: s.Took, Outcome: s.Decision.Outcome, Worker: s.Intent.Lease.Owner}
-		if s.Decision.Failure != nil {
-			record.Code = s.Decision.Failure.Code
-		}
-		records = append(records, record)
+}
+
+// Backoff says when a settlement whose consequences could not be written is tried again: soon while the trouble is young,
+// so that a lock of seconds is hardly noticed when it is gone, and seldom when it has lasted.
+func (s Settlement) Backoff(now time.Time) time.Duration {
+	const first, young, longest = 50 * time.Millisecond, 5 * time.Minute, 30 * time.Second
+	tries, age := 0, time.Duration(0)
+	if o := s.Intent.Outcome; o != nil {
+		tries, age = o.Tries, max(0, now.Sub(o.At))
 	}
-	return records
+	if age < young {
+		return min(first<<min(tries, 10), time.Second)
+	}
+	return min(max(time.Second, (age-young)/10), longest)
 }
 
 // Stored returns the failure as it may stand in a document: its texts are valid UTF-8 of bounded length, and the cause,
@@ -85,11 +102,39 @@ func (f *Failure) Stored() Failure {
 	}
 }
 
+// Number returns which number the settlement's follow-ups have first: that of the death, from 1.
+func (s Settlement) Number() int {
+	if s.Decision.Status != StatusDead {
+		return 1
+	}
+	return 1 + s.Intent.Retries
+}
+
+// Numbered returns the follow-up under the id of the given number: the id as it is for 1, and with the number at its end
+// from 2 on.
+func (f FollowUp) Numbered(n int) FollowUp {
+	if n < 2 {
+		return f
+	}
+	f.ID = NewStringID(f.ID.String() + ":" + itoa(n))
+	f.Document = maps.Clone(f.Document)
+	f.Document["_id"] = f.ID.String()
+	return f
+}
+
+// Same reports whether a document says the same as the follow-up: the same kind and payload.
+func (f FollowUp) Same(doc map[string]any) bool {
+	return f.Document["kind"] == doc["kind"] && reflect.DeepEqual(f.Document["payload"], doc["payload"])
+}
+
 // Repeated answers a settlement that the fence refused, by the intent as it is now (nil if there is none): either an
 // earlier try wrote it and its answer got lost, or the lease was lost.
 func (s Settlement) Repeated(now *Intent) Settled {
 	if !s.writtenIn(now) {
 		return Settled{Lost: true}
+	}
+	if o := now.Outcome; o != nil && !now.Status.Final() && s.Decision.Status.Final() {
+		return Settled{Waiting: o.Why}
 	}
 	last, _ := now.Document["last_error"].(map[string]any)
 	message, _ := last["message"].(string)
@@ -100,10 +145,11 @@ func (s Settlement) Repeated(now *Intent) Settled {
 	return Settled{}
 }
 
-// writtenIn reports whether the intent as it is now shows that this settlement was written.
+// writtenIn reports whether the intent as it is now shows that this settlement was written, or its outcome recorded.
 //
 // An attempt that counted is found by its record in history. What was given back leaves no record, but one attempt less
-// than any other worker can leave: the claim after a lease that ran out counts on from it.
+// than any other worker can leave: the claim after a lease that ran out counts on from it. A try of a recorded outcome
+// leaves a higher number of tries.
 func (s Settlement) writtenIn(now *Intent) bool {
 	d, was := s.Decision, s.Intent
 	if now == nil || now.Lease.Token == was.Lease.Token {
@@ -111,8 +157,14 @@ func (s Settlement) writtenIn(now *Intent) bool {
 	}
 	if d.Counted {
 		return slices.ContainsFunc(now.History, func(r Record) bool {
-			return r.Attempt == d.Attempts && r.At.Equal(was.Lease.At) && r.Worker == was.Lease.Owner && r.Outcome == d.Outcome
+			return r.isAttempt() && r.Attempt == d.Attempts && r.At.Equal(was.Lease.At) && r.Worker == was.Lease.Owner && r.Outcome == d.Outcome
 		})
+	}
+	if o := now.Outcome; o != nil && d.Status.Final() && !now.Status.Final() {
+		if was.Outcome != nil {
+			return o.Tries > was.Outcome.Tries
+		}
+		return o.Event == d.Event && o.Attempts == d.Attempts && !now.Lease.Reclaimed
 	}
 	if now.Status == StatusLeased {
 		return d.Status == StatusPending && !now.Lease.Reclaimed && now.Attempts == d.Attempts+1

@@ -36,8 +36,9 @@ func (r *reader) identity(field string, v any) {
 	switch v := v.(type) {
 	case nil, []any, Unsupported:
 		r.problem(field, "must be the _id of a document: no null, no array, nothing that the contract does not know")
-	case map[string]any:
-		for key := range v {
+	case map[string]any, Fields:
+		doc, _ := asDocument(v)
+		for key := range doc {
 			if strings.HasPrefix(key, "$") {
 				r.problem(field, "must be the _id of a document: no operator")
 				return

@@ -22,8 +22,10 @@ import (
 const (
 	indexClaim       = "claim"       // kind, priority, due_at, _id; only where there is a due_at
 	indexExpires     = "expires"     // expires_at, _id; only where there are an expires_at and a due_at
+	indexRecorded    = "recorded"    // due_at, kind, outcome.at, _id; only where there is an outcome
 	indexDead        = "dead"        // dead_at, _id, newest first
 	indexUnclaimable = "unclaimable" // status, _id; only what no claim can see
+	indexForeign     = "foreign"     // kind, _id; only what has no kind
 )
 
 // earliest is the least Date there is: a producer's empty date is due as well.

@@ -45,7 +45,7 @@ func (s *Store) Claim(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.I
 	if err != nil {
 		return nil, failed(err, "%s: find what is due", doing)
 	}
-	intents, err := s.take(ctx, doing, ids, order, due, true)
+	intents, err := s.take(ctx, doing, ids, order, due, order.Kind)
 	if err == nil && len(intents) < len(ids) {
 		s.clearHead(ctx)
 	}
@@ -65,22 +65,29 @@ func (s *Store) takeNamed(ctx context.Context, doing string, order outbox.ClaimO
 	if len(ids) == 1 {
 		return s.takeOne(ctx, doing, ids[0], order, append(bson.D{{Key: "status", Value: outbox.StatusPending}}, condition...))
 	}
-	return s.take(ctx, doing, ids, order, condition, false)
+	return s.take(ctx, doing, ids, order, condition, order.Kind)
 }
 
-// takeOne leases one intent if it matches the condition, and reads it, by one command. The driver repeats that once, and the
-// server carries it out once. After an error that stood, what it may hold is given back as after any claim.
+// takeOne leases one intent if it matches the condition, and reads it, by one command. The driver repeats that, and the
+// server carries it out once. What somebody else holds is left alone for a while. After an error that stood, what it may
+// hold is given back as after any claim.
 func (s *Store) takeOne(ctx context.Context, doing string, id bson.RawValue, order outbox.ClaimOrder, condition bson.D) ([]*outbox.Intent, error) {
 	token := rand.Text()
 	var raw bson.Raw
-	err := s.bypassing(ctx, func(bypass bool) (err error) {
-		raw, err = s.intents.FindOneAndUpdate(ctx, append(bson.D{{Key: "_id", Value: id}}, condition...), leasing(token, order),
+	short, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err := s.bypassing(short, func(bypass bool) (err error) {
+		raw, err = s.intents.FindOneAndUpdate(short, append(bson.D{{Key: "_id", Value: id}}, condition...), leasing(token, order),
 			options.FindOneAndUpdate().SetReturnDocument(options.After).SetHint(bson.D{{Key: "_id", Value: 1}}).SetBypassDocumentValidation(bypass)).Raw()
 		return err
 	})
 	switch {
 	case errors.Is(err, mongo.ErrNoDocuments):
 		return nil, nil // another was quicker
+	case err != nil && ctx.Err() == nil && outOfTime(err):
+		s.orphans.add([]bson.RawValue{id}, token, order.Lease+s.operation)
+		s.fronts.of(order.Kind).shun([]bson.RawValue{id})
+		return nil, nil
 	case err != nil:
 		s.orphans.add([]bson.RawValue{id}, token, order.Lease+s.operation)
 		return nil, failed(err, "%s: take the lease", doing)
@@ -93,37 +100,124 @@ func (s *Store) takeOne(ctx context.Context, doing string, id bson.RawValue, ord
 	return []*outbox.Intent{in}, nil
 }
 
-// ClaimExpired takes up to order.Limit pending intents whose expires_at has passed, whenever they are due; order.Kind ""
-// takes those of every kind. The longest expired come first. Those whose outcome is ambiguous are left to their lane: it
-// has to ask the provider about them, at the time that was set for that.
-func (s *Store) ClaimExpired(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.Intent, error) {
-	const doing = "claim expired intents"
+// ClaimToSettle takes up to order.Limit intents that need no call to a provider, whatever their lane is doing: order.Kind ""
+// takes those of every kind. The outcomes that are recorded and due come first, then what has expired, the longest expired
+// first.
+//
+// What expired is taken while it is pending, whenever it is due, and when its lease ran out, as far as order.Doubts says that
+// this can be decided without asking the provider. Where the provider has to be asked it is left to its lane.
+func (s *Store) ClaimToSettle(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.Intent, error) {
+	const doing = "claim what needs no call"
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
+	if err := s.adopt(ctx); err != nil {
+		return nil, failed(err, doing)
+	}
 	now, err := s.freshNow(ctx)
 	if err != nil {
 		return nil, failed(err, doing)
 	}
-	found, err := read(ctx, s.expired(ctx, order.Kind, now, order.Limit))
+	var claimed []*outbox.Intent
+	for _, search := range []func(context.Context, outbox.ClaimOrder, time.Time) ([]*outbox.Intent, error){s.claimRecorded, s.claimExpired} {
+		if order.Limit <= len(claimed) {
+			break
+		}
+		part := order
+		part.Limit -= len(claimed)
+		more, err := search(ctx, part, now)
+		if claimed = append(claimed, more...); err != nil && len(claimed) == 0 {
+			return nil, err
+		}
+	}
+	return claimed, nil
+}
+
+// claimRecorded takes intents whose recorded outcome is due to be written, and those that were claimed for that and whose
+// lease ran out.
+func (s *Store) claimRecorded(ctx context.Context, order outbox.ClaimOrder, now time.Time) ([]*outbox.Intent, error) {
+	const doing = "claim recorded outcomes"
+	shy := s.fronts.of(settling).avoided()
+	found, err := read(ctx, s.recorded(ctx, order.Kind, now, order.Limit+len(shy)))
 	if err != nil {
 		return nil, failed(err, "%s: find them", doing)
 	}
-	return s.take(ctx, doing, idsAt(found), order, bson.D{
-		{Key: "ambiguous_at", Value: nil},
-		{Key: "expires_at", Value: bson.D{{Key: "$type", Value: "date"}}},
-		{Key: "$expr", Value: bson.D{{Key: "$lte", Value: bson.A{"$expires_at", "$$NOW"}}}},
-	}, false)
+	return s.take(ctx, doing, idsAt(first(s.fronts.of(settling).free(found, shy), order.Limit)), order, bson.D{
+		{Key: "outcome", Value: bson.D{{Key: "$type", Value: "object"}}},
+		{Key: "due_at", Value: bson.D{{Key: "$type", Value: "date"}}},
+		{Key: "$expr", Value: bson.D{{Key: "$lte", Value: bson.A{"$due_at", "$$NOW"}}}},
+	}, settling)
 }
 
-func (s *Store) expired(ctx context.Context, kind string, now time.Time, limit int) search {
-	filter := bson.D{
+func (s *Store) recorded(ctx context.Context, kind string, now time.Time, limit int) search {
+	filter := bson.D{}
+	if kind != "" {
+		filter = bson.D{{Key: "kind", Value: kind}}
+	}
+	bounds := func(due, rest any) bson.D {
+		return bson.D{{Key: "due_at", Value: due}, {Key: "kind", Value: rest}, {Key: "outcome.at", Value: rest}, {Key: "_id", Value: rest}}
+	}
+	cursor, err := s.hints.Find(ctx, filter, options.Find().
+		SetMin(bounds(earliest, bson.MinKey{})).SetMax(bounds(bson.NewDateTimeFromTime(now), bson.MaxKey{})).
+		SetHint(indexRecorded).
+		SetProjection(bson.D{{Key: "_id", Value: 1}}).
+		SetLimit(int64(limit)).SetBatchSize(int32(limit)))
+	return search{cursor, err}
+}
+
+// settling is the queue of what needs no call. It is no kind of an intent.
+const settling = ""
+
+// claimExpired takes intents whose expires_at has passed and about which nothing has to be asked.
+func (s *Store) claimExpired(ctx context.Context, order outbox.ClaimOrder, now time.Time) ([]*outbox.Intent, error) {
+	const doing = "claim expired intents"
+	shy := s.fronts.of(settling).avoided()
+	found, err := read(ctx, s.expired(ctx, order, now, order.Limit+len(shy)))
+	if err != nil {
+		return nil, failed(err, "%s: find them", doing)
+	}
+	return s.take(ctx, doing, idsAt(first(s.fronts.of(settling).free(found, shy), order.Limit)), order, append(bson.D{
+		{Key: "expires_at", Value: bson.D{{Key: "$type", Value: "date"}}},
+		{Key: "$expr", Value: bson.D{{Key: "$lte", Value: bson.A{"$expires_at", "$$NOW"}}}},
+	}, undoubted(order, "$$NOW")...), settling)
+}
+
+// undoubted matches the expired intents about which nothing has to be asked: those of which nobody doubts what became of
+// them, and those whose doubt is decided without the provider. now is the database's time, as an expression.
+func undoubted(order outbox.ClaimOrder, now any) bson.D {
+	var doubts, decided bson.A
+	for kind, policy := range order.Doubts {
+		if doubts = append(doubts, kind); policy != outbox.Reconcile {
+			decided = append(decided, kind)
+		}
+	}
+	free := bson.D{{Key: "status", Value: outbox.StatusPending}, {Key: "lease", Value: nil}}
+	if len(doubts) == 0 {
+		return append(bson.D{{Key: "ambiguous_at", Value: nil}}, free...)
+	}
+	policy := bson.A{bson.D{{Key: "on_ambiguous", Value: bson.D{{Key: "$in", Value: bson.A{outbox.Park, outbox.Retry}}}}}}
+	if len(decided) > 0 {
+		policy = append(policy, bson.D{{Key: "on_ambiguous", Value: nil}, {Key: "kind", Value: bson.D{{Key: "$in", Value: decided}}}})
+	}
+	return bson.D{{Key: "ambiguous_at", Value: nil}, {Key: "$or", Value: bson.A{
+		free,
+		bson.D{
+			{Key: "kind", Value: bson.D{{Key: "$in", Value: doubts}}},
+			{Key: "$or", Value: policy},
+			{Key: "$or", Value: bson.A{
+				bson.D{{Key: "status", Value: outbox.StatusPending}},
+				bson.D{{Key: "status", Value: outbox.StatusLeased}, {Key: "$expr", Value: bson.D{{Key: "$lte", Value: bson.A{"$due_at", now}}}}},
+			}},
+		},
+	}}}
+}
+
+func (s *Store) expired(ctx context.Context, order outbox.ClaimOrder, now time.Time, limit int) search {
+	filter := append(bson.D{
 		{Key: "expires_at", Value: bson.D{{Key: "$lte", Value: bson.NewDateTimeFromTime(now)}}},
 		{Key: "due_at", Value: bson.D{{Key: "$exists", Value: true}}},
-		{Key: "status", Value: outbox.StatusPending},
-		{Key: "ambiguous_at", Value: nil},
-	}
-	if kind != "" {
-		filter = append(filter, bson.E{Key: "kind", Value: kind})
+	}, undoubted(order, bson.NewDateTimeFromTime(now))...)
+	if order.Kind != "" {
+		filter = append(filter, bson.E{Key: "kind", Value: order.Kind})
 	}
 	cursor, err := s.hints.Find(ctx, filter, options.Find().
 		SetHint(indexExpires). // its order is wanted, and not asked for: see withPriorities
@@ -132,39 +226,43 @@ func (s *Store) expired(ctx context.Context, kind string, now time.Time, limit i
 	return search{cursor, err}
 }
 
-// take leases those of the candidates that still match the condition and returns them in the candidates' order; leased says
-// that those whose lease ran out may be among them.
+func first(found []candidate, limit int) []candidate { return found[:min(len(found), limit)] }
+
+// take leases those of the candidates that still match the condition and returns them in the candidates' order. queue is
+// whose front is told of what could not be taken; "" is what needs no call.
 //
-// The update cannot be retried by the driver. After an error it is sent again: what the first one took no longer matches, and
-// what a majority acknowledges the second time includes it. Each has a token of its own, for the first may come into effect
-// long after the second, when what that took is settled: from a server that hung, say. Whatever comes of them, the read by
-// token tells what is held, and what shows later is given back.
-func (s *Store) take(ctx context.Context, doing string, ids []bson.RawValue, order outbox.ClaimOrder, condition bson.D, leased bool) ([]*outbox.Intent, error) {
+// What was pending and what was leased take one command each: the leases that ran out are looked for only where the first
+// came home with less than was chosen. The update cannot be retried by the driver. After an error it is sent again: what the
+// first one took no longer matches, and what a majority acknowledges the second time includes it. Each has a token of its
+// own, for the first may come into effect long after the second, when what that took is settled: from a server that hung,
+// say. Whatever comes of them, the read by token tells what is held, and what shows later is given back.
+//
+// A document that somebody else holds, a hand's transaction or a worker that froze in one, makes an update wait. So updates
+// are short, and what they missed is taken piece by piece by transactions, to which the server says at once that something
+// is held. That is left alone for a while.
+func (s *Store) take(ctx context.Context, doing string, ids []bson.RawValue, order outbox.ClaimOrder, condition bson.D, queue string) ([]*outbox.Intent, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	first, second := rand.Text(), rand.Text()
-	matched, again, err := s.lease(ctx, ids, append(bson.D{{Key: "status", Value: outbox.StatusPending}}, condition...), order, first, second)
-	tokens, stuck := []string{first}, false
-	if again {
-		tokens = append(tokens, second)
-	} else if leased && matched < int64(len(ids)) && s.fronts.of(order.Kind).reclaims(matched == 0) {
-		var more int64
-		more, err = s.reclaim(ctx, ids, append(bson.D{{Key: "status", Value: outbox.StatusLeased}}, condition...), order, first, second)
-		tokens = append(tokens, second)
-		matched += more
-		stuck = err != nil
+	t := &taking{ids: ids, order: order, first: rand.Text(), second: rand.Text(), reclaims: order.Only == nil}
+	t.pending = append(bson.D{{Key: "status", Value: outbox.StatusPending}}, condition...)
+	t.leased = append(bson.D{{Key: "status", Value: outbox.StatusLeased}}, condition...)
+	front := s.fronts.of(queue)
+	err := s.lease(ctx, t, front)
+	tokens := bson.A{t.first}
+	if t.again {
+		tokens = append(tokens, t.second)
 	}
 	forget := func(held []*outbox.Intent) {
 		for _, token := range tokens {
-			s.orphans.add(without(ids, held, token), token, order.Lease+s.operation)
+			s.orphans.add(notHeld(ids, held, token.(string)), token.(string), order.Lease+s.operation)
 		}
 	}
 	switch {
 	case err != nil && ctx.Err() != nil:
 		forget(nil)
 		return nil, failed(err, "%s: take the lease", doing)
-	case err == nil && matched == 0:
+	case err == nil && !t.unsure && t.matched == 0:
 		return nil, nil // others were quicker
 	}
 	intents, readErr := s.readBack(ctx, bson.D{
@@ -175,42 +273,146 @@ func (s *Store) take(ctx context.Context, doing string, ids []bson.RawValue, ord
 		forget(nil)
 		return nil, failed(readErr, "%s: read what was claimed", doing)
 	}
-	if again || stuck { // more may come into effect than was read
+	if t.unsure { // more may come into effect than was read
 		forget(intents)
 	}
-	if stuck { // the rest is as it should be
-		s.fronts.of(order.Kind).shun(lacking(ids, intents))
-		return intents, nil
-	}
+	front.shun(t.held)
 	if err != nil && len(intents) == 0 {
 		return nil, failed(err, "%s: take the lease", doing)
 	}
 	return intents, nil
 }
 
-// reclaimFor bounds the command that takes over leases that ran out.
-const reclaimFor = time.Second
+// taking is a claim under way.
+type taking struct {
+	ids             []bson.RawValue
+	order           outbox.ClaimOrder
+	pending, leased bson.D // what is taken
+	first, second   string // tokens
+	reclaims        bool   // leases that ran out may be among the candidates
 
-// reclaim writes the lease to those candidates whose lease ran out. It is a command of its own, and a short one, because they
-// may be locked: a worker that froze or lost its connection in the middle of a transaction leaves its documents locked until
-// the server ends that transaction, after a minute by default, and an update that meets one waits so long, with everything
-// that it has already leased. It has a token of its own for the reason that a second try has one.
-func (s *Store) reclaim(ctx context.Context, ids []bson.RawValue, condition bson.D, order outbox.ClaimOrder, first, token string) (matched int64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, reclaimFor)
-	defer cancel()
-	condition = append(bson.D{{Key: "lease.token", Value: bson.D{{Key: "$ne", Value: first}}}}, condition...)
-	result, err := s.updateMany(ctx, append(bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}}, condition...), leasing(token, order), "_id")
-	if ofDocument(err) {
-		return int64(len(ids)), s.takeEach(ctx, ids, condition, leasing(token, order))
+	matched int64           // at least so many were taken
+	again   bool            // the second token was used
+	unsure  bool            // more may have been taken
+	held    []bson.RawValue // what somebody else holds
+}
+
+// lease writes the leases. An error is one that stood after the second try.
+func (s *Store) lease(ctx context.Context, t *taking, front *front) error {
+	n, err := s.leaseAll(ctx, t, t.pending, t.first)
+	t.matched = n
+	switch {
+	case err == nil:
+		if !t.reclaims || n == int64(len(t.ids)) || !front.reclaims(n == 0) {
+			return nil
+		}
+		t.again = true
+		n, err = s.leaseAll(ctx, t, t.byAnother(t.leased), t.second)
+		t.matched += n
+		if err == nil {
+			return nil
+		}
+		t.unsure = true
+		if ctx.Err() == nil && outOfTime(err) {
+			return s.leaseHeld(ctx, t, t.byAnother(t.leased))
+		}
+		if ofDocument(err) {
+			return s.takeEach(ctx, t.ids, t.byAnother(t.leased), leasing(t.second, t.order))
+		}
+		return err
+	case ctx.Err() != nil:
+		t.unsure = true
+		return err
+	case outOfTime(err):
+		t.again, t.unsure = true, true
+		return s.leaseHeld(ctx, t, t.pending)
+	default: // how many the first try took is not known
+		t.again, t.unsure = true, true
+		_, err = s.leaseAll(ctx, t, t.pending, t.second)
+		if ofDocument(err) {
+			err = s.takeEach(ctx, t.ids, t.pending, leasing(t.second, t.order))
+		}
+		if err != nil && ctx.Err() == nil && outOfTime(err) {
+			return s.leaseHeld(ctx, t, t.pending)
+		}
+		return err
 	}
+}
+
+// byAnother adds to a condition that this claim's first token did not just take it, even if that lease has run out by now:
+// that would be a doubt about nothing. What is pending cannot have been taken.
+func (t *taking) byAnother(condition bson.D) bson.D {
+	return append(bson.D{{Key: "lease.token", Value: bson.D{{Key: "$ne", Value: t.first}}}}, condition...)
+}
+
+// leaseAll leases the candidates that match, and returns how many those were.
+func (s *Store) leaseAll(ctx context.Context, t *taking, condition bson.D, token string) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	result, err := s.updateMany(ctx, among(t.ids, condition), leasing(token, t.order), "_id")
 	if err != nil {
 		return 0, err
 	}
 	return result.MatchedCount, nil
 }
 
-// without returns the ids that are of none of the intents held under the token.
-func without(ids []bson.RawValue, intents []*outbox.Intent, token string) []bson.RawValue {
+// among matches those of the documents that meet a condition.
+func among(ids []bson.RawValue, condition bson.D) bson.D {
+	return append(bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}}, condition...)
+}
+
+// leaseHeld leases the candidates piece by piece, each piece in a transaction, and notes what somebody else holds. What it
+// has no time for counts as held as well.
+func (s *Store) leaseHeld(ctx context.Context, t *taking, condition bson.D) error {
+	began := time.Now()
+	for parts := [][]bson.RawValue{t.ids}; len(parts) > 0; {
+		part := parts[len(parts)-1]
+		parts = parts[:len(parts)-1]
+		if time.Since(began) > splitFor {
+			t.held = append(t.held, part...)
+			continue
+		}
+		n, err := s.leaseWithin(ctx, part, condition, leasing(t.second, t.order))
+		t.matched += n
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			return err
+		case hasCode(err, codeLockTimeout): // the whole collection
+			return err
+		case contended(err) && len(part) == 1:
+			t.held = append(t.held, part...)
+		case contended(err):
+			middle := len(part) / 2
+			parts = append(parts, part[middle:], part[:middle])
+		case ofDocument(err):
+			if err := s.takeEach(ctx, part, condition, leasing(t.second, t.order)); err != nil {
+				return err
+			}
+		default:
+			return err
+		}
+	}
+	return nil
+}
+
+// leaseWithin leases documents in a transaction of its own, which meets what somebody else holds without waiting.
+func (s *Store) leaseWithin(ctx context.Context, ids []bson.RawValue, condition bson.D, lease mongo.Pipeline) (matched int64, err error) {
+	err = s.transaction(ctx, func(ctx context.Context) (bool, error) {
+		result, err := s.updateMany(ctx, among(ids, condition), lease, "_id")
+		if err == nil {
+			matched = result.MatchedCount
+		}
+		return matched > 0, err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return matched, nil
+}
+
+// notHeld returns the ids that are of none of the intents held under the token.
+func notHeld(ids []bson.RawValue, intents []*outbox.Intent, token string) []bson.RawValue {
 	return lacking(ids, slices.DeleteFunc(slices.Clone(intents), func(in *outbox.Intent) bool { return in.Lease.Token != token }))
 }
 
@@ -225,23 +427,6 @@ func lacking(ids []bson.RawValue, intents []*outbox.Intent) []bson.RawValue {
 	return slices.DeleteFunc(slices.Clone(ids), func(id bson.RawValue) bool { return held[keyOf(id)] })
 }
 
-// lease writes the lease to those of the candidates that match, and returns how many those were at least, and whether it was
-// tried again, under the second token. An error is one that stood after that.
-func (s *Store) lease(ctx context.Context, ids []bson.RawValue, condition bson.D, order outbox.ClaimOrder, first, second string) (matched int64, again bool, err error) {
-	among := bson.E{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}
-	result, err := s.updateMany(ctx, append(bson.D{among}, condition...), leasing(first, order), "_id")
-	if err == nil {
-		return result.MatchedCount, false, nil
-	}
-	// Not what the first one took, even if its lease has run out by now: that would be a doubt about nothing.
-	condition = append(bson.D{{Key: "lease.token", Value: bson.D{{Key: "$ne", Value: first}}}}, condition...)
-	_, err = s.updateMany(ctx, append(bson.D{among}, condition...), leasing(second, order), "_id")
-	if ofDocument(err) {
-		err = s.takeEach(ctx, ids, condition, leasing(second, order))
-	}
-	return int64(len(ids)), true, err // how many the first try took is not known
-}
-
 // leasing returns the update that begins an attempt.
 func leasing(token string, order outbox.ClaimOrder) mongo.Pipeline {
 	attempts := bson.D{{Key: "$cond", Value: bson.A{bson.D{{Key: "$isNumber", Value: "$attempts"}}, "$attempts", 0}}}
@@ -251,16 +436,28 @@ func leasing(token string, order outbox.ClaimOrder) mongo.Pipeline {
 		{Key: "due_at", Value: bson.D{{Key: "$add", Value: bson.A{"$$NOW", order.Lease.Milliseconds()}}}},
 		{Key: "attempts", Value: bson.D{{Key: "$add", Value: bson.A{attempts, 1}}}},
 		{Key: "first_attempt_at", Value: bson.D{{Key: "$ifNull", Value: bson.A{"$first_attempt_at", "$$NOW"}}}},
+		{Key: "first_due_at", Value: bson.D{{Key: "$ifNull", Value: bson.A{"$first_due_at", firstDue}}}},
 	}}}}
 }
 
-// leaseOf returns a new lease. Without $mergeObjects around it, $set would merge it into what stands there.
+// firstDue is the due_at that the producer wrote, if it still stands there: once an intent was attempted, it is another.
+var firstDue = bson.D{{Key: "$cond", Value: bson.A{
+	bson.D{{Key: "$and", Value: bson.A{
+		bson.D{{Key: "$eq", Value: bson.A{"$status", outbox.StatusPending}}},
+		bson.D{{Key: "$eq", Value: bson.A{bson.D{{Key: "$type", Value: "$first_attempt_at"}}, "missing"}}},
+	}}}, "$due_at", "$$REMOVE"}}}
+
+// leaseOf returns a new lease. Where one stands already its holder may have called: it ran out, or a person made the intent
+// pending while it was leased. Without $mergeObjects around it, $set would merge it into what stands there.
 func leaseOf(token, owner string) bson.D {
 	return bson.D{{Key: "$mergeObjects", Value: bson.A{bson.D{
 		{Key: "token", Value: token},
 		{Key: "owner", Value: literal(owner)},
 		{Key: "at", Value: "$$NOW"},
-		{Key: "reclaimed", Value: bson.D{{Key: "$eq", Value: bson.A{"$status", outbox.StatusLeased}}}},
+		{Key: "reclaimed", Value: bson.D{{Key: "$or", Value: bson.A{
+			bson.D{{Key: "$eq", Value: bson.A{"$status", outbox.StatusLeased}}},
+			bson.D{{Key: "$ne", Value: bson.A{bson.D{{Key: "$type", Value: "$lease"}}, "missing"}}},
+		}}}},
 	}}}}
 }
 

@@ -16,6 +16,8 @@ import (
 // there to none at all, never back: so the tries of a transaction come to an end.
 type followUp struct {
 	outbox.FollowUp
+	base    outbox.FollowUp // as it is numbered first
+	number  int             // of the death that it belongs to, or higher where that id is taken
 	failure *outbox.Failure // set: it is kept as a dead letter with this last_error
 	gone    bool            // it exists already, or cannot be kept at all
 }
@@ -23,11 +25,21 @@ type followUp struct {
 // update is the write_back that a row brings along.
 type update struct{ outbox.Update }
 
-// bring works out the row's consequences, which depend on the settlement alone.
-func (s *Store) bring(r *row) {
+// bring works out the row's consequences, which depend on the settlement alone, and returns about how many bytes they take.
+func (s *Store) bring(r *row) (size int) {
+	r.eager = r.Intent.Outcome != nil
 	followUps, u := r.Intent.Consequences(r.Decision, s.rules)
 	for _, f := range followUps {
-		r.followUps = append(r.followUps, &followUp{FollowUp: f, failure: f.Refused("")})
+		number := r.Number()
+		up := &followUp{FollowUp: f.Numbered(number), base: f, number: number, failure: f.Refused("")}
+		weight := sizeOf(f.Document)
+		if weight > maxDocument {
+			up.gone = true
+			r.note(outbox.CodeFollowUpRefused, f.Lost("it is larger than a document can be"))
+			continue
+		}
+		size += weight
+		r.followUps = append(r.followUps, up)
 	}
 	switch {
 	case u == nil:
@@ -35,6 +47,53 @@ func (s *Store) bring(r *row) {
 		r.note(outbox.CodeWriteBackMissed, outbox.UpdateRefused(*u))
 	default:
 		r.update = &update{*u}
+		size += sizeOf(u.Set)
+		raw, err := rawOf(encode(u.ID))
+		if err == nil {
+			r.to = u.Collection + "\x00" + keyOf(raw)
+		}
+	}
+	return size
+}
+
+// forget drops the consequences, which can be large. They can be worked out again.
+func (r *row) forget() { r.followUps, r.update = nil, nil }
+
+// target names the business document that the row updates; empty if there is none.
+func (r *row) target() string {
+	if r.update == nil {
+		return ""
+	}
+	return r.to
+}
+
+// sizeOf returns about how many bytes a value takes, at most, as outbox.Parse documents it.
+func sizeOf(v any) int {
+	const fixed = 16
+	switch v := v.(type) {
+	case string:
+		return fixed + len(v)
+	case outbox.ID:
+		return fixed + len(v.String())
+	case map[string]any:
+		size := fixed
+		for key, item := range v {
+			size += len(key) + sizeOf(item)
+		}
+		return size
+	case []any:
+		size := fixed
+		for _, item := range v {
+			size += 4 + sizeOf(item)
+		}
+		return size
+	case outbox.Unsupported:
+		if raw, ok := v.Value.(*bson.RawValue); ok {
+			return fixed + len(raw.Value)
+		}
+		return fixed
+	default:
+		return fixed
 	}
 }
 
@@ -104,9 +163,9 @@ func (d *degraded) Error() string { return "part of a transaction was refused: "
 func (d *degraded) Unwrap() error { return d.err }
 
 // refusedAt returns which of the writes of an insert or bulk write the server refused, and why; false for an error that is
-// not about one of them, or that goes away by itself.
+// not about one of them, or that is no refusal.
 func refusedAt(err error) (int, error, bool) {
-	if hasLabel(err, labelTransient) {
+	if !refusal(err) {
 		return 0, nil, false
 	}
 	if bulk, ok := errors.AsType[mongo.BulkWriteException](err); ok && len(bulk.WriteErrors) > 0 {

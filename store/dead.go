@@ -3,10 +3,7 @@ package store
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
-	"fmt"
 	"iter"
-	"strings"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -54,44 +51,6 @@ func (s *Store) Dead(ctx context.Context, f Filter) iter.Seq2[bson.Raw, error] {
 		if err := cursor.Err(); err != nil {
 			yield(nil, failed(err, doing))
 		}
-	}
-}
-
-// Get returns the intent whose _id has the text: an ObjectId's hex, a UUID, or a string; or, as Extended JSON, an _id that
-// the contract does not know, which a document can have that was written past the validator. [ErrNotFound] if there is
-// none; an error as well if several of different types have it.
-func (s *Store) Get(ctx context.Context, id string) (bson.Raw, error) {
-	doing := fmt.Sprintf("get intent %q", id)
-	ctx, cancel := s.bound(ctx)
-	defer cancel()
-	ids := bson.A{id}
-	if oid, err := bson.ObjectIDFromHex(id); err == nil {
-		ids = append(ids, oid)
-	}
-	if uuid, err := hex.DecodeString(strings.ReplaceAll(id, "-", "")); err == nil && len(uuid) == 16 && len(id) == 36 {
-		ids = append(ids, bson.Binary{Subtype: bson.TypeBinaryUUID, Data: uuid})
-	}
-	var other struct {
-		ID bson.RawValue `bson:"_id"`
-	}
-	if strings.HasPrefix(id, "{") && bson.UnmarshalExtJSON([]byte(`{"_id": `+id+`}`), false, &other) == nil {
-		ids = append(ids, other.ID)
-	}
-	cursor, err := s.intents.Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}})
-	if err != nil {
-		return nil, failed(err, "%s", doing)
-	}
-	var found []bson.Raw
-	if err := cursor.All(ctx, &found); err != nil {
-		return nil, failed(err, "%s", doing)
-	}
-	switch len(found) {
-	case 0:
-		return nil, fmt.Errorf("%s: %w", doing, ErrNotFound)
-	case 1:
-		return found[0], nil
-	default:
-		return nil, fmt.Errorf("%s: %d intents of different _id types have that text; use mongosh", doing, len(found))
 	}
 }
 

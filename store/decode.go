@@ -48,7 +48,7 @@ func decode(raw bson.Raw) (map[string]any, error) {
 			return nil
 		}
 		left = maxValues
-		v, err := decodeValue(t, value, 1, &left)
+		v, err := decodeValue(t, value, intentShape.of(name), 1, &left)
 		if errors.Is(err, errMany) {
 			v, err = outbox.Unsupported{Type: "document of too many values", Value: &bson.RawValue{Type: t, Value: bytes.Clone(value)}}, nil
 		}
@@ -70,21 +70,63 @@ func decode(raw bson.Raw) (map[string]any, error) {
 	return doc, nil
 }
 
+// shape is what the contract says of a document's form. What has a form of its own is read into a map, and what a producer
+// formed into fields in their order.
+type shape int
+
+const (
+	wholeShape     shape = iota // a form of its own, down to its leaves
+	intentShape                 // an intent or a follow-up
+	writeBackShape              // the field write_back
+	valuesShape                 // a form of its own with values of any form
+	freeShape                   // any form
+)
+
+// of returns the shape of a field's value. An element of an array has that of the array.
+func (s shape) of(field string) shape {
+	switch {
+	case s == valuesShape, s == freeShape, s == writeBackShape && field == "id":
+		return freeShape
+	case s == writeBackShape && (field == "done" || field == "dead" || field == "ambiguous"), s == intentShape && field == "payload":
+		return valuesShape
+	case s == intentShape && (field == "on_done" || field == "on_dead"):
+		return intentShape
+	case s == intentShape && field == "write_back":
+		return writeBackShape
+	default:
+		return wholeShape
+	}
+}
+
 // decodeDocument reads a document at the given depth; left is how many values may still come.
-func decodeDocument(raw []byte, depth int, left *int) (map[string]any, error) {
+func decodeDocument(raw []byte, s shape, depth int, left *int) (any, error) {
+	if s == freeShape {
+		return decodeFields(raw, depth, left)
+	}
 	doc := make(map[string]any)
 	err := elements(raw, func(key []byte, t bson.Type, value []byte) error {
-		v, err := decodeValue(t, value, depth, left)
-		doc[string(key)] = v
+		name := string(key)
+		v, err := decodeValue(t, value, s.of(name), depth, left)
+		doc[name] = v
 		return err
 	})
 	return doc, err
 }
 
-func decodeArray(raw []byte, depth int, left *int) ([]any, error) {
+func decodeFields(raw []byte, depth int, left *int) (outbox.Fields, error) {
+	doc := outbox.Fields{}
+	err := elements(raw, func(key []byte, t bson.Type, value []byte) error {
+		v, err := decodeValue(t, value, freeShape, depth, left)
+		doc = append(doc, outbox.Field{Name: string(key), Value: v})
+		return err
+	})
+	return doc, err
+}
+
+func decodeArray(raw []byte, s shape, depth int, left *int) ([]any, error) {
 	list := []any{}
 	err := elements(raw, func(_ []byte, t bson.Type, value []byte) error {
-		v, err := decodeValue(t, value, depth, left)
+		v, err := decodeValue(t, value, s, depth, left)
 		list = append(list, v)
 		return err
 	})
@@ -161,8 +203,8 @@ func valueSize(t bson.Type, rest []byte) int {
 	}
 }
 
-// decodeValue reads one value. depth is that of the document it stands in.
-func decodeValue(t bson.Type, value []byte, depth int, left *int) (any, error) {
+// decodeValue reads one value of the given shape. depth is that of the document it stands in.
+func decodeValue(t bson.Type, value []byte, s shape, depth int, left *int) (any, error) {
 	if *left--; *left < 0 {
 		return nil, errMany
 	}
@@ -176,11 +218,11 @@ func decodeValue(t bson.Type, value []byte, depth int, left *int) (any, error) {
 		return string(value[4 : len(value)-1]), nil
 	case bson.TypeEmbeddedDocument:
 		if depth < maxNesting {
-			return decodeDocument(value, depth+1, left)
+			return decodeDocument(value, s, depth+1, left)
 		}
 	case bson.TypeArray:
 		if depth < maxNesting {
-			return decodeArray(value, depth+1, left)
+			return decodeArray(value, s, depth+1, left)
 		}
 	case bson.TypeBinary:
 		if value[4] == bson.TypeBinaryUUID && len(value) == 5+16 {
@@ -191,7 +233,11 @@ func decodeValue(t bson.Type, value []byte, depth int, left *int) (any, error) {
 	case bson.TypeBoolean:
 		return value[0] != 0, nil
 	case bson.TypeDateTime:
-		return time.UnixMilli(int64(binary.LittleEndian.Uint64(value))).UTC(), nil
+		at := time.UnixMilli(int64(binary.LittleEndian.Uint64(value))).UTC()
+		if at.IsZero() { // the year 1 is a date like any other, and Go's zero time means that there is none
+			at = at.Add(time.Nanosecond)
+		}
+		return at, nil
 	case bson.TypeNull:
 		return nil, nil
 	case bson.TypeInt32:

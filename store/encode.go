@@ -20,7 +20,7 @@ func idOf(in *outbox.Intent) any {
 }
 
 // encode turns a value as outbox.Parse documents them into one that the driver writes with the type that a producer's
-// driver would most likely have given it: small integers are int32. Fields of documents come in the order of their names.
+// driver would most likely have given it: small integers are int32. [outbox.Fields] keep their order; the fields of a map come in the order of their names.
 func encode(v any) any {
 	switch v := v.(type) {
 	case outbox.ID:
@@ -41,6 +41,12 @@ func encode(v any) any {
 		return bson.NewDateTimeFromTime(v)
 	case map[string]any:
 		return encodeDocument(v)
+	case outbox.Fields:
+		d := make(bson.D, len(v))
+		for i, field := range v {
+			d[i] = bson.E{Key: field.Name, Value: encode(field.Value)}
+		}
+		return d
 	case []any:
 		list := make(bson.A, len(v))
 		for i, item := range v {
@@ -70,15 +76,16 @@ func encodeDocument(doc map[string]any) bson.D {
 // maxIDFields bounds the fields of a business document's _id whose order is tried out.
 const maxIDFields = 4
 
-// identity matches the business document with the given _id. A document as an _id has an order of its fields, which was
-// lost when the intent was read, so all orders are tried: at most 24 seeks.
+// identity matches the business document with the given _id. A document as an _id is another one in another order of its
+// fields, and many languages keep none, so all orders are tried: at most 24 seeks.
 func identity(id any) bson.D {
-	doc, ok := id.(map[string]any)
+	encoded := encode(id)
+	doc, ok := encoded.(bson.D)
 	if !ok || len(doc) < 2 || len(doc) > maxIDFields {
-		return bson.D{{Key: "_id", Value: equal(encode(id))}}
+		return bson.D{{Key: "_id", Value: equal(encoded)}}
 	}
 	var orders bson.A
-	permute(encodeDocument(doc), 0, func(order bson.D) { orders = append(orders, slices.Clone(order)) })
+	permute(doc, 0, func(order bson.D) { orders = append(orders, slices.Clone(order)) })
 	return bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: orders}}}}
 }
 

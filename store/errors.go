@@ -20,7 +20,7 @@ var (
 	ErrNoWatch = errors.New("the database refuses a change stream; grant the action changeStream on the database, or rely on polling")
 	// ErrNotFound is returned by Get for an id that no intent has.
 	ErrNotFound = errors.New("there is no such intent")
-	// ErrChanged is returned by RetryDead where the dead letter is no longer what was read.
+	// ErrChanged is returned by RetryDead, Resolve and Cancel where the intent is no longer what was read.
 	ErrChanged = errors.New("it was changed meanwhile; look again")
 )
 
@@ -28,6 +28,7 @@ var (
 const (
 	codeLockTimeout          = 24
 	codeWriteConflict        = 112
+	codeMaxTime              = 50 // MaxTimeMSExpired
 	codeUnauthorized         = 13
 	codeAuthenticationFailed = 18
 

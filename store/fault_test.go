@@ -207,37 +207,6 @@ func TestWriteBackToOrderedID(t *testing.T) {
 	}
 }
 
-// A business document that somebody keeps locked holds an outcome up for a while, and not for ever.
-func TestWriteBackLocked(t *testing.T) {
-	t.Parallel()
-	h := newHarness(t)
-	for i := range 2 {
-		h.InsertBusiness("orders", map[string]any{"_id": fmt.Sprint("o", i)})
-	}
-	session, err := h.db.Client().StartSession()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer session.EndSession(context.Background())
-	if err := session.StartTransaction(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := h.db.Collection("orders").UpdateOne(mongo.NewSessionContext(t.Context(), session), bson.M{"_id": "o1"}, bson.M{"$set": bson.M{"locked": true}}); err != nil {
-		t.Fatal(err)
-	}
-	h.settle(done(h.custom(2, nil)))
-	if doc := h.Get("a0"); doc["status"] != "done" || doc["last_error"] != nil {
-		t.Errorf("a0 is %v", doc)
-	}
-	doc := h.Get("a1")
-	if last, _ := doc["last_error"].(map[string]any); doc["status"] != "done" || last == nil {
-		t.Errorf("a1 is %v, want it done, with a note", doc)
-	}
-	if err := session.AbortTransaction(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // Follow-ups that cannot be inserted at all leave their parent settled.
 func TestFollowUpsImpossible(t *testing.T) {
 	h := newHarness(t)

@@ -154,6 +154,33 @@ func (h *harness) Business(collection string, id any) map[string]any {
 	return h.one(h.db.Collection(collection), id)
 }
 
+func (h *harness) Hold(collection string, id any) (release func()) {
+	h.t.Helper()
+	session, err := h.db.Client().StartSession()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if err := session.StartTransaction(); err != nil {
+		h.t.Fatal(err)
+	}
+	result, err := h.db.Collection(collection).UpdateOne(mongo.NewSessionContext(h.t.Context(), session), store.Encode(map[string]any{"_id": id}),
+		bson.D{{Key: "$set", Value: bson.D{{Key: "held", Value: true}}}}, options.UpdateOne().SetBypassDocumentValidation(true))
+	if err != nil || result.MatchedCount != 1 {
+		h.t.Fatalf("hold %v: %v, %v", id, result, err)
+	}
+	return func() {
+		if err := session.AbortTransaction(context.Background()); err != nil {
+			h.t.Errorf("let go of %v: %v", id, err)
+		}
+		session.EndSession(context.Background())
+	}
+}
+
+func (h *harness) HoldIntent(id any) (release func()) {
+	h.t.Helper()
+	return h.Hold("outbox", id)
+}
+
 func (h *harness) RefuseKind(kind string) {
 	h.t.Helper()
 	h.changed = true

@@ -55,11 +55,11 @@ func TestArraysDoNotSlowClaims(t *testing.T) {
 			}
 		}
 	}
-	expired, err := h.store.ClaimExpired(t.Context(), outbox.ClaimOrder{Limit: limit, Lease: time.Minute, Owner: "w"})
+	expired, err := h.store.ClaimToSettle(t.Context(), outbox.ClaimOrder{Limit: limit, Lease: time.Minute, Owner: "w"})
 	if err != nil || len(expired) != limit {
-		t.Errorf("ClaimExpired: %d, %v", len(expired), err)
+		t.Errorf("ClaimToSettle: %d, %v", len(expired), err)
 	}
-	if p := h.explain(h.commands.take()[0]); p.keys > 2*limit {
+	if p := h.explain(h.commands.take()[1]); p.keys > 2*limit {
 		t.Errorf("the search for what expired looked at %d keys for %d", p.keys, limit)
 	} else {
 		p.wantIndex(t, "the search for what expired", "expires", false)

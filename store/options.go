@@ -95,7 +95,7 @@ func (s *Store) awaitPrimary(ctx context.Context) error {
 		if err == nil || errors.Is(err, ErrStandalone) || hasCode(err, codeUnauthorized) || hasCode(err, codeAuthenticationFailed) {
 			return err
 		}
-		if ctx.Err() != nil || !wait(ctx, awaitPause) {
+		if ctx.Err() != nil || !pauseFor(ctx, awaitPause) {
 			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		}
 	}

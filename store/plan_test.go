@@ -147,10 +147,15 @@ func TestPlans(t *testing.T) {
 		t.Errorf("a settle of %d looked at %d documents", limit, p.docs)
 	}
 
-	if expired, err := h.store.ClaimExpired(t.Context(), outbox.ClaimOrder{Limit: limit, Lease: time.Minute, Owner: "w"}); err != nil || len(expired) != limit {
-		t.Fatalf("ClaimExpired: %d, %v", len(expired), err)
+	if expired, err := h.store.ClaimToSettle(t.Context(), outbox.ClaimOrder{Limit: limit, Lease: time.Minute, Owner: "w"}); err != nil || len(expired) != limit {
+		t.Fatalf("ClaimToSettle: %d, %v", len(expired), err)
 	}
-	search := h.commands.take()[0]
+	sent = h.commands.take()
+	if got := names(sent); !slices.Equal(got, []string{"find", "find", "update", "find"}) {
+		t.Fatalf("a claim of what needs no call sent %v, want two searches, an update and a read", got)
+	}
+	h.explain(sent[0]).wantIndex(t, "the search for recorded outcomes", "recorded", true)
+	search := sent[1]
 	if p := h.explain(search); p.keys > 2*limit {
 		t.Errorf("the search for what expired looked at %d keys for %d", p.keys, limit)
 	}

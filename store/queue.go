@@ -73,6 +73,49 @@ func (s *Store) Remaining(ctx context.Context, kinds []string, within time.Durat
 	return remaining, nil
 }
 
+// Waiting is what of one kind is settled but for its consequences.
+type Waiting struct {
+	N   int64
+	Age time.Duration // since the oldest of them waits
+}
+
+// mostWaiting bounds how many intents are counted whose consequences wait.
+const mostWaiting = 10_000
+
+// Waiting counts, by kind, the intents whose outcome is recorded while their consequences cannot be written, and tells since
+// when. It reads entries of an index that is normally empty, ten thousand at most.
+func (s *Store) Waiting(ctx context.Context) (map[string]Waiting, error) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	const doing = "count the consequences that wait"
+	now, err := s.freshNow(ctx)
+	if err != nil {
+		return nil, failed(err, doing)
+	}
+	bounds := func(due, rest any) bson.D {
+		return bson.D{{Key: "due_at", Value: due}, {Key: "kind", Value: rest}, {Key: "outcome.at", Value: rest}, {Key: "_id", Value: rest}}
+	}
+	cursor, err := s.hints.Find(ctx, bson.D{}, options.Find().SetHint(indexRecorded).
+		SetMin(bounds(earliest, bson.MinKey{})).SetMax(bounds(bson.MaxKey{}, bson.MaxKey{})).
+		SetProjection(bson.D{{Key: "_id", Value: 0}, {Key: "kind", Value: 1}, {Key: "outcome.at", Value: 1}}).
+		SetLimit(mostWaiting))
+	if err != nil {
+		return nil, failed(err, doing)
+	}
+	defer cursor.Close(context.WithoutCancel(ctx))
+	waiting := make(map[string]Waiting)
+	for cursor.Next(ctx) {
+		kind, _ := cursor.Current.Lookup("kind").StringValueOK()
+		w := waiting[kind]
+		w.N++
+		if at, ok := cursor.Current.Lookup("outcome", "at").DateTimeOK(); ok {
+			w.Age = max(w.Age, now.Sub(bson.DateTime(at).Time()))
+		}
+		waiting[kind] = w
+	}
+	return waiting, failed(cursor.Err(), doing)
+}
+
 // mostKinds bounds how many kinds are looked at: a producer that makes up kinds must not make each look an endless one.
 const mostKinds = 200
 

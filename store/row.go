@@ -1,6 +1,7 @@
 package store
 
 import (
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -22,9 +23,32 @@ type row struct {
 
 	followUps []*followUp
 	update    *update
+	to        string // the target of update
 	notes     []outbox.Note
 	noted     *outbox.Failure // what went wrong beside the outcome; it takes last_error's code
 	lean      bool            // the document has no room for more than the outcome
+	waits     *wait           // set: only the outcome is recorded, the consequences have to wait
+	eager     bool            // its business document is written first, so that it is held as briefly as can be
+}
+
+// wait says why a row's consequences are not written now, and when they are tried again.
+type wait struct {
+	why   string
+	again time.Duration
+}
+
+// written answers for a row whose document took it.
+func (r *row) written() outbox.Settled {
+	if r.waits != nil {
+		return outbox.Settled{Waiting: r.waits.why, Again: r.waits.again}
+	}
+	return outbox.Settled{Notes: r.notes}
+}
+
+// size is about how many bytes the row takes in a command without its consequences, at most.
+func (r *row) size() int {
+	const fixed, record = 4 << 10, 1200
+	return fixed + record*len(r.Intent.History) + 4*len(r.raw.Value)
 }
 
 // rowField is where the pipeline keeps a document's row between its stages. No document is stored with it.
@@ -76,9 +100,12 @@ func (s *Store) settling(rows []*row) mongo.Pipeline {
 	var buffer []byte
 	table := array(rows, func(r *row) bson.RawValue {
 		buffer = r.entry(buffer[:0], s.retention, func(field string) { count[field]++ })
-		count[string(r.Decision.Status)]++
+		count[string(r.status())]++
 		if r.Decision.Attempts == 0 {
 			count["unattempted"]++
+		}
+		if r.Intent.Outcome != nil {
+			count["recorded"]++
 		}
 		switch r.Decision.Ambiguous {
 		case outbox.SetMark:
@@ -105,7 +132,6 @@ func (s *Store) settling(rows []*row) mongo.Pipeline {
 		return where(name, bson.D{{Key: "$ne", Value: bson.A{bson.D{{Key: "$type", Value: own(name)}}, "missing"}}}, then, otherwise)
 	}
 	later := func(name string) bson.D { return bson.D{{Key: "$add", Value: bson.A{"$$NOW", own(name)}}} }
-	history := bson.D{{Key: "$cond", Value: bson.A{bson.D{{Key: "$isArray", Value: bson.A{"$history"}}}, "$history", bson.A{}}}}
 	const remove = "$$REMOVE"
 
 	set := bson.D{
@@ -113,25 +139,54 @@ func (s *Store) settling(rows []*row) mongo.Pipeline {
 		{Key: "attempts", Value: own("attempts")},
 		{Key: "lease", Value: remove},
 		{Key: "due_at", Value: has("delay", later("delay"), remove)},
-		{Key: "first_attempt_at", Value: where("unattempted", is("attempts", 0), remove, "$first_attempt_at")},
 		{Key: "ambiguous_at", Value: where("marked", is("mark", int(outbox.SetMark)), bson.D{{Key: "$ifNull", Value: bson.A{"$ambiguous_at", "$$NOW"}}},
 			where("cleared", is("mark", int(outbox.ClearMark)), remove, "$ambiguous_at"))},
 		{Key: "last_error", Value: has("error", bson.D{{Key: "$mergeObjects", Value: bson.A{own("error"), bson.D{{Key: "at", Value: "$$NOW"}}}}}, "$last_error")},
-		{Key: "history", Value: has("history",
-			bson.D{{Key: "$slice", Value: bson.A{bson.D{{Key: "$concatArrays", Value: bson.A{history, own("history")}}}, -outbox.MaxHistory}}},
-			"$history")},
+		{Key: "history", Value: has("history", own("history"), "$history")},
+		{Key: "dropped", Value: has("dropped", own("dropped"), "$dropped")},
 		{Key: "result", Value: has("result", own("result"), "$result")},
 		{Key: "done_at", Value: where(string(outbox.StatusDone), is("status", outbox.StatusDone), "$$NOW", remove)},
 		{Key: "purge_at", Value: has("retention", later("retention"), remove)},
 		{Key: "dead_at", Value: where(string(outbox.StatusDead), is("status", outbox.StatusDead), "$$NOW", remove)},
 		{Key: "dead_reason", Value: has("reason", own("reason"), remove)},
 	}
+	if count["outcome"]+count["recorded"] > 0 {
+		since := bson.D{{Key: "$ifNull", Value: bson.A{own("outcome.at"), "$$NOW"}}}
+		set = append(set, bson.E{Key: "outcome", Value: has("outcome",
+			bson.D{{Key: "$mergeObjects", Value: bson.A{own("outcome"), bson.D{{Key: "at", Value: since}}}}},
+			bson.D{{Key: "$cond", Value: bson.A{is("status", outbox.StatusPending), "$outcome", remove}}})})
+	}
 	set = slices.DeleteFunc(set, func(e bson.E) bool { return e.Value == "$"+e.Key }) // set to what it is
-	return mongo.Pipeline{
+	pipeline := mongo.Pipeline{
 		{{Key: "$set", Value: bson.D{{Key: rowField, Value: pick(idsOf(rows), table)}}}},
 		{{Key: "$set", Value: set}},
 		{{Key: "$unset", Value: rowField}},
 	}
+	if count["unattempted"] > 0 {
+		pipeline = append(pipeline, bson.D{{Key: "$set", Value: bson.D{{Key: "first_attempt_at", Value: untouched()}}}})
+	}
+	return pipeline
+}
+
+// traces are the fields of the worker that only an intent may have which was claimed before.
+var traces = [...]string{"ambiguous_at", "dropped", "generation", "history", "last_error", "outcome", "progress", "resolved", "result", "retried"}
+
+// untouched returns first_attempt_at without the claim that was given back: none, unless the document shows that there was
+// more than that. What has none is taken for a producer's insert, which may carry nothing of the worker's.
+func untouched() bson.D {
+	missing := bson.A{bson.D{{Key: "$eq", Value: bson.A{"$attempts", 0}}}}
+	for _, field := range traces {
+		missing = append(missing, bson.D{{Key: "$eq", Value: bson.A{bson.D{{Key: "$type", Value: "$" + field}}, "missing"}}})
+	}
+	return bson.D{{Key: "$cond", Value: bson.A{bson.D{{Key: "$and", Value: missing}}, "$$REMOVE", "$first_attempt_at"}}}
+}
+
+// status is the one that the document gets.
+func (r *row) status() outbox.Status {
+	if r.waits != nil {
+		return outbox.StatusPending
+	}
+	return r.Decision.Status
 }
 
 // entry appends the row's part of the table, as a document, and tells of each field. What is absent is left alone or
@@ -140,12 +195,15 @@ func (r *row) entry(to []byte, retention time.Duration, has func(field string)) 
 	d := r.Decision
 	start, to := bsoncore.AppendDocumentStart(to)
 	field := func(name string) string { has(name); return name }
-	to = bsoncore.AppendStringElement(to, field("status"), string(d.Status))
+	to = bsoncore.AppendStringElement(to, field("status"), string(r.status()))
 	to = bsoncore.AppendInt32Element(to, field("attempts"), int32(d.Attempts))
 	to = bsoncore.AppendInt32Element(to, field("mark"), int32(d.Ambiguous))
-	switch d.Status {
+	switch delay := d.Delay; r.status() {
 	case outbox.StatusPending:
-		to = bsoncore.AppendInt64Element(to, field("delay"), max(0, d.Delay.Milliseconds()))
+		if r.waits != nil {
+			delay = r.waits.again
+		}
+		to = bsoncore.AppendInt64Element(to, field("delay"), max(0, delay.Milliseconds()))
 	case outbox.StatusDone:
 		to = bsoncore.AppendInt64Element(to, field("retention"), retention.Milliseconds())
 	case outbox.StatusDead:
@@ -157,23 +215,58 @@ func (r *row) entry(to []byte, retention time.Duration, has func(field string)) 
 		}
 		to = appendFailure(bsoncore.AppendHeader(to, bsoncore.TypeEmbeddedDocument, field("error")), f)
 	}
-	if records := r.Records(); len(records) > 0 && !r.lean {
+	if history, dropped := r.History(); len(history) > 0 && !r.lean {
 		var list int32
 		list, to = bsoncore.AppendArrayElementStart(to, field("history"))
-		for i, record := range records {
+		for i, record := range history {
 			to = appendRecord(bsoncore.AppendHeader(to, bsoncore.TypeEmbeddedDocument, strconv.Itoa(i)), record)
 		}
 		to = end(to, list)
+		if dropped > 0 {
+			to = bsoncore.AppendInt32Element(to, field("dropped"), int32(min(dropped, math.MaxInt32)))
+		}
 	}
-	if d.Receipt != nil {
-		var receipt int32
-		receipt, to = bsoncore.AppendDocumentElementStart(to, field("result"))
-		to = bsoncore.AppendStringElement(to, "provider", d.Receipt.Provider)
-		to = appendText(to, "id", d.Receipt.ID)
-		to = appendText(to, "status", d.Receipt.Status)
-		to = end(to, receipt)
+	switch {
+	case r.waits != nil:
+		to = r.appendOutcome(bsoncore.AppendHeader(to, bsoncore.TypeEmbeddedDocument, field("outcome")))
+	case d.Receipt != nil:
+		to = appendReceipt(bsoncore.AppendHeader(to, bsoncore.TypeEmbeddedDocument, field("result")), d.Receipt)
 	}
 	return end(to, start)
+}
+
+// appendOutcome appends what is known of an intent whose consequences have to wait.
+func (r *row) appendOutcome(to []byte) []byte {
+	d, tries := r.Decision, 1
+	start, to := bsoncore.AppendDocumentStart(to)
+	to = bsoncore.AppendStringElement(to, "event", d.Event.String())
+	to = appendText(to, "reason", string(d.Reason))
+	to = appendText(to, "class", string(d.Outcome))
+	to = bsoncore.AppendInt32Element(to, "attempts", int32(d.Attempts))
+	if d.Receipt != nil {
+		to = appendReceipt(bsoncore.AppendHeader(to, bsoncore.TypeEmbeddedDocument, "receipt"), d.Receipt)
+	}
+	if f := d.Failure; f != nil {
+		if r.lean {
+			f = &outbox.Failure{Class: f.Class, Code: f.Code}
+		}
+		to = appendFailure(bsoncore.AppendHeader(to, bsoncore.TypeEmbeddedDocument, "failure"), f)
+	}
+	if before := r.Intent.Outcome; before != nil {
+		tries = before.Tries + 1
+		if !before.At.IsZero() {
+			to = bsoncore.AppendDateTimeElement(to, "at", before.At.UnixMilli())
+		}
+	}
+	to = bsoncore.AppendInt32Element(to, "tries", int32(tries))
+	return end(appendText(to, "why", r.waits.why), start)
+}
+
+func appendReceipt(to []byte, receipt *outbox.Receipt) []byte {
+	start, to := bsoncore.AppendDocumentStart(to)
+	to = bsoncore.AppendStringElement(to, "provider", receipt.Provider)
+	to = appendText(to, "id", receipt.ID)
+	return end(appendText(to, "status", receipt.Status), start)
 }
 
 // end closes the document or array that begins at start.
@@ -214,14 +307,37 @@ func failureDocument(failure *outbox.Failure) bson.D {
 
 func appendRecord(to []byte, r outbox.Record) []byte {
 	start, to := bsoncore.AppendDocumentStart(to)
-	to = bsoncore.AppendInt32Element(to, "attempt", int32(r.Attempt))
-	if !r.At.IsZero() {
-		to = bsoncore.AppendDateTimeElement(to, "at", r.At.UnixMilli())
+	date := func(name string, at time.Time) {
+		if !at.IsZero() {
+			to = bsoncore.AppendDateTimeElement(to, name, at.UnixMilli())
+		}
 	}
+	number := func(name string, n int) {
+		if n != 0 {
+			to = bsoncore.AppendInt32Element(to, name, int32(n))
+		}
+	}
+	text := func(name, value string) { to = appendText(to, name, value) }
+	if r.What != outbox.WhatAttempt { // an entry without it is an attempt
+		text("what", string(r.What))
+	}
+	number("attempt", r.Attempt)
+	date("at", r.At)
 	if r.Worker != "" {
 		to = bsoncore.AppendInt64Element(to, "ms", r.Took.Milliseconds())
 	}
-	to = bsoncore.AppendStringElement(to, "outcome", string(r.Outcome))
-	to = appendText(to, "code", r.Code)
-	return end(appendText(to, "worker", r.Worker), start)
+	text("outcome", string(r.Outcome))
+	text("code", r.Code)
+	text("provider_code", r.ProviderCode)
+	number("http_status", r.HTTPStatus)
+	text("request_id", r.RequestID)
+	text("ref", r.Ref)
+	text("worker", r.Worker)
+	text("by", r.By)
+	text("why", r.Why)
+	text("job", r.Job)
+	date("first", r.First)
+	date("last", r.Last)
+	number("n", r.N)
+	return end(to, start)
 }

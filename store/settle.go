@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
@@ -13,9 +14,20 @@ import (
 // maxRows bounds the settlements in one command.
 const maxRows = 500
 
+// maxBytes bounds what one command or transaction carries. The server takes 16 MiB in one command.
+const maxBytes = 8 << 20
+
+// patience is how long a write outside of a transaction waits for what somebody else holds. Then the culprit is looked for
+// by transactions, to which the server says at once that something is held.
+const patience = 400 * time.Millisecond
+
 // Settle writes what was decided about claimed intents, each only if its claim's token still holds, with its consequences.
 // It returns one answer for each settlement, in their order. After an error nothing is known about any of them, and the
 // same call may be repeated: what an earlier try wrote is recognised and answered as written.
+//
+// Where consequences cannot be written now, because somebody else holds what they concern, the outcome alone is recorded in
+// the intent, and the answer is Waiting. Where somebody holds the intent itself nothing is written, and the answer is Busy.
+// Neither keeps the others waiting.
 //
 // A lost lease is an answer, no error. An _id may stand in the batch under several tokens.
 func (s *Store) Settle(ctx context.Context, batch []outbox.Settlement) ([]outbox.Settled, error) {
@@ -66,44 +78,57 @@ func newRow(at int, settlement outbox.Settlement) (*row, error) {
 func (s *Store) settleRound(ctx context.Context, rows []*row, answers []outbox.Settled) error {
 	var simple, more []*row
 	for _, r := range rows {
-		s.bring(r)
-		if len(r.followUps) > 0 || r.update != nil {
+		if r.Brings() {
 			more = append(more, r)
 		} else {
 			simple = append(simple, r)
 		}
 	}
-	for len(simple) > 0 {
-		n := min(len(simple), maxRows)
-		if err := s.settleSimple(ctx, simple[:n], answers); err != nil {
-			return err
-		}
-		simple = simple[n:]
+	if err := s.settleAlone(ctx, simple, answers); err != nil {
+		return err
 	}
-	for _, part := range together(more) {
-		if err := s.settleTogether(ctx, part, answers); err != nil {
+	return s.settleParts(ctx, more, answers)
+}
+
+// settleAlone settles rows without consequences.
+func (s *Store) settleAlone(ctx context.Context, rows []*row, answers []outbox.Settled) error {
+	for len(rows) > 0 {
+		n, size := 0, 0
+		for n < min(len(rows), maxRows) && (n == 0 || size+rows[n].size() <= maxBytes) {
+			size += rows[n].size()
+			n++
+		}
+		if err := s.settleSimple(ctx, rows[:n], answers); err != nil {
 			return err
 		}
+		rows = rows[n:]
 	}
 	return nil
 }
 
 // settleSimple writes rows by one command.
 func (s *Store) settleSimple(ctx context.Context, rows []*row, answers []outbox.Settled) error {
-	result, err := s.updateMany(ctx, fence(rows), s.settling(rows), "_id")
-	if ofDocument(err) && (len(rows) > 1 || tooLarge(err) && !rows[0].lean) {
-		return s.settleEach(ctx, rows, answers)
-	}
-	if err != nil {
-		return err
-	}
-	if result.MatchedCount == int64(len(rows)) {
+	short, cancel := context.WithTimeout(ctx, patience)
+	result, err := s.updateMany(short, fence(rows), s.settling(rows), "_id")
+	cancel()
+	switch {
+	case err == nil && result.MatchedCount == int64(len(rows)):
 		for _, r := range rows {
-			answers[r.at] = outbox.Settled{Notes: r.notes}
+			answers[r.at] = r.written()
 		}
 		return nil
+	case err == nil:
+		return s.judge(ctx, rows, answers)
+	case ofDocument(err) && (len(rows) > 1 || tooLarge(err) && !rows[0].lean):
+		return s.settleEach(ctx, rows, answers)
+	case ofDocument(err) && rows[0].waits != nil: // not even that has room in it: the claim must hold it
+		answers[rows[0].at] = outbox.Settled{Busy: reason(err)}
+		return nil
+	case ctx.Err() == nil && outOfTime(err):
+		return s.settleTogether(ctx, rows, answers)
+	default:
+		return err
 	}
-	return s.judge(ctx, rows, answers)
 }
 
 // judge answers for rows of which the fence refused some, by what their documents are now. The update before it was
@@ -115,7 +140,7 @@ func (s *Store) judge(ctx context.Context, rows []*row, answers []outbox.Settled
 	}
 	cursor, err := s.intents.Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}},
 		options.Find().SetHint(bson.D{{Key: "_id", Value: 1}}).SetLimit(int64(len(ids))).SetBatchSize(int32(len(ids))).SetProjection(bson.D{
-			{Key: "status", Value: 1}, {Key: "attempts", Value: 1}, {Key: "lease", Value: 1}, {Key: "history", Value: 1}, {Key: "last_error", Value: 1},
+			{Key: "status", Value: 1}, {Key: "attempts", Value: 1}, {Key: "lease", Value: 1}, {Key: "history", Value: 1}, {Key: "last_error", Value: 1}, {Key: "outcome", Value: 1},
 		}))
 	if err != nil {
 		return err

@@ -129,8 +129,8 @@ func (s *Store) bypassing(ctx context.Context, write func(bypass bool) error) er
 	}
 }
 
-// wait waits for d and reports whether ctx is still going.
-func wait(ctx context.Context, d time.Duration) bool {
+// pauseFor waits for d and reports whether ctx is still going.
+func pauseFor(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

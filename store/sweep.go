@@ -29,8 +29,9 @@ var sweepFields = [...]string{"status", "due_at", "priority", "kind"}
 
 // Sweep settles documents that no claim can see, because a field that claims go by cannot be read: they become dead
 // letters with the list of their problems, and their on_dead follow-ups are inserted where they can be read. A document in
-// a final status only loses its due_at, and one that was cancelled without a purge_at gets one. It returns how many it changed. An index holds exactly these documents, so that
-// it costs next to nothing while there are none.
+// a final status only loses its due_at, and one that was cancelled without a purge_at gets one. What has no kind is no
+// intent and is left alone (see [Store.Foreign]). Sweep returns how many documents it changed. An index holds exactly
+// these, so that it costs next to nothing while there are none.
 func (s *Store) Sweep(ctx context.Context) (int, error) {
 	const doing = "sweep up what no claim can see"
 	swept := 0

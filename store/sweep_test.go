@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -30,8 +31,22 @@ func TestSweep(t *testing.T) {
 	for name, more := range bad {
 		h.Insert(h.intent(name, more))
 	}
-	h.Insert(h.intent("no kind", nil))
-	h.Change("no kind", map[string]any{"kind": nil})
+	// What has no kind is somebody else's.
+	foreign := map[string]map[string]any{
+		"foreign":        nil,
+		"foreign status": {"status": "queued"},
+		"foreign due":    {"due_at": "soon", "topic": "order.created"},
+		"foreign null":   {"kind": outbox.Unsupported{}, "priority": int64(9)},
+		"foreign lease":  {"status": "leased", "due_at": now.Add(-time.Hour)},
+		"foreign ended":  {"status": "cancelled"},
+	}
+	for name, more := range foreign {
+		h.Insert(h.intent(name, more))
+		if _, kept := more["kind"]; !kept {
+			h.Change(name, map[string]any{"kind": nil})
+		}
+		foreign[name] = h.Get(name)
+	}
 	h.Insert(h.intent(int64(9), map[string]any{"due_at": "x"}))
 	h.Insert(h.intent("cancelled", map[string]any{"status": "cancelled", "kept": "x"}))
 	h.Insert(h.intent("cancelled well", map[string]any{"status": "cancelled", "purge_at": now}))
@@ -43,8 +58,8 @@ func TestSweep(t *testing.T) {
 	h.insertMany("good, leased", 5, map[string]any{"kind": "x", "status": "leased", "due_at": now.Add(time.Hour)})
 
 	n, err := h.store.Sweep(t.Context())
-	if err != nil || n != len(bad)+5 {
-		t.Errorf("Sweep: %d, %v, want %d", n, err, len(bad)+5)
+	if err != nil || n != len(bad)+4 {
+		t.Errorf("Sweep: %d, %v, want %d", n, err, len(bad)+4)
 	}
 	for name, want := range map[string]time.Duration{"cancelled": 168 * time.Hour, "cancelled without": 168 * time.Hour, "cancelled well": 0} {
 		purge, _ := h.Get(name)["purge_at"].(time.Time)
@@ -70,10 +85,16 @@ func TestSweep(t *testing.T) {
 	if h.Get("due_at  :dead:0") == nil {
 		t.Error("its follow-up is not there")
 	}
-	for _, id := range []any{"no kind", int64(9)} {
-		if doc := h.Get(id); doc["status"] != "dead" {
-			t.Errorf("%v: %v", id, doc)
+	if doc := h.Get(int64(9)); doc["status"] != "dead" {
+		t.Errorf("an _id of another type: %v", doc)
+	}
+	for name, was := range foreign {
+		if doc := h.Get(name); !reflect.DeepEqual(doc, was) {
+			t.Errorf("%s: %v, was %v", name, doc, was)
 		}
+	}
+	if n, err := h.store.Foreign(t.Context()); err != nil || n != int64(len(foreign)) {
+		t.Errorf("%d documents are foreign, %v; want %d", n, err, len(foreign))
 	}
 	if doc := h.Get("cancelled"); doc["status"] != "cancelled" || doc["due_at"] != nil || doc["kept"] != "x" || doc["last_error"] != nil {
 		t.Errorf("cancelled: %v", doc)

@@ -56,7 +56,7 @@ func (s *Store) Watch(ctx context.Context, hints Hints) error {
 		if time.Since(began) > longestReopen {
 			pause = firstReopen
 		}
-		if !wait(ctx, pause/2+rand.N(pause/2)) {
+		if !pauseFor(ctx, pause/2+rand.N(pause/2)) {
 			return nil
 		}
 		pause = min(2*pause, longestReopen)
@@ -128,7 +128,7 @@ func (s *Store) hint(c change, hints Hints) {
 // named returns the identity that a raw _id is, if the contract allows it.
 func named(raw bson.RawValue) (outbox.ID, bool) {
 	left := 1
-	value, err := decodeValue(raw.Type, raw.Value, 1, &left)
+	value, err := decodeValue(raw.Type, raw.Value, wholeShape, 1, &left)
 	if err != nil {
 		return outbox.ID{}, false
 	}

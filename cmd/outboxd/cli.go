@@ -26,7 +26,10 @@ Start here:
 type cli struct {
 	Worker  workerCmd  `cmd:"" help:"Carry out intents until a signal."`
 	Migrate migrateCmd `cmd:"" help:"Bring the database's schema to this version."`
-	Dead    deadCmd    `cmd:"" help:"Look at dead letters."`
+	Dead    deadCmd    `cmd:"" help:"Look at dead letters, and retry them."`
+	Show    showCmd    `cmd:"" help:"Show one intent and what happened to it."`
+	Resolve resolveCmd `cmd:"" help:"Answer whether an ambiguous intent was sent."`
+	Cancel  cancelCmd  `cmd:"" help:"Cancel intents that surely were not sent."`
 	Lane    laneCmd    `cmd:"" help:"Look at lanes; pause and resume them."`
 	Stats   statsCmd   `cmd:"" help:"Count intents by kind and status."`
 	Doctor  doctorCmd  `cmd:"" help:"Check everything that a deployment needs."`

@@ -32,11 +32,23 @@ func connect(ctx context.Context, m config.Mongo, o store.Options) (*store.Store
 
 // withStore runs a command on the outbox that the command line names, until the first signal.
 func (p *program) withStore(do func(context.Context, *store.Store) error) error {
-	return p.withStoreOf(store.Options{}, do)
+	return p.open(store.Options{}, func(ctx context.Context, _ config.Mongo, s *store.Store) error { return do(ctx, s) })
 }
 
-// withStoreOf does so with options of its own.
+// withStoreOf does so with options of its own, for a command that reads intents as workers do. It fails where the outbox
+// is not migrated, because their keys at the providers have its namespace in them.
 func (p *program) withStoreOf(o store.Options, do func(context.Context, *store.Store) error) error {
+	return p.open(o, func(ctx context.Context, m config.Mongo, s *store.Store) error {
+		namespace, err := migrations.New(s.Database(), m.Collection).Namespace(ctx)
+		if err != nil {
+			return err
+		}
+		s.UseNamespace(namespace)
+		return do(ctx, s)
+	})
+}
+
+func (p *program) open(o store.Options, do func(context.Context, config.Mongo, *store.Store) error) error {
 	m, err := config.LoadMongo(p.source)
 	if err != nil {
 		return err
@@ -48,7 +60,7 @@ func (p *program) withStoreOf(o store.Options, do func(context.Context, *store.S
 		return err
 	}
 	defer leave()
-	if err := do(ctx, s); err != nil {
+	if err := do(ctx, m, s); err != nil {
 		if ctx.Err() != nil {
 			return errors.Join(context.Cause(ctx), err)
 		}
@@ -58,12 +70,8 @@ func (p *program) withStoreOf(o store.Options, do func(context.Context, *store.S
 }
 
 // withMigrator runs a command on the schema of the outbox that the command line names.
-func (p *program) withMigrator(do func(context.Context, *migrations.Migrator) error) error {
-	m, err := config.LoadMongo(p.source)
-	if err != nil {
-		return err
-	}
-	return p.withStore(func(ctx context.Context, s *store.Store) error {
-		return do(ctx, migrations.New(s.Database(), m.Collection))
+func (p *program) withMigrator(do func(context.Context, *migrations.Migrator, *store.Store) error) error {
+	return p.open(store.Options{}, func(ctx context.Context, m config.Mongo, s *store.Store) error {
+		return do(ctx, migrations.New(s.Database(), m.Collection), s)
 	})
 }

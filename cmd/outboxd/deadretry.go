@@ -1,11 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"iter"
-	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -19,44 +18,55 @@ import (
 type deadRetryCmd struct {
 	mongoFlags
 	deadFilter
-	IDs    []string `arg:"" optional:"" name:"id" help:"Intents by _id; without any, those that the filters choose."`
-	Config string   `placeholder:"FILE" help:"The workers' file of policies, whose max_attempts and write_back.collections apply here as well ($$OUTBOXD_CONFIG)."`
-	DryRun bool     `help:"Only say what would be retried and what not."`
-	Rate   string   `placeholder:"N/s" help:"Let so many become due a second, a minute (N/m) or an hour (N/h), instead of all at once."`
-	JSON   bool     `help:"One JSON object for each: {_id, kind, retried, generation, due_in_s, why}."`
+	IDs       []string `arg:"" optional:"" name:"id" help:"Intents by _id; without any, those that the filters choose."`
+	Config    string   `placeholder:"FILE" help:"The workers' file of policies, whose max_attempts and write_back.collections apply here as well ($$OUTBOXD_CONFIG)."`
+	DryRun    bool     `help:"Only say what would be retried and what not."`
+	Rate      string   `placeholder:"N/s" help:"Retry so many a second, a minute (N/m) or an hour (N/h). The command runs until it is done; a signal stops it."`
+	EvenFinal bool     `help:"Also retry what the provider refused for good: declined, bad_recipient, rejected, canceled."`
+	Why       string   `placeholder:"TEXT" help:"Why, for the people who will see it in the document."`
+	By        string   `placeholder:"NAME" help:"Who retries. Default: $$USER and the host's name."`
+	JSON      bool     `help:"One JSON object for each: {_id, kind, retried, generation, code, why}."`
 }
 
 func (deadRetryCmd) Help() string {
 	return `What could double an effect is refused, and so is what could only fail again; each refusal says why. A charge whose outcome is
 ambiguous may be retried: the worker asks Stripe for the stored payment first. An ambiguous e-mail or SMS may not: find out at the
-provider, and write a new intent if it did not act. After the provider's final no the generation rises, so that the provider does
-not replay its old answer. Give at least one id or one filter. Exit code 1 if any was refused.`
+provider, then answer with ` + "`outboxd resolve`" + `. After the provider's final no the generation rises, so that the provider does
+not replay its old answer; that takes --even-final where the same request would be refused again. Who has opted out is never
+written to again. Give at least one id or one filter. Exit code 1 if any was refused, or if a signal ended it early.`
 }
 
 func (c deadRetryCmd) Run(p *program) error {
 	_, filterErr := c.filter(p.source, time.Time{})
 	_, mongoErr := config.LoadMongo(p.source)
-	policies, policyErr := config.LoadPolicies(p.source)
+	workers, policyErr := loadDeployment(p.source)
 	rate, rateErr := config.LoadRate(p.source, "rate")
-	if err := config.Join(mongoErr, filterErr, policyErr, rateErr); err != nil {
+	if err := config.Join(mongoErr, filterErr, policyErr, rateErr, note("why", c.Why), note("by", c.By)); err != nil {
 		return err
 	}
 	chosen := c.Kind != "" || c.Reason != "" || c.Code != "" || c.Since != "" || c.Limit != ""
 	if chosen == (len(c.IDs) > 0) {
 		return wrongUse("dead retry takes either ids or filters (--kind, --reason, --code, --since, --limit); a bare `--since 8760h` is a way to say all")
 	}
-	return p.withStoreOf(store.Options{Rules: outbox.Rules{WriteBack: policies.WriteBack}}, func(ctx context.Context, s *store.Store) error {
-		r := &retrier{deadRetryCmd: c, program: p, store: s, policies: policies, every: interval(rate)}
-		letters := r.byID(ctx)
+	c.By = cmp.Or(c.By, p.person())
+	var stopped error
+	err := p.withStoreOf(workers.options(), func(ctx context.Context, s *store.Store) error {
+		r := &retrier{deadRetryCmd: c, program: p, store: s, workers: workers, every: interval(rate)}
+		letters := r.named()
 		if chosen {
 			filter, err := c.filter(p.source, s.Now())
 			if err != nil {
 				return err
 			}
-			letters = s.Dead(ctx, filter)
+			if letters, err = r.filtered(ctx, filter); err != nil {
+				return err
+			}
 		}
-		return r.run(ctx, letters)
+		var err error
+		stopped, err = r.run(ctx, letters)
+		return err
 	})
+	return cmp.Or(err, stopped)
 }
 
 // interval is the time between two at a rate a second; 0 at none.
@@ -71,125 +81,195 @@ func interval(rate float64) time.Duration {
 type retrier struct {
 	deadRetryCmd
 	*program
-	store    *store.Store
-	policies config.Policies
-	every    time.Duration
+	store   *store.Store
+	workers deployment
+	every   time.Duration
 
 	retried, refused int
+	next             time.Time // before this instant the rate allows no retry
 }
 
-func (r *retrier) byID(ctx context.Context) iter.Seq2[bson.Raw, error] {
-	return func(yield func(bson.Raw, error) bool) {
-		for _, id := range r.IDs {
-			if !yield(r.store.Get(ctx, id)) {
-				return
-			}
-		}
+// letter reads a dead letter as it is now.
+type letter func(context.Context) (bson.Raw, error)
+
+func (r *retrier) named() []letter {
+	letters := make([]letter, len(r.IDs))
+	for i, id := range r.IDs {
+		letters[i] = func(ctx context.Context) (bson.Raw, error) { return r.store.Get(ctx, id) }
 	}
+	return letters
 }
 
-func (r *retrier) run(ctx context.Context, letters iter.Seq2[bson.Raw, error]) error {
+// filtered returns the dead letters that fit the filter now, so that what dies while the command runs is none of them. A
+// paced run lasts for hours: it keeps the _ids alone, and reads each document when its turn comes.
+func (r *retrier) filtered(ctx context.Context, filter store.Filter) ([]letter, error) {
+	var letters []letter
+	for raw, err := range r.store.Dead(ctx, filter) {
+		if err != nil {
+			return nil, err
+		}
+		id, died := clone(raw.Lookup("_id")), clone(raw.Lookup("dead_at"))
+		letters = append(letters, func(ctx context.Context) (bson.Raw, error) {
+			now, err := r.store.GetExactly(ctx, id)
+			if err == nil && !now.Lookup("dead_at").Equal(died) {
+				return now, store.ErrChanged
+			}
+			return now, err
+		})
+	}
+	return letters, nil
+}
+
+// clone keeps a value without the document that it stands in.
+func clone(v bson.RawValue) bson.RawValue {
+	return bson.RawValue{Type: v.Type, Value: append([]byte(nil), v.Value...)}
+}
+
+// run retries the letters one after another. Where a signal ends it early, stopped says what was done and what is left.
+func (r *retrier) run(ctx context.Context, letters []letter) (stopped, err error) {
 	var failures []error
-	for raw, err := range letters {
-		if err == nil {
-			err = r.retry(ctx, raw)
+	done := 0
+	for _, read := range letters {
+		err := r.retry(ctx, read)
+		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			break
 		}
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return err
+			return nil, err
 		}
-		if err != nil { // one of several ids: the others are retried all the same
+		if err != nil { // one of several: the others are retried all the same
 			failures = append(failures, err)
 		}
+		done++
 	}
-	if err := errors.Join(failures...); err != nil {
-		return err
+	left := len(letters) - done
+	if err := errors.Join(failures...); err != nil && left == 0 {
+		return nil, err
 	}
 	if !r.JSON {
-		words := "%d retried, %d refused.\n"
-		if r.DryRun {
-			words = "%d would be retried, %d would be refused. Nothing was changed.\n"
+		if err := r.sum(left); err != nil {
+			return nil, err
 		}
-		if _, err := fmt.Fprintf(r.out, words, r.retried, r.refused); err != nil {
-			return err
-		}
+	}
+	if left > 0 {
+		return errors.Join(append(failures, fmt.Errorf("a signal ended it: %d retried, %d refused, %d left as they were; the same command goes on with those", r.retried, r.refused, left))...), nil
 	}
 	if r.refused > 0 {
-		return fmt.Errorf("%d dead letters are not retried, each for the reason given with it", r.refused)
+		return nil, fmt.Errorf("%d dead letters are not retried, each for the reason given with it", r.refused)
 	}
-	return nil
+	return nil, nil
 }
 
-// retry decides about one dead letter, makes it pending unless that is refused, and says so.
-func (r *retrier) retry(ctx context.Context, raw bson.Raw) error {
+func (r *retrier) sum(left int) error {
+	words := "%d retried, %d refused"
+	if r.DryRun {
+		words = "%d would be retried, %d would be refused. Nothing was changed"
+	}
+	words = fmt.Sprintf(words, r.retried, r.refused)
+	if left > 0 {
+		words += fmt.Sprintf(", %d left", left)
+	}
+	_, err := fmt.Fprintln(r.out, words+".")
+	return err
+}
+
+// retry decides about one dead letter, makes it pending unless that is refused, and says so. It waits for the rate before it
+// writes. A signal ends it with the context's error, and nothing is written then; what is being written is written to its
+// end.
+func (r *retrier) retry(ctx context.Context, read letter) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	unhurried := context.WithoutCancel(ctx) // the store bounds each call
+	raw, err := read(unhurried)
+	if errors.Is(err, store.ErrChanged) {
+		return r.refuse(raw, err.Error())
+	}
+	if err != nil {
+		return err
+	}
 	in, err := r.store.Intent(raw)
 	if err != nil {
 		return fmt.Errorf("read the dead letter %s: %w", idText(raw.Lookup("_id")), err)
 	}
-	retry, err := outbox.RetryDead(in, r.policy(in.Kind), r.store.Now())
-	delay := time.Duration(r.retried) * r.every
+	retry, err := outbox.RetryDead(in, r.workers.policy(in.Kind), r.EvenFinal, r.store.Now())
+	if wait := time.Until(r.next); err == nil && !r.DryRun && wait > 0 {
+		if err := pause(ctx, wait); err != nil {
+			return err
+		}
+		return r.retry(ctx, read) // it may have changed meanwhile
+	}
 	if err == nil && !r.DryRun {
-		err = r.store.RetryDead(ctx, raw, retry, delay)
+		err = r.store.RetryDead(unhurried, raw, retry, r.By, r.Why)
 	}
 	refusal, isRefusal := errors.AsType[*outbox.Refusal](err)
 	switch {
 	case err == nil:
 		r.retried++
-		return r.say(raw, retry, delay, "")
+		r.next = time.Now().Add(r.every)
+		return r.say(raw, retry)
 	case isRefusal:
-		r.refused++
-		return r.say(raw, retry, 0, refusal.Why+r.perhaps(in))
+		return r.refuse(raw, r.workers.why(refusal))
 	case errors.Is(err, store.ErrChanged):
-		r.refused++
-		return r.say(raw, retry, 0, store.ErrChanged.Error())
+		return r.refuse(raw, store.ErrChanged.Error())
 	default:
 		return err
 	}
 }
 
-// perhaps says what may be wrong with this command rather than with the dead letter: which collections may be written back
-// to is known from the workers' file of policies alone.
-func (r *retrier) perhaps(in *outbox.Intent) string {
-	if in.WriteBack == nil || slices.Contains(r.policies.WriteBack, in.WriteBack.Collection) {
-		return ""
+// pause waits for d, or returns the context's error.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
 	}
-	return "; if the workers' file of policies allows that collection, name the file by --config"
 }
 
-// policy returns a kind's policy. A kind that this outboxd does not know has that of the kinds without any safety.
-func (r *retrier) policy(kind string) outbox.Policy {
-	i := slices.IndexFunc(r.policies.Lanes, func(l config.Lane) bool { return l.Kind == kind })
-	if i < 0 {
-		policy := r.policies.Lanes[0].Policy
-		policy.AsksFirst = false
-		return policy
-	}
-	return r.policies.Lanes[i].Policy
-}
-
-func (r *retrier) say(raw bson.Raw, retry outbox.DeadRetry, delay time.Duration, why string) error {
+func (r *retrier) say(raw bson.Raw, retry outbox.DeadRetry) error {
 	if r.JSON {
-		line := bson.D{{Key: "_id", Value: raw.Lookup("_id")}, {Key: "kind", Value: text(raw, "kind")}, {Key: "retried", Value: why == "" && !r.DryRun},
-			{Key: "generation", Value: nil}, {Key: "due_in_s", Value: nil}, {Key: "why", Value: nil}}
-		if why == "" {
-			line[3].Value, line[4].Value = int32(retry.Generation), delay.Seconds()
-		} else {
-			line[5].Value = why
-		}
-		return r.json(line)
+		return r.line(raw, bson.D{{Key: "retried", Value: !r.DryRun}, {Key: "generation", Value: int32(retry.Generation)}, {Key: "code", Value: code(raw)}, {Key: "why", Value: nil}})
 	}
-	word, text := "retried", text(raw, "kind")
-	switch {
-	case why != "":
-		word, text = "refused", why
-	case r.DryRun:
+	word := "retried"
+	if r.DryRun {
 		word = "would be retried"
 	}
-	if why == "" && retry.NewKeys {
-		text += fmt.Sprintf(", generation %d", retry.Generation)
+	what := text(raw, "kind")
+	if retry.Generation > 0 {
+		what += fmt.Sprintf(", generation %d", retry.Generation)
 	}
-	if why == "" && delay > 0 {
-		text += fmt.Sprintf(", due in %v", delay.Round(time.Millisecond))
+	if retry.Code != "" {
+		what += "; it had died of " + retry.Code
 	}
-	_, err := fmt.Fprintln(r.out, term.Wrap(fmt.Sprintf("%s: %s: %s", term.Clean(idText(raw.Lookup("_id"))), word, text), ""))
+	return r.words(raw, word, what)
+}
+
+func (r *retrier) refuse(raw bson.Raw, why string) error {
+	r.refused++
+	if r.JSON {
+		return r.line(raw, bson.D{{Key: "retried", Value: false}, {Key: "generation", Value: nil}, {Key: "code", Value: code(raw)}, {Key: "why", Value: why}})
+	}
+	return r.words(raw, "refused", why)
+}
+
+// line prints what became of one intent as JSON.
+func (p *program) line(raw bson.Raw, fields bson.D) error {
+	return p.json(append(bson.D{{Key: "_id", Value: raw.Lookup("_id")}, {Key: "kind", Value: text(raw, "kind")}}, fields...))
+}
+
+// words prints what became of one intent for a person.
+func (p *program) words(raw bson.Raw, word, more string) error {
+	_, err := fmt.Fprintln(p.out, term.Wrap(fmt.Sprintf("%s: %s: %s", term.Clean(idText(raw.Lookup("_id"))), word, term.Clean(more)), ""))
 	return err
+}
+
+// code is that of a document's last_error, nil if it has none.
+func code(raw bson.Raw) any {
+	if code := text(raw, "last_error", "code"); code != "" {
+		return code
+	}
+	return nil
 }

@@ -2,41 +2,82 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/outboxd/outboxd/cmd/internal/term"
 	"github.com/outboxd/outboxd/migrations"
+	"github.com/outboxd/outboxd/store"
 )
 
 type migrateCmd struct {
 	mongoFlags
-	Action string `arg:"" optional:"" enum:"up,status" default:"up" help:"up applies what is missing; status prints what is applied and what is not. Default: ${default}."`
-	DryRun bool   `help:"Print the steps and change nothing."`
-	JSON   bool   `help:"One JSON object a line: {step, command, ms}; of status {version, name, applied_at, by}."`
+	Action       string `arg:"" optional:"" enum:"up,status" default:"up" help:"up applies what is missing; status prints what is applied and what is not. Default: ${default}."`
+	DryRun       bool   `help:"Print the steps and change nothing."`
+	Adopt        bool   `help:"Take over a collection that holds documents which are no intents, or has a validator of another program."`
+	NewNamespace bool   `help:"Give this outbox another namespace: for a copy of a database that shall live on beside the original."`
+	JSON         bool   `help:"One JSON object a line: {step, command, ms}; of status {version, name, applied_at, by}."`
 }
 
 func (migrateCmd) Help() string {
 	return `Creates or brings up to date the collection of intents with its validator and indexes, the view of dead letters, and the
-side collections. It is safe to run again, from several machines at once, and beside running producers and workers.`
+side collections. It is safe to run again, from several machines at once, and beside running producers and workers.
+
+A collection that holds documents which are no intents belongs to another program. It is refused before anything is changed.
+With --adopt, the validator applies to that program's inserts too, and workers make dead letters of its documents that have a
+kind.
+
+The first run gives the outbox a namespace, by which the providers tell its intents from those of other outboxes. No later
+run changes it. A restored backup keeps it. --new-namespace is for a copy that works beside the original, such as one for
+staging: stop its workers and delete what is pending or leased in the copy first.`
 }
 
 func (c migrateCmd) Run(p *program) error {
-	if c.Action == "status" && c.DryRun {
-		return wrongUse("flag --dry-run: means nothing with status, which changes nothing")
+	switch {
+	case c.Action == "status" && (c.DryRun || c.Adopt || c.NewNamespace):
+		return wrongUse("status changes nothing, so --dry-run, --adopt and --new-namespace mean nothing with it")
+	case c.NewNamespace && (c.DryRun || c.Adopt):
+		return wrongUse("--new-namespace does nothing else, so --dry-run and --adopt mean nothing with it")
 	}
-	return p.withMigrator(func(ctx context.Context, m *migrations.Migrator) error {
+	return p.withMigrator(func(ctx context.Context, m *migrations.Migrator, s *store.Store) error {
+		if c.Adopt {
+			m = m.Adopt()
+		}
 		switch {
 		case c.Action == "status":
 			return c.status(ctx, p, m)
+		case c.NewNamespace:
+			return c.newNamespace(ctx, p, m, s)
 		case c.DryRun:
 			return c.plan(ctx, p, m)
 		default:
 			return c.up(ctx, p, m)
 		}
 	})
+}
+
+// newNamespace refuses while workers live: they read the namespace when they start.
+func (c migrateCmd) newNamespace(ctx context.Context, p *program, m *migrations.Migrator, s *store.Store) error {
+	workers, err := s.Workers(ctx)
+	if err != nil {
+		return err
+	}
+	if len(workers) > 0 {
+		return fmt.Errorf("%d workers of this outbox run, such as %s; stop them first, because they read the namespace when they start", len(workers), workers[0].Name)
+	}
+	before, now, err := m.NewNamespace(ctx)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return p.json(bson.D{{Key: "namespace", Value: now}, {Key: "before", Value: before}})
+	}
+	_, err = fmt.Fprintf(p.out, "The namespace is %s now; it was %s.\n", now, before)
+	return err
 }
 
 func (c migrateCmd) up(ctx context.Context, p *program, m *migrations.Migrator) error {
@@ -49,7 +90,24 @@ func (c migrateCmd) up(ctx context.Context, p *program, m *migrations.Migrator) 
 	if err == nil && len(applied) == 0 && !c.JSON {
 		_, err = fmt.Fprintln(p.out, nothingToDo)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return warnOfDeletion(ctx, p.err, m)
+}
+
+// warnOfDeletion tells of TTL indexes that a migration leaves as they are, because they are somebody else's.
+func warnOfDeletion(ctx context.Context, to io.Writer, m *migrations.Migrator) error {
+	found, err := m.Endangered(ctx)
+	if err != nil {
+		return err
+	}
+	for _, what := range found {
+		if _, err := fmt.Fprintln(to, "outboxd: warning:", what); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 const nothingToDo = "Nothing to do: the schema is up to date."
@@ -57,6 +115,9 @@ const nothingToDo = "Nothing to do: the schema is up to date."
 func (c migrateCmd) plan(ctx context.Context, p *program, m *migrations.Migrator) error {
 	steps, err := m.Plan(ctx)
 	if err != nil {
+		return err
+	}
+	if err := warnOfDeletion(ctx, p.err, m); err != nil {
 		return err
 	}
 	if len(steps) == 0 && !c.JSON {
@@ -89,10 +150,15 @@ func (c migrateCmd) status(ctx context.Context, p *program, m *migrations.Migrat
 	if err != nil {
 		return err
 	}
-	if c.JSON {
-		return statusJSON(p, status)
+	if err := warnOfDeletion(ctx, p.err, m); err != nil {
+		return err
 	}
-	return statusTable(p, status)
+	if c.JSON {
+		err = statusJSON(p, status)
+	} else {
+		err = statusTable(p, status)
+	}
+	return errors.Join(err, status.Refused)
 }
 
 func statusJSON(p *program, status migrations.Status) error {

@@ -199,9 +199,9 @@ func (m *machine) Claim(ctx context.Context, order outbox.ClaimOrder) ([]*outbox
 	return m.claim(ctx, order, m.w.store.Claim)
 }
 
-// ClaimExpired implements dispatcher.Store.
-func (m *machine) ClaimExpired(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.Intent, error) {
-	return m.claim(ctx, order, m.w.store.ClaimExpired)
+// ClaimToSettle implements dispatcher.Store.
+func (m *machine) ClaimToSettle(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.Intent, error) {
+	return m.claim(ctx, order, m.w.store.ClaimToSettle)
 }
 
 func (m *machine) claim(ctx context.Context, order outbox.ClaimOrder, take func(context.Context, outbox.ClaimOrder) ([]*outbox.Intent, error)) ([]*outbox.Intent, error) {

@@ -80,19 +80,20 @@ func TestDeliverOfATemplate(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	email := &outbox.Email{
 		From: outbox.Address{Email: sender}, To: outbox.Address{Email: recipient}, TemplateID: "d-17",
-		TemplateData: map[string]any{"order": outbox.NewObjectID([12]byte{1}), "at": at, "items": []any{map[string]any{"n": int64(2)}}},
+		TemplateData: outbox.Fields{{Name: "order", Value: outbox.NewObjectID([12]byte{1})}, {Name: "at", Value: at},
+			{Name: "items", Value: []any{outbox.Fields{{Name: "n", Value: int64(2)}, {Name: "a", Value: nil}}}}},
 	}
 	in.Payload = email
 	if _, err := p.Deliver(t.Context(), in, nil); err != nil {
 		t.Fatal(err)
 	}
-	want := `"dynamic_template_data":{"at":"2026-01-02T03:04:05Z","items":[{"n":2}],"order":"010000000000000000000000"}`
+	want := `"dynamic_template_data":{"order":"010000000000000000000000","at":"2026-01-02T03:04:05Z","items":[{"n":2,"a":null}]}`
 	if body := server.Requests()[0].Body; !strings.Contains(body, want) || !strings.Contains(body, `"template_id":"d-17"`) {
 		t.Errorf("sent %s", body)
 	}
 
 	server.Script(accepted)
-	email.TemplateData["bad"] = math.NaN()
+	email.TemplateData = map[string]any{"bad": math.NaN()}
 	_, err := p.Deliver(t.Context(), in, nil)
 	if f := failed(t, err); f.Class != outbox.Permanent || f.Code != outbox.CodeRejected {
 		t.Errorf("data that JSON does not know: %v", f)

@@ -44,17 +44,33 @@ func body(in *outbox.Intent, e *outbox.Email) ([]byte, error) {
 	}
 	// SendGrid's OpenAPI description knows them as an object only here, though its SDK writes one at the top as well.
 	to.CustomArgs = customArgs(in)
-	if len(e.TemplateData) > 0 {
-		to.DynamicTemplateData = plain(e.TemplateData).(map[string]any)
+	only := personalization{Personalization: to}
+	if e.TemplateData != nil {
+		data, err := outbox.JSON(e.TemplateData)
+		if err != nil {
+			return nil, fmt.Errorf("encode the template's data: %w", err)
+		}
+		only.TemplateData = data
 	}
-	m.AddPersonalizations(to)
 	// The SDK's own encoder logs an error and sends nothing in its place.
-	data, err := json.Marshal(m)
+	data, err := json.Marshal(request{m, []personalization{only}})
 	if err != nil {
 		return nil, fmt.Errorf("encode the e-mail: %w", err)
 	}
 	return data, nil
 }
+
+// request and personalization are the SDK's, but for the template's data, whose order the SDK's map would lose.
+type (
+	request struct {
+		*mail.SGMailV3
+		Personalizations []personalization `json:"personalizations"`
+	}
+	personalization struct {
+		*mail.Personalization
+		TemplateData json.RawMessage `json:"dynamic_template_data,omitempty"`
+	}
+)
 
 func mailbox(a outbox.Address) *mail.Email { return mail.NewEmail(a.Name, a.Email) }
 
@@ -78,26 +94,4 @@ func jsonLen(s string) int {
 		return maxCustomArgs
 	}
 	return len(data) - len(`""`)
-}
-
-// plain replaces ids by their text, the one type of an intent that JSON does not know.
-func plain(v any) any {
-	switch v := v.(type) {
-	case outbox.ID:
-		return v.String()
-	case map[string]any:
-		m := make(map[string]any, len(v))
-		for key, value := range v {
-			m[key] = plain(value)
-		}
-		return m
-	case []any:
-		list := make([]any, len(v))
-		for i, value := range v {
-			list[i] = plain(value)
-		}
-		return list
-	default:
-		return v
-	}
 }

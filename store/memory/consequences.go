@@ -28,11 +28,11 @@ func (c *consequences) lastError(own *outbox.Failure) *outbox.Failure {
 }
 
 // consequences inserts the follow-ups of an intent that is about to be settled, and updates its business document.
-func (s *Store) consequences(in *outbox.Intent, d outbox.Decision, now time.Time) *consequences {
-	c := &consequences{}
-	followUps, update := in.Consequences(d, s.rules)
+func (s *Store) consequences(settlement outbox.Settlement, now time.Time) *consequences {
+	c, d := &consequences{}, settlement.Decision
+	followUps, update := settlement.Intent.Consequences(d, s.rules)
 	for _, f := range followUps {
-		s.follow(f, now, c)
+		s.follow(f, settlement, now, c)
 	}
 	if update == nil {
 		return c
@@ -50,9 +50,18 @@ func (s *Store) consequences(in *outbox.Intent, d outbox.Decision, now time.Time
 	return c
 }
 
-func (s *Store) follow(f outbox.FollowUp, now time.Time, c *consequences) {
-	if _, ok := s.intents[key(f.ID)]; ok {
-		return
+func (s *Store) follow(f outbox.FollowUp, settlement outbox.Settlement, now time.Time, c *consequences) {
+	base := f
+	f = base.Numbered(settlement.Number())
+	for n := max(2, settlement.Number()+1); ; n++ {
+		there, ok := s.intents[key(f.ID)]
+		if !ok {
+			break
+		}
+		if settlement.Decision.Status == outbox.StatusDone && n == 2 && f.Same(there) {
+			return
+		}
+		f = base.Numbered(n)
 	}
 	if dedup, ok := f.Document["dedup_key"]; ok && s.holdsDedup(dedup) {
 		return

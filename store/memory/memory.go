@@ -35,6 +35,7 @@ type Store struct {
 	intents  map[string]map[string]any            // by key of the _id
 	order    map[string]int                       // when each was inserted, to break ties
 	business map[string]map[string]map[string]any // by collection and key of the _id
+	locked   map[[2]string]int                    // by collection ("" for intents) and key of the _id: how many hold it
 }
 
 // New returns an empty store.
@@ -46,6 +47,7 @@ func New(o Options) *Store {
 		intents:   make(map[string]map[string]any),
 		order:     make(map[string]int),
 		business:  make(map[string]map[string]map[string]any),
+		locked:    make(map[[2]string]int),
 	}
 }
 
@@ -153,19 +155,65 @@ func (s *Store) Claim(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.I
 	return s.take(ctx, found, order, now)
 }
 
-// ClaimExpired takes up to order.Limit pending intents whose expires_at has passed, whenever they are due; order.Kind ""
-// takes those of every kind. The longest expired come first.
-func (s *Store) ClaimExpired(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.Intent, error) {
+// ClaimToSettle takes up to order.Limit intents that need no call to a provider: those whose recorded outcome is due, then
+// those that have expired, the longest expired first; order.Kind "" takes those of every kind.
+func (s *Store) ClaimToSettle(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.Intent, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.Now()
+	wanted := func(doc map[string]any) bool { return order.Kind == "" || doc["kind"] == order.Kind }
 	found := s.find(func(doc map[string]any) bool {
+		due, ok := doc["due_at"].(time.Time)
+		_, recorded := doc["outcome"].(map[string]any)
+		return ok && recorded && !due.After(now) && wanted(doc)
+	}, func(a, b map[string]any) int { return a["due_at"].(time.Time).Compare(b["due_at"].(time.Time)) })
+	found = append(found, s.find(func(doc map[string]any) bool {
 		expires, ok := doc["expires_at"].(time.Time)
-		return ok && !expires.After(now) && doc["due_at"] != nil && doc["ambiguous_at"] == nil && doc["status"] == string(outbox.StatusPending) && (order.Kind == "" || doc["kind"] == order.Kind)
-	}, func(a, b map[string]any) int {
-		return a["expires_at"].(time.Time).Compare(b["expires_at"].(time.Time))
-	})
+		return ok && !expires.After(now) && doc["outcome"] == nil && undoubted(doc, order, now) && wanted(doc)
+	}, func(a, b map[string]any) int { return a["expires_at"].(time.Time).Compare(b["expires_at"].(time.Time)) })...)
 	return s.take(ctx, found, order, now)
+}
+
+// undoubted reports whether nothing has to be asked about an expired intent.
+func undoubted(doc map[string]any, order outbox.ClaimOrder, now time.Time) bool {
+	due, dated := doc["due_at"].(time.Time)
+	policy, known := order.Doubts[fmt.Sprint(doc["kind"])]
+	if own, ok := doc["on_ambiguous"].(string); ok {
+		policy = outbox.Ambiguity(own)
+	}
+	_, leased := doc["lease"]
+	switch {
+	case doc["due_at"] == nil || doc["ambiguous_at"] != nil:
+		return false
+	case doc["status"] == string(outbox.StatusPending) && !leased:
+		return true
+	case !known || policy == outbox.Reconcile:
+		return false
+	case doc["status"] == string(outbox.StatusPending):
+		return true
+	default:
+		return doc["status"] == string(outbox.StatusLeased) && dated && !due.After(now)
+	}
+}
+
+// Hold holds a business document, as somebody's open transaction does, until the function returned is called: meanwhile
+// no settle can update it.
+func (s *Store) Hold(collection string, id any) (release func()) {
+	key := [2]string{collection, key(id)}
+	change := func(by int) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.locked[key] += by
+	}
+	change(1)
+	return func() { change(-1) }
+}
+
+// HoldIntent holds an intent in the same way: meanwhile it is neither claimed nor settled.
+func (s *Store) HoldIntent(id any) (release func()) { return s.Hold("", id) }
+
+func (s *Store) holds(collection string, id any) bool {
+	return s.locked[[2]string{collection, key(id)}] > 0
 }
 
 // band returns the priority of a document, and whether a claim can see it.
@@ -190,7 +238,7 @@ func (s *Store) find(match func(map[string]any) bool, compare func(a, b map[stri
 	}
 	var found []candidate
 	for id, doc := range s.intents {
-		if match(doc) {
+		if !s.holds("", doc["_id"]) && match(doc) {
 			found = append(found, candidate{doc, s.order[id]})
 		}
 	}
@@ -212,7 +260,12 @@ func (s *Store) take(ctx context.Context, found []map[string]any, order outbox.C
 	token := rand.Text()
 	var claimed []*outbox.Intent
 	for _, doc := range found[:min(order.Limit, len(found))] {
-		doc["lease"] = map[string]any{"token": token, "owner": order.Owner, "at": now, "reclaimed": doc["status"] == string(outbox.StatusLeased)}
+		_, stood := doc["lease"]
+		_, begun := doc["first_attempt_at"]
+		if _, kept := doc["first_due_at"]; !kept && !begun && doc["status"] == string(outbox.StatusPending) {
+			doc["first_due_at"] = doc["due_at"]
+		}
+		doc["lease"] = map[string]any{"token": token, "owner": order.Owner, "at": now, "reclaimed": stood || doc["status"] == string(outbox.StatusLeased)}
 		doc["status"] = string(outbox.StatusLeased)
 		doc["due_at"] = now.Add(order.Lease)
 		doc["attempts"] = int64(attempts(doc) + 1)

@@ -58,4 +58,10 @@ func (h *harness) Business(collection string, id any) map[string]any {
 	return h.store.Business(collection, id)
 }
 
+func (h *harness) Hold(collection string, id any) (release func()) {
+	return h.store.Hold(collection, id)
+}
+
+func (h *harness) HoldIntent(id any) (release func()) { return h.store.HoldIntent(id) }
+
 func (h *harness) RefuseKind(kind string) { h.refused.Store(kind) }

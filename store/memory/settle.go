@@ -33,7 +33,16 @@ func (s *Store) settle(settlement outbox.Settlement, now time.Time) outbox.Settl
 		}
 		return settlement.Repeated(at)
 	}
-	c := s.consequences(in, d, now)
+	if s.holds("", in.Document["_id"]) {
+		return outbox.Settled{Busy: "somebody holds the intent"}
+	}
+	if u := s.updateOf(settlement); u != nil && s.holds(u.Collection, u.ID) {
+		return s.record(doc, settlement, now)
+	}
+	c := s.consequences(settlement, now)
+	if d.Status.Final() {
+		delete(doc, "outcome")
+	}
 	delete(doc, "lease")
 	for _, field := range []string{"due_at", "done_at", "purge_at", "dead_at", "dead_reason"} {
 		delete(doc, field)
@@ -47,42 +56,112 @@ func (s *Store) settle(settlement outbox.Settlement, now time.Time) outbox.Settl
 	default:
 		doc["due_at"] = now.Add(max(0, d.Delay.Truncate(time.Millisecond)))
 	}
-	if d.Attempts == 0 {
-		delete(doc, "first_attempt_at")
+	mark(doc, d, now)
+	if f := c.lastError(d.Failure); f != nil {
+		doc["last_error"] = errorDocument(f, now)
 	}
+	if d.Receipt != nil {
+		doc["result"] = receiptDocument(d.Receipt)
+	}
+	writeHistory(doc, settlement)
+	untouched(doc)
+	return outbox.Settled{Notes: c.notes}
+}
+
+// updateOf returns the write_back that a settlement brings along, nil if there is none.
+func (s *Store) updateOf(settlement outbox.Settlement) *outbox.Update {
+	if !settlement.Brings() {
+		return nil
+	}
+	_, update := settlement.Intent.Consequences(settlement.Decision, s.rules)
+	return update
+}
+
+// record writes the outcome of an intent whose consequences have to wait.
+func (s *Store) record(doc map[string]any, settlement outbox.Settlement, now time.Time) outbox.Settled {
+	const why = "somebody holds the business document"
+	d, again := settlement.Decision, settlement.Backoff(now)
+	outcome := texts("event", d.Event.String(), "reason", string(d.Reason), "class", string(d.Outcome), "why", why)
+	outcome["attempts"], outcome["tries"], outcome["at"] = int64(d.Attempts), int64(1), now
+	if before := settlement.Intent.Outcome; before != nil {
+		outcome["tries"] = int64(before.Tries + 1)
+		if !before.At.IsZero() {
+			outcome["at"] = before.At
+		}
+	}
+	if d.Receipt != nil {
+		outcome["receipt"] = receiptDocument(d.Receipt)
+	}
+	if d.Failure != nil {
+		failure := errorDocument(d.Failure, now)
+		delete(failure, "at")
+		outcome["failure"] = failure
+		doc["last_error"] = errorDocument(d.Failure, now)
+	}
+	delete(doc, "lease")
+	mark(doc, d, now)
+	doc["status"], doc["due_at"], doc["attempts"], doc["outcome"] = string(outbox.StatusPending), now.Add(again), int64(d.Attempts), outcome
+	writeHistory(doc, settlement)
+	return outbox.Settled{Waiting: why, Again: again}
+}
+
+func receiptDocument(r *outbox.Receipt) map[string]any {
+	return texts("provider", r.Provider, "id", r.ID, "status", r.Status)
+}
+
+// mark keeps, sets or clears ambiguous_at.
+func mark(doc map[string]any, d outbox.Decision, now time.Time) {
 	switch _, marked := doc["ambiguous_at"]; {
 	case d.Ambiguous == outbox.ClearMark:
 		delete(doc, "ambiguous_at")
 	case d.Ambiguous == outbox.SetMark && !marked:
 		doc["ambiguous_at"] = now
 	}
-	if f := c.lastError(d.Failure); f != nil {
-		doc["last_error"] = errorDocument(f, now)
-	}
-	if d.Receipt != nil {
-		doc["result"] = texts("provider", d.Receipt.Provider, "id", d.Receipt.ID, "status", d.Receipt.Status)
-	}
-	appendHistory(doc, settlement.Records())
-	return outbox.Settled{Notes: c.notes}
 }
 
-func appendHistory(doc map[string]any, records []outbox.Record) {
+// untouched removes first_attempt_at from what was given back, unless the document shows that there was more than that.
+func untouched(doc map[string]any) {
+	if doc["attempts"] != int64(0) {
+		return
+	}
+	for _, field := range []string{"ambiguous_at", "dropped", "generation", "history", "last_error", "outcome", "progress", "resolved", "result", "retried"} {
+		if _, ok := doc[field]; ok {
+			return
+		}
+	}
+	delete(doc, "first_attempt_at")
+}
+
+func writeHistory(doc map[string]any, settlement outbox.Settlement) {
+	records, dropped := settlement.History()
 	if len(records) == 0 {
 		return
 	}
-	history, _ := doc["history"].([]any)
-	for _, r := range records {
-		entry := texts("outcome", string(r.Outcome), "code", r.Code, "worker", r.Worker)
-		entry["attempt"] = int64(r.Attempt)
-		if !r.At.IsZero() {
-			entry["at"] = r.At
+	history := make([]any, len(records))
+	for i, r := range records {
+		entry := texts("outcome", string(r.Outcome), "code", r.Code, "provider_code", r.ProviderCode, "request_id", r.RequestID, "ref", r.Ref,
+			"worker", r.Worker, "by", r.By, "why", r.Why, "job", r.Job)
+		if r.What != outbox.WhatAttempt {
+			entry["what"] = string(r.What)
+		}
+		for name, n := range map[string]int{"attempt": r.Attempt, "http_status": r.HTTPStatus, "n": r.N} {
+			if n != 0 {
+				entry[name] = int64(n)
+			}
+		}
+		for name, at := range map[string]time.Time{"at": r.At, "first": r.First, "last": r.Last} {
+			if !at.IsZero() {
+				entry[name] = at
+			}
 		}
 		if r.Worker != "" {
 			entry["ms"] = r.Took.Milliseconds()
 		}
-		history = append(history, entry)
+		history[i] = entry
 	}
-	doc["history"] = history[max(0, len(history)-outbox.MaxHistory):]
+	if doc["history"] = history; dropped > 0 {
+		doc["dropped"] = int64(dropped)
+	}
 }
 
 func errorDocument(failure *outbox.Failure, now time.Time) map[string]any {

@@ -3,6 +3,7 @@ package storetest
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +25,9 @@ func claimTests() []test {
 		{"claims at one time are disjoint", claimDisjoint},
 		{"expired intents are claimed whenever they are due", claimExpired},
 		{"expired intents of one kind", claimExpiredKind},
+		{"an expired intent whose lease ran out is claimed where nothing has to be asked", claimExpiredLease},
+		{"a lease on a pending intent counts as one that ran out", claimUnlocked},
+		{"claim keeps the due_at that the producer wrote", claimKeepsFirstDue},
 		{"now follows the database", nowFollows},
 	}
 }
@@ -306,19 +310,19 @@ func claimExpired(e *env) {
 	}
 
 	order := outbox.ClaimOrder{Limit: 10, Lease: lease, Owner: owner}
-	claimed, err := e.s.ClaimExpired(e.ctx(), order)
+	claimed, err := e.s.ClaimToSettle(e.ctx(), order)
 	if err != nil {
-		e.Fatalf("ClaimExpired: %v", err)
+		e.Fatalf("ClaimToSettle: %v", err)
 	}
 	if want := []string{"1 due", "2 later", "3 any priority"}; !slices.Equal(ids(claimed), want) {
 		e.Errorf("claimed %v, want %v", ids(claimed), want)
 	}
 	for _, in := range claimed {
 		e.settled(e.decide(in, outbox.Verdict{Event: outbox.Lapsed}))
-		e.want(e.get(in.ID), fields{"status": "dead", "dead_reason": "expired", "attempts": int64(0), "first_attempt_at": nil, "history": nil})
+		e.want(e.get(in.ID), fields{"status": "dead", "dead_reason": "expired", "attempts": int64(0), "history": nil})
 	}
-	if again, err := e.s.ClaimExpired(e.ctx(), order); err != nil || len(again) != 0 {
-		e.Errorf("ClaimExpired again: %v, %v", ids(again), err)
+	if again, err := e.s.ClaimToSettle(e.ctx(), order); err != nil || len(again) != 0 {
+		e.Errorf("ClaimToSettle again: %v, %v", ids(again), err)
 	}
 }
 
@@ -326,11 +330,83 @@ func claimExpiredKind(e *env) {
 	e.insert("other", fields{"expires_at": e.ago(time.Minute), "kind": outbox.KindEmail})
 	e.insert("a", fields{"expires_at": e.ago(time.Second)})
 	e.insert("b", fields{"expires_at": e.ago(0)})
-	claimed, err := e.s.ClaimExpired(e.ctx(), outbox.ClaimOrder{Kind: kind, Limit: 1, Lease: lease, Owner: owner})
+	claimed, err := e.s.ClaimToSettle(e.ctx(), outbox.ClaimOrder{Kind: kind, Limit: 1, Lease: lease, Owner: owner})
 	if err != nil || !slices.Equal(ids(claimed), []string{"a"}) {
-		e.Errorf("ClaimExpired: %v, %v, want a", ids(claimed), err)
+		e.Errorf("ClaimToSettle: %v, %v, want a", ids(claimed), err)
 	}
 	e.want(e.get("other"), fields{"status": "pending"})
+}
+
+func claimExpiredLease(e *env) {
+	lapsed := fields{"status": "leased", "attempts": int64(1), "first_attempt_at": e.ago(time.Hour), "expires_at": e.ago(time.Minute),
+		"lease": map[string]any{"token": strings.Repeat("x", 26), "owner": zombie, "at": e.ago(time.Hour), "reclaimed": false}}
+	insert := func(id, kind string, more fields) {
+		e.insert(id, lapsed)
+		more["kind"] = kind
+		e.h.Change(id, more)
+	}
+	still := e.s.Now().Add(time.Hour)
+	insert("park", "parked", fields{})
+	insert("unlocked", "parked", fields{"status": "pending", "due_at": still})
+	insert("own park", "asked", fields{"on_ambiguous": "park"})
+	insert("own reconcile", "parked", fields{"on_ambiguous": "reconcile"})
+	insert("reconcile", "asked", fields{})
+	insert("marked", "parked", fields{"ambiguous_at": e.ago(time.Minute)})
+	insert("still held", "parked", fields{"due_at": still})
+	insert("asks first", "charged", fields{"on_ambiguous": "park"})
+	insert("not expired", "parked", fields{"expires_at": still})
+	order := outbox.ClaimOrder{Limit: 20, Lease: lease, Owner: owner}
+	if claimed, err := e.s.ClaimToSettle(e.ctx(), order); err != nil || len(claimed) > 0 {
+		e.Fatalf("without a word about doubts it claimed %v, %v", ids(claimed), err)
+	}
+	order.Doubts = map[string]outbox.Ambiguity{"parked": outbox.Park, "asked": outbox.Reconcile}
+	claimed, err := e.s.ClaimToSettle(e.ctx(), order)
+	got := ids(claimed)
+	slices.Sort(got)
+	if want := []string{"own park", "park", "unlocked"}; err != nil || !slices.Equal(got, want) {
+		e.Errorf("claimed %v, %v, want %v", got, err, want)
+	}
+	for _, in := range claimed {
+		if !in.Lease.Reclaimed {
+			e.Errorf("%v was claimed as if nobody had held it", in.ID)
+		}
+	}
+}
+
+func claimUnlocked(e *env) {
+	for n, change := range []map[string]any{
+		{"status": "pending", "due_at": e.ago(time.Second)},
+		{"status": "pending", "due_at": e.ago(time.Second), "attempts": int64(0)},
+		{"status": "pending", "due_at": e.ago(time.Second), "attempts": nil, "first_attempt_at": nil},
+	} {
+		id := fmt.Sprint("unlocked ", n)
+		e.insertAndClaim(id, nil)
+		e.h.Change(id, change)
+		again := e.claimOne()
+		if !again.Lease.Reclaimed {
+			e.Errorf("%s: the lease that stood there is forgotten", id)
+		}
+		e.settled(e.decide(again, delivered()))
+	}
+}
+
+func claimKeepsFirstDue(e *env) {
+	due := e.ago(time.Minute)
+	in := e.insertAndClaim("a", fields{"due_at": due})
+	if !in.FirstDueAt.Equal(due) {
+		e.Errorf("first due at %v, want %v", in.FirstDueAt, due)
+	}
+	for _, v := range []outbox.Verdict{fails(outbox.Transient, outbox.CodeNotSent), unsent(), delivered()} {
+		e.settled(e.decide(in, v))
+		e.want(e.get("a"), fields{"first_due_at": due})
+		if v.Event != outbox.Delivered {
+			e.lapse("a")
+			in = e.claimOne()
+		}
+	}
+	e.insert("attempted before this was kept", fields{"attempts": int64(1), "first_attempt_at": e.ago(time.Hour)})
+	e.settled(e.decide(e.claimOne(), delivered()))
+	e.want(e.get("attempted before this was kept"), fields{"first_due_at": nil})
 }
 
 func nowFollows(e *env) {

@@ -14,6 +14,8 @@ func consequenceTests() []test {
 		{"follow-ups are inserted with the outcome", followUpsInserted},
 		{"follow-ups belong to their outcome", followUpsByOutcome},
 		{"follow-ups exist once", followUpsOnce},
+		{"a stranger under a follow-up's _id swallows nothing", followUpsOfStrangers},
+		{"each death brings its follow-ups", followUpsOfEachDeath},
 		{"a follow-up whose dedup_key exists is skipped", followUpDeduplicated},
 		{"a follow-up that breaks the contract is a dead letter", followUpMalformed},
 		{"a follow-up that the database refuses is a dead letter", followUpRefused},
@@ -76,15 +78,71 @@ func followUpsByOutcome(e *env) {
 	}
 }
 
+// followUpsOnce: the follow-up of what is done exists once, even if a person makes its parent pending afterwards.
 func followUpsOnce(e *env) {
-	e.insert("a:dead:1", fields{"kind": "from an earlier death"})
-	before := e.get("a:dead:1")
-	in := e.insertAndClaim("a", fields{"on_dead": list(then(nil), then(nil), then(nil))})
-	e.settled(e.decide(in, fails(outbox.Permanent, outbox.CodeRejected)))
-	e.want(e.get("a"), fields{"status": "dead"})
-	e.unchanged(before)
-	e.get("a:dead:0")
-	e.get("a:dead:2")
+	in := e.insertAndClaim("a", fields{"on_done": list(then(nil), then(nil))})
+	e.settled(e.decide(in, delivered()))
+	before := e.get("a:done:0")
+	for _, id := range []string{"a:done:0", "a:done:1"} {
+		e.h.Change(id, map[string]any{"due_at": e.s.Now().Add(time.Hour)})
+	}
+	e.h.Change("a", map[string]any{"status": "pending", "due_at": e.ago(time.Second), "done_at": nil, "purge_at": nil, "result": nil})
+	e.settled(e.decide(e.claimOne(), delivered()))
+	if all := e.h.All(); len(all) != 3 {
+		e.Errorf("there are %d intents, want 1 and two follow-ups", len(all))
+	}
+	e.want(e.get("a:done:0"), fields{"payload": before["payload"]})
+}
+
+// followUpsOfStrangers: a document that somebody put under a follow-up's _id does not swallow it.
+func followUpsOfStrangers(e *env) {
+	later := e.s.Now().Add(time.Hour)
+	for id, more := range map[string]fields{
+		"a:done:0":   {"due_at": later, "payload": map[string]any{"to": "+4915112345678", "from": "+15550001111", "body": "something else"}},
+		"a:done:1":   {"due_at": later, "kind": outbox.KindEmail},
+		"a:done:1:2": {"due_at": later},
+		"b:dead:0":   {"due_at": later},
+	} {
+		e.insert(id, more)
+	}
+	strangers := []map[string]any{e.get("a:done:0"), e.get("a:done:1"), e.get("a:done:1:2"), e.get("b:dead:0")}
+	e.settled(e.decide(e.insertAndClaim("a", fields{"on_done": list(then(nil), then(nil))}), delivered()))
+	for _, id := range []string{"a:done:0:2", "a:done:1:3"} {
+		e.want(e.get(id), fields{"status": "pending", "_id": id})
+		e.h.Change(id, map[string]any{"due_at": later})
+	}
+	e.settled(e.decide(e.insertAndClaim("b", fields{"on_dead": list(then(nil))}), fails(outbox.Permanent, outbox.CodeRejected)))
+	e.want(e.get("b:dead:0:2"), fields{"status": "pending"})
+	for _, doc := range strangers {
+		e.unchanged(doc)
+	}
+}
+
+// followUpsOfEachDeath: what dies again, brings its follow-ups again, under numbers of their own.
+func followUpsOfEachDeath(e *env) {
+	later := e.s.Now().Add(time.Hour)
+	e.insert("a", fields{"on_dead": list(then(nil), then(nil))})
+	for death, change := range []map[string]any{
+		{"retried": map[string]any{"by": "ann", "at": e.ago(0), "n": int64(1)}},
+		{"retried": map[string]any{"by": "ann", "at": e.ago(0), "n": int64(2)}},
+		{}, // by somebody who counts nothing
+		{},
+	} {
+		e.settled(e.decide(e.claimOne(), fails(outbox.Permanent, outbox.CodeRejected)))
+		for n := range 2 {
+			id := fmt.Sprint("a:dead:", n)
+			if death > 0 {
+				id = fmt.Sprint(id, ":", death+1)
+			}
+			e.want(e.get(id), fields{"status": "pending"})
+			e.h.Change(id, map[string]any{"due_at": later})
+		}
+		maps.Copy(change, map[string]any{"status": "pending", "due_at": e.ago(time.Second), "dead_at": nil, "dead_reason": nil})
+		e.h.Change("a", change)
+	}
+	if all := e.h.All(); len(all) != 9 {
+		e.Errorf("there are %d intents, want 1 and two follow-ups of each of four deaths", len(all))
+	}
 }
 
 func followUpDeduplicated(e *env) {

@@ -11,7 +11,7 @@ import (
 // Store is what the suite tests.
 type Store interface {
 	Claim(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.Intent, error)
-	ClaimExpired(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.Intent, error)
+	ClaimToSettle(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.Intent, error)
 	Settle(ctx context.Context, batch []outbox.Settlement) ([]outbox.Settled, error)
 	SaveProgress(ctx context.Context, in *outbox.Intent, p outbox.Progress) error
 	Now() time.Time
@@ -33,6 +33,10 @@ type Harness interface {
 	InsertBusiness(collection string, doc map[string]any)
 	// Business returns the business document with the _id, nil if there is none.
 	Business(collection string, id any) map[string]any
+	// Hold holds the business document with the _id, as somebody's open transaction does, until the function returned is called.
+	Hold(collection string, id any) (release func())
+	// HoldIntent does the same with an intent.
+	HoldIntent(id any) (release func())
 	// RefuseKind makes the database refuse intents of the kind, as a validator does that knows more than the worker.
 	RefuseKind(kind string)
 }
@@ -49,7 +53,7 @@ func Rules() outbox.Rules { return outbox.Rules{WriteBack: []string{Orders}} }
 
 // Run runs the suite. newHarness returns a harness with an empty store; what it opens it closes when t ends.
 func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
-	for _, group := range [][]test{claimTests(), settleTests(), fenceTests(), consequenceTests()} {
+	for _, group := range [][]test{claimTests(), settleTests(), fenceTests(), consequenceTests(), waitTests()} {
 		for _, c := range group {
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()

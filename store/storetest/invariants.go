@@ -12,7 +12,8 @@ import (
 // that no version of the worker knows.
 var fieldsOfContract = []string{"_id", "v", "kind", "status", "due_at", "payload", "expires_at", "priority", "dedup_key", "max_attempts",
 	"on_ambiguous", "on_done", "on_dead", "write_back", "metadata", "trace", "created_at", "attempts", "lease", "first_attempt_at", "ambiguous_at",
-	"generation", "progress", "last_error", "history", "result", "done_at", "dead_at", "cancelled_at", "dead_reason", "purge_at", "kept"}
+	"generation", "progress", "last_error", "history", "result", "done_at", "dead_at", "cancelled_at", "dead_reason", "purge_at", "kept",
+	"outcome", "dropped", "first_due_at", "retried"}
 
 // checkInvariants checks every document against what the contract says of the fields that workers write.
 func checkInvariants(t *testing.T, docs []map[string]any) {
@@ -99,19 +100,30 @@ func (c checker) attempts() {
 	c.must(c.number("attempts") <= most || c.is(outbox.StatusLeased), "only a claim counts past the maximum")
 	c.must(c.number("attempts") <= most+1 || reclaimed, "only leases that run out count on past the maximum")
 	c.must(!c.is(outbox.StatusLeased) || c.number("attempts") >= 1, "leased has an attempt")
-	c.must((c.number("attempts") > 0) == c.date("first_attempt_at"), "what has attempts has a first one, what has none does not")
+	c.must(c.number("attempts") == 0 || c.date("first_attempt_at"), "what has attempts has a first one")
+	if waits := c.is(outbox.StatusPending) || c.is(outbox.StatusLeased); waits && !c.has("first_attempt_at") {
+		for _, field := range []string{"lease", "progress", "generation", "ambiguous_at", "outcome", "history", "result", "last_error"} {
+			c.must(!c.has(field), "without a first attempt there is nothing of the worker's, as in a producer's insert: "+field)
+		}
+	}
+	c.must(!c.has("outcome") || !c.final(), "what is final has no recorded outcome")
 }
 
 func (c checker) history() {
 	entries, _ := c.doc["history"].([]any)
-	c.must(len(entries) <= outbox.MaxHistory, "history has at most 20 entries")
-	last := 0
+	attempts, last := 0, 0
 	for _, item := range entries {
 		entry, _ := item.(map[string]any)
-		n, _ := entry["attempt"].(int64)
-		c.must(int(n) > last, "history ascends")
-		last = int(n)
 		c.must(entry["outcome"] != nil, "an entry of history has an outcome")
+		if what := entry["what"]; what != nil {
+			c.must(what == "lookup", "only attempts and look-ups are in the history of these tests")
+			continue
+		}
+		attempts++
+		n, _ := entry["attempt"].(int64)
+		c.must(int(n) > last, "attempts ascend in history")
+		last = int(n)
 	}
+	c.must(attempts <= outbox.MaxHistory && len(entries)-attempts <= outbox.MaxHistory, "history has at most 20 attempts and 20 others")
 	c.must(last <= c.number("attempts"), "history does not know of attempts that were not begun")
 }

@@ -2,6 +2,8 @@ package storetest
 
 import (
 	"fmt"
+	"maps"
+	"reflect"
 	"strings"
 	"time"
 
@@ -17,6 +19,9 @@ func settleTests() []test {
 		{"settle keeps, sets and clears the ambiguous mark", settleMark},
 		{"settle records abandoned attempts", settleAbandoned},
 		{"settle keeps the last 20 attempts", settleHistory},
+		{"settle folds look-ups that learn the same", settleLookUps},
+		{"settle leaves what others wrote into history", settleForeignHistory},
+		{"settle gives back with what has happened", settleGivesBackTraces},
 		{"settle writes texts literally and within bounds", settleTexts},
 		{"settle writes each row its own", settleTable},
 		{"settle takes batches of any size", settleSizes},
@@ -34,7 +39,7 @@ func settleDone(e *env) {
 		"status": "done", "attempts": int64(1), "due_at": nil, "lease": nil, "ambiguous_at": nil, "dead_at": nil,
 		"result":     map[string]any{"provider": "twilio", "id": "SM1", "status": "queued"},
 		"last_error": before["last_error"], "kept": before["kept"], "payload": before["payload"], "first_attempt_at": before["first_attempt_at"],
-		"history": []any{map[string]any{"attempt": int64(1), "at": in.Lease.At, "ms": int64(250), "outcome": "done", "worker": owner}},
+		"history": []any{map[string]any{"attempt": int64(1), "at": in.Lease.At, "ms": int64(250), "outcome": "done", "ref": "SM1", "worker": owner}},
 	})
 	e.wantSoon(doc, "done_at", 0)
 	e.wantSoon(doc, "purge_at", Retention)
@@ -48,7 +53,8 @@ func settleRetry(e *env) {
 	doc := e.get("a")
 	e.want(doc, fields{
 		"status": "pending", "attempts": int64(1), "lease": nil, "done_at": nil, "purge_at": nil, "first_attempt_at": in.FirstAttemptAt,
-		"history": []any{map[string]any{"attempt": int64(1), "at": in.Lease.At, "ms": int64(250), "outcome": "transient", "code": "unavailable", "worker": owner}},
+		"history": []any{map[string]any{"attempt": int64(1), "at": in.Lease.At, "ms": int64(250), "outcome": "transient", "code": "unavailable",
+			"provider_code": "30001", "http_status": int64(503), "request_id": "RQ1", "worker": owner}},
 	})
 	e.wantSoon(doc, "due_at", 10*time.Minute)
 	last := doc["last_error"].(map[string]any)
@@ -114,7 +120,7 @@ func settleAbandoned(e *env) {
 		return map[string]any{"attempt": n, "outcome": "ambiguous", "code": "lease_expired"}
 	}
 	e.want(e.get("a"), fields{"attempts": int64(3), "history": []any{lost(1), lost(2),
-		map[string]any{"attempt": int64(3), "at": in.Lease.At, "ms": int64(250), "outcome": "done", "worker": owner}}})
+		map[string]any{"attempt": int64(3), "at": in.Lease.At, "ms": int64(250), "outcome": "done", "ref": "SM1", "worker": owner}}})
 }
 
 func settleHistory(e *env) {
@@ -129,6 +135,80 @@ func settleHistory(e *env) {
 	first, last := history[0].(map[string]any), history[len(history)-1].(map[string]any)
 	if len(history) != 20 || first["attempt"] != int64(6) || last["attempt"] != int64(25) {
 		e.Errorf("history has %d entries from %v to %v, want 20 from 6 to 25", len(history), first["attempt"], last["attempt"])
+	}
+	e.want(e.get("a"), fields{"dropped": int64(5)})
+}
+
+// settleLookUps: look-ups that learn the same are one record, and they push no attempt out of history.
+func settleLookUps(e *env) {
+	e.insert("a", nil)
+	first := e.claimOne()
+	e.settled(e.decide(first, fails(outbox.Ambiguous, outbox.CodeNoAnswer)))
+	look := func(v outbox.Verdict) *outbox.Intent {
+		e.lapse("a")
+		in := e.claimOne()
+		e.settled(e.decide(in, v))
+		return in
+	}
+	absent := outbox.Verdict{Event: outbox.Absent}
+	one, _, three := look(absent), look(absent), look(absent)
+	blind := look(outbox.Verdict{Event: outbox.LookUpFailed, Failure: &outbox.Failure{Class: outbox.Ambiguous, Code: outbox.CodeCannotTell, HTTPStatus: 500}})
+	again := look(absent)
+	found := look(outbox.Verdict{Event: outbox.Found, Receipt: outbox.Receipt{Provider: "twilio", ID: "SM7", RequestID: "RQ7", HTTPStatus: 200}})
+	entry := func(in *outbox.Intent, outcome string, more map[string]any) map[string]any {
+		doc := map[string]any{"what": "lookup", "at": in.Lease.At, "ms": int64(250), "outcome": outcome, "worker": owner}
+		maps.Copy(doc, more)
+		return doc
+	}
+	e.want(e.get("a"), fields{"dropped": nil, "history": []any{
+		map[string]any{"attempt": int64(1), "at": first.Lease.At, "ms": int64(250), "outcome": "ambiguous", "code": "no_answer",
+			"provider_code": "30001", "http_status": int64(503), "request_id": "RQ1", "worker": owner},
+		entry(three, "absent", map[string]any{"first": one.Lease.At, "last": three.Lease.At, "n": int64(3)}),
+		entry(blind, "ambiguous", map[string]any{"code": "cannot_tell", "http_status": int64(500)}),
+		entry(again, "absent", nil),
+		entry(found, "done", map[string]any{"http_status": int64(200), "request_id": "RQ7", "ref": "SM7"}),
+	}})
+}
+
+// settleForeignHistory: what a person wrote into history stays, and what is no history is left alone.
+func settleForeignHistory(e *env) {
+	retry := map[string]any{"what": "retry", "at": e.ago(time.Minute), "by": "ann", "why": "asked by phone", "job": "j1"}
+	in := e.insertAndClaim("a", fields{"attempts": int64(1), "first_attempt_at": e.ago(time.Hour), "dropped": int64(7),
+		"history": []any{map[string]any{"attempt": int64(1), "outcome": "transient", "code": "not_sent"}, retry}})
+	e.settled(e.decide(in, delivered()))
+	history := e.get("a")["history"].([]any)
+	if len(history) != 3 || !reflect.DeepEqual(history[1], retry) {
+		e.Errorf("history is %v, want the retry by hand in it", history)
+	}
+	e.want(e.get("a"), fields{"dropped": int64(7)})
+	e.h.Change("a", map[string]any{"history": history[:1]}) // the invariants know no retry
+	in = e.insertAndClaim("b", fields{"attempts": int64(1), "first_attempt_at": e.ago(time.Hour), "history": "long"})
+	e.settled(e.decide(in, outbox.Verdict{Event: outbox.Malformed}))
+	e.want(e.get("b"), fields{"history": "long"})
+}
+
+// settleGivesBackTraces: what was given back looks like a producer's insert only if nothing happened to it.
+func settleGivesBackTraces(e *env) {
+	for name, more := range map[string]fields{
+		"error": {"last_error": map[string]any{"class": "hold", "code": "forbidden", "at": e.ago(time.Hour)}}, "generation": {"generation": int64(1)},
+		"progress": {"progress": map[string]any{"key": "x"}}, "mark": {"ambiguous_at": e.ago(time.Minute)},
+	} {
+		more["first_attempt_at"] = e.ago(time.Hour)
+		in := e.insertAndClaim(name, more)
+		e.settled(e.decide(in, unsent()))
+		e.want(e.get(name), fields{"attempts": int64(0), "first_attempt_at": more["first_attempt_at"]})
+		e.h.Change(name, map[string]any{"kind": "out of the way"})
+	}
+	in := e.insertAndClaim("saved since", nil)
+	if err := e.s.SaveProgress(e.ctx(), in, outbox.Progress{"key": "x"}); err != nil {
+		e.Fatal(err)
+	}
+	e.settled(e.decide(in, unsent()))
+	e.want(e.get("saved since"), fields{"first_attempt_at": in.Lease.At})
+	e.h.Change("saved since", map[string]any{"kind": "out of the way"})
+	e.settled(e.decide(e.insertAndClaim("held", nil), fails(outbox.Hold, outbox.CodeForbidden)))
+	if e.get("held")["first_attempt_at"] == nil {
+		e.Error("an intent with a last_error has no first_attempt_at")
 	}
 }
 

@@ -50,14 +50,26 @@ func schema(ctx context.Context, p Patient) (detail, remedy string, err error) {
 	if err := p.Schema.Check(ctx); err != nil {
 		return refused("read which version the schema has", err)
 	}
-	steps, err := p.Schema.Plan(ctx)
+	drift, err := p.Schema.Drift(ctx)
 	if err != nil {
 		return refused("compare the schema with what this version needs", err)
 	}
-	if len(steps) > 0 {
-		return fmt.Sprintf("%d objects are not as this version needs them; the first: %s", len(steps), steps[0].Text), "run `outboxd migrate`", nil
+	if len(drift) > 0 {
+		return strings.Join(drift, "; "), "run `outboxd migrate`", nil
 	}
-	return "validator, indexes and view are as this version needs them", "", nil
+	return "namespace, validator, indexes and view are as this version needs them", "", nil
+}
+
+// deletion looks for TTL indexes by which the database deletes what it should not.
+func deletion(ctx context.Context, p Patient) (detail, remedy string, err error) {
+	found, err := p.Schema.Endangered(ctx)
+	if err != nil {
+		return refused("read the indexes", err)
+	}
+	if len(found) > 0 {
+		return strings.Join(found, "; "), "drop each of them; what was deleted is only in a backup (docs/backup.md)", nil
+	}
+	return "no TTL index but outboxd's own", "", nil
 }
 
 // refused tells what the server does not let this user do in words that quote no command; another error is as it is.

@@ -47,6 +47,7 @@ type check struct {
 var checks = []check{
 	{"server", server, "see that MongoDB runs, as a replica set, that the URI names it and the user, and that the user may run hello and buildInfo"},
 	{"schema", schema, "run `outboxd migrate`"},
+	{"deletion", deletion, "grant the user readWrite on the database"},
 	{"indexes", indexes, "grant the user readWrite on the database"},
 	{"write concern", durableWrite, "a majority of the members must be up and keep a journal"},
 	{"privileges", privileges, "grant the user readWrite on the database"},
@@ -56,6 +57,7 @@ var checks = []check{
 	{"served kinds", served, "grant the user readWrite on the database"},
 	{"leases", leases, "grant the user readWrite on the database"},
 	{"malformed intents", malformed, "run `outboxd migrate`, which makes the index that this takes"},
+	{"foreign documents", foreign, "run `outboxd migrate`, which makes the index that this takes"},
 }
 
 // Unreachable is the finding where there is no database to examine: none that answers, or none that would do.

@@ -37,6 +37,7 @@ func questions(now time.Time) []question {
 		{"dead letters", migrations.IndexDead,
 			bson.D{{Key: "dead_at", Value: exists}}, bson.D{{Key: "dead_at", Value: -1}, {Key: "_id", Value: -1}}},
 		{"what no claim can see", migrations.IndexUnclaimable, bson.D{}, bson.D{{Key: "status", Value: 1}}},
+		{"what is no intent", migrations.IndexForeign, bson.D{{Key: "kind", Value: nil}}, bson.D{{Key: "kind", Value: 1}, {Key: "_id", Value: 1}}},
 	}
 }
 

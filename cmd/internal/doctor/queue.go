@@ -114,6 +114,18 @@ func malformed(ctx context.Context, p Patient) (detail, remedy string, err error
 	return fmt.Sprintf("%s that no claim can see, %s dead letters that break the contract", upTo(unseen), upTo(invalid)), strings.Join(remedies, "; "), nil
 }
 
+// foreign looks for documents that no worker touches, because they are no intents.
+func foreign(ctx context.Context, p Patient) (detail, remedy string, err error) {
+	n, err := p.Store.Foreign(ctx)
+	if err != nil {
+		return "", "", err
+	}
+	if n > 0 {
+		return upTo(n) + " documents have no kind; no worker touches them", "find out which program writes them, and let it write a kind or use a collection of its own", nil
+	}
+	return "every document has a kind", "", nil
+}
+
 func upTo(n int64) string {
 	if n >= most {
 		return fmt.Sprintf("%d or more", most)

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"context"
 	"net/http"
 	"runtime"
 	"slices"
@@ -21,6 +22,7 @@ type Config struct {
 	Kinds    []string // all that outboxd has a provider for
 	Unserved []string // those of them that this worker has no credentials for
 	Queue    Queue
+	Foreign  func(context.Context) (int64, error) // counts documents that are no intents; nil: nobody does
 	Version  string
 	Revision string
 }
@@ -78,6 +80,9 @@ func New(cfg Config) *Metrics {
 	info := prometheus.NewGauge(prometheus.GaugeOpts{Name: "outboxd_build_info", Help: "1, with how this outboxd was built.",
 		ConstLabels: prometheus.Labels{"version": cfg.Version, "revision": cfg.Revision, "goversion": runtime.Version()}})
 	info.Set(1)
+	if cfg.Foreign != nil {
+		m.registry.MustRegister(&foreign{count: cfg.Foreign})
+	}
 	m.registry.MustRegister(info, unserved(cfg), newQueue(cfg.Queue, cfg.Kinds),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m

@@ -102,6 +102,12 @@ func (w *worker) run() error {
 	if err := w.migrate(schema); err != nil {
 		return err
 	}
+	namespace, err := schema.Namespace(w.stop)
+	if err != nil {
+		return err
+	}
+	db.UseNamespace(namespace)
+	inspect(w.stop, schema, db, w.Logger)
 
 	transport := providers.NewTransport(providers.TransportConfig{Connections: connections(cfg.Lanes)})
 	defer transport.CloseIdleConnections()
@@ -115,7 +121,7 @@ func (w *worker) run() error {
 		return err
 	}
 	counts := metrics.New(metrics.Config{
-		Kinds: kinds(config.DefaultLanes()), Unserved: cfg.Unserved, Queue: db, Version: w.Version, Revision: w.Revision,
+		Kinds: kinds(config.DefaultLanes()), Unserved: cfg.Unserved, Queue: db, Foreign: db.Foreign, Version: w.Version, Revision: w.Revision,
 	})
 	d, err := dispatcher.New(dispatcher.Config{
 		Worker: w.name, Store: db, Shared: shared{db, w.Version}, Upcoming: db, Lanes: list, Logger: w.Logger, Observer: observer{counts, w.ready, w.Observer},
@@ -128,7 +134,7 @@ func (w *worker) run() error {
 	if err != nil {
 		return err
 	}
-	w.ready.begin(db.Ready, schema.Check, db.MayClaim)
+	w.ready.begin(db.Ready, func(ctx context.Context) error { return fits(ctx, schema, namespace) }, db.MayClaim)
 	w.announce(addr.String())
 	w.showRates(db)
 	w.serving = true
