@@ -174,7 +174,7 @@ func TestAmountsOutsideTheCurrencysLimits(t *testing.T) {
 	for _, c := range []struct {
 		amount   int64
 		currency string
-	}{{maxAmount + 1, "idr"}, {100_000_000, "eur"}, {100_000_000, "xyz"}} {
+	}{{maxAmount + 1, "idr"}, {100_000_000, "eur"}, {100_000_000, "xyz"}, {49, "eur"}, {1005, "kwd"}, {10_050, "isk"}, {17_499, "huf"}} {
 		body := fmt.Sprintf(`{"amount":%d,"currency":%q,"customer":"c","payment_method":"p"}`, c.amount, c.currency)
 		_, err := ReadOrder([]byte(body))
 		r, ok := errors.AsType[*Refused](err)
