@@ -66,7 +66,7 @@ func (a *API) paymentOperations() {
 			"`data:` as of GET /payments/{id}. `event: end` says that nothing more will come; then close the connection.",
 		Responses: responses(http.StatusUnprocessableEntity),
 	}
-	events.Responses["200"] = &huma.Response{Description: "OK", Content: map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeString}}}}
+	events.Responses["200"] = &huma.Response{Description: "OK", Content: map[string]*huma.MediaType{"text/event-stream": {Schema: eventSchema()}}}
 	for _, op := range []*huma.Operation{&create, &find, &events} {
 		op.SkipValidateParams = true
 	}
@@ -74,6 +74,14 @@ func (a *API) paymentOperations() {
 	a.takesBody(create.Path, jsonType, orderSchema())
 	huma.Register(a.huma, find, answering(a.find))
 	huma.Register(a.huma, events, answering(a.events))
+}
+
+// eventSchema describes one event.
+func eventSchema() *huma.Schema {
+	return &huma.Schema{Type: huma.TypeObject, Required: []string{"event", "data"}, Properties: map[string]*huma.Schema{
+		"event": {Type: huma.TypeString, Enum: []any{"payment", "end"}},
+		"data":  {Type: huma.TypeString, Description: "JSON: of payment the payment as GET /payments/{id} answers it, of end an empty object."},
+	}}
 }
 
 // answering turns every error of a handler into its answer.
