@@ -1,14 +1,23 @@
 package httpapi_test
 
 import (
+	"context"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"time"
 
+	"go.mongodb.org/mongo-driver/v2/event"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
 	"github.com/outboxd/outboxd/cmd/api/httpapi"
+	"github.com/outboxd/outboxd/cmd/api/payments"
 )
 
 // A client that asks too much is told when to come back. Nobody else is slower for it.
@@ -77,6 +86,73 @@ func TestRateLimitHeaders(t *testing.T) {
 		resp.Body.Close()
 		if got := resp.Header.Get("RateLimit-Limit") != ""; got != limited {
 			t.Errorf("%s is limited: %v", path, got)
+		}
+	}
+}
+
+// Beyond the bound a request is refused at once. Who only sends slowly takes no place.
+func TestWorkIsBounded(t *testing.T) {
+	holding, proceed := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	monitor := &event.CommandMonitor{Started: func(_ context.Context, e *event.CommandStartedEvent) {
+		if e.CommandName == "insert" && e.Command.Lookup("insert").StringValue() == payments.Collection {
+			once.Do(func() { close(holding); <-proceed })
+		}
+	}}
+	a := start(t, options.Client().SetMonitor(monitor)).with(httpapi.Config{Limits: httpapi.Limits{Rate: 1e6, Burst: 1e6, Working: 1}})
+	slow, send := io.Pipe()
+	slowly := make(chan int, 1)
+	go func() {
+		resp, err := http.Post(a.url+"/payments", "application/json", slow)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		resp.Body.Close()
+		slowly <- resp.StatusCode
+	}()
+	if _, err := send.Write([]byte(good[:10])); err != nil {
+		t.Fatal(err)
+	}
+	first := make(chan answer, 1)
+	go func() {
+		ans, err := a.try("POST", "/payments", good)
+		if err != nil {
+			t.Error(err)
+		}
+		first <- ans
+	}()
+	<-holding
+	for _, c := range []struct{ method, path, body string }{{"POST", "/payments", good}, {"GET", "/payments/pay_aaaaaaaaaaaaaaaaaaaaaaaaaa", ""}} {
+		began := time.Now()
+		ans := a.do(c.method, c.path, c.body)
+		if ans.status != http.StatusServiceUnavailable || ans.header.Get("Retry-After") == "" || time.Since(began) > time.Second {
+			t.Errorf("%s while one works: %d %s after %v", c.method, ans.status, ans.text, time.Since(began))
+		}
+	}
+	close(proceed)
+	if ans := <-first; ans.status != http.StatusAccepted {
+		t.Errorf("the one that works: %d %s", ans.status, ans.text)
+	}
+	if _, err := send.Write([]byte(good[10:])); err != nil {
+		t.Error(err)
+	}
+	send.Close()
+	if status := <-slowly; status != http.StatusAccepted {
+		t.Errorf("the slow one: %d", status)
+	}
+}
+
+// A body that does not arrive in time is the request's fault, and no business.
+func TestABodyThatDoesNotArrive(t *testing.T) {
+	a := start(t)
+	for want, err := range map[int]error{http.StatusRequestTimeout: os.ErrDeadlineExceeded, http.StatusBadRequest: io.ErrUnexpectedEOF} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/payments", io.MultiReader(strings.NewReader(good[:10]), iotest.ErrReader(err)))
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		a.app.Handler().ServeHTTP(w, r)
+		if w.Code != want || w.Header().Get("Content-Type") != "application/problem+json" {
+			t.Errorf("%v: %d %s", err, w.Code, w.Body)
 		}
 	}
 }

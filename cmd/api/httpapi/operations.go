@@ -109,6 +109,9 @@ func (a *API) create(ctx context.Context, in *createInput) (*createOutput, error
 	if err := together(wrong, wrongKey); err != nil {
 		return nil, err
 	}
+	if err := a.work(x); err != nil {
+		return nil, err
+	}
 	p, replayed, err := a.cfg.Payments.Create(ctx, order, key, payments.Trace{Parent: in.TraceParent, State: in.TraceState})
 	if err != nil {
 		return nil, err
@@ -146,6 +149,9 @@ func (a *API) find(ctx context.Context, in *findInput) (*findOutput, error) {
 	x := exchangeOf(ctx)
 	wait, err := readWait(x.r.URL.Query()["wait"])
 	if err != nil {
+		return nil, err
+	}
+	if err := a.work(x); err != nil {
 		return nil, err
 	}
 	p, err := a.cfg.Payments.Find(ctx, in.ID)

@@ -31,6 +31,9 @@ func (x *exchange) patience(d time.Duration) {
 // events streams what becomes of a payment.
 func (a *API) events(ctx context.Context, in *eventsInput) (*huma.StreamResponse, error) {
 	x := exchangeOf(ctx)
+	if err := a.work(x); err != nil {
+		return nil, err
+	}
 	p, err := a.cfg.Payments.Find(ctx, in.ID)
 	if err != nil {
 		return nil, err

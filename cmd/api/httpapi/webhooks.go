@@ -9,7 +9,6 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/outboxd/outboxd/cmd/api/payments"
 	"github.com/outboxd/outboxd/cmd/api/webhook"
 )
 
@@ -65,15 +64,19 @@ func verified(err error) error {
 }
 
 // stored answers once the report is stored. Whatever goes wrong there, the provider is told to come back.
-func stored(err error) (*took, error) {
-	if err != nil {
+func (a *API) stored(x *exchange, report func() error) (*took, error) {
+	if err := a.work(x); err != nil {
+		return nil, err
+	}
+	if err := report(); err != nil {
 		return nil, transport(http.StatusServiceUnavailable, "it could not be stored; post it again").after(retryLater).because(err)
 	}
 	return nil, nil
 }
 
 func (a *API) stripe(ctx context.Context, in *stripeInput) (*took, error) {
-	body, err := exchangeOf(ctx).body(maxWebhook)
+	x := exchangeOf(ctx)
+	body, err := x.body(maxWebhook)
 	if err != nil {
 		return nil, err
 	}
@@ -84,11 +87,12 @@ func (a *API) stripe(ctx context.Context, in *stripeInput) (*took, error) {
 	if err != nil {
 		return nil, verified(err)
 	}
-	return stored(a.cfg.Payments.ReportCharge(ctx, event))
+	return a.stored(x, func() error { return a.cfg.Payments.ReportCharge(ctx, event) })
 }
 
 func (a *API) sendGrid(ctx context.Context, in *sendGridInput) (*took, error) {
-	body, err := exchangeOf(ctx).body(maxWebhook)
+	x := exchangeOf(ctx)
+	body, err := x.body(maxWebhook)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +103,7 @@ func (a *API) sendGrid(ctx context.Context, in *sendGridInput) (*took, error) {
 	if err != nil {
 		return nil, verified(err)
 	}
-	return stored(a.cfg.Payments.ReportEmails(ctx, events))
+	return a.stored(x, func() error { return a.cfg.Payments.ReportEmails(ctx, events) })
 }
 
 func (a *API) twilio(ctx context.Context, in *twilioInput) (*took, error) {
@@ -117,9 +121,9 @@ func (a *API) twilio(ctx context.Context, in *twilioInput) (*took, error) {
 	if err := webhook.VerifyTwilio(a.cfg.Webhooks.TwilioToken, address, form, in.Signature); err != nil {
 		return nil, verified(err)
 	}
-	var report payments.SMSReport
-	if report, err = webhook.ReadTwilio(x.r.URL.Query(), form); err != nil {
+	report, err := webhook.ReadTwilio(x.r.URL.Query(), form)
+	if err != nil {
 		return nil, verified(err)
 	}
-	return stored(a.cfg.Payments.ReportSMS(ctx, report))
+	return a.stored(x, func() error { return a.cfg.Payments.ReportSMS(ctx, report) })
 }

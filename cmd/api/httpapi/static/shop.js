@@ -3,6 +3,7 @@
 
 const at = (id) => document.getElementById(id);
 let stream = null;
+let busy = false; // the button stays enabled, so that it keeps the focus
 let began = 0;
 let shown = {};
 
@@ -67,6 +68,7 @@ function watch(location) {
 
 async function buy(event) {
   event.preventDefault();
+  if (busy) return;
   if (stream) stream.close();
   const item = document.querySelector("input[name=item]:checked");
   const order = {
@@ -76,13 +78,15 @@ async function buy(event) {
   if (at("phone").value) order.phone = at("phone").value;
   began = performance.now();
   shown = {};
-  at("pay").disabled = true;
+  busy = true;
+  at("pay").setAttribute("aria-disabled", "true");
   at("steps").replaceChildren();
   at("customer").textContent = "One moment …";
   try {
     await post(order);
   } finally {
-    at("pay").disabled = false;
+    busy = false;
+    at("pay").removeAttribute("aria-disabled");
   }
 }
 
