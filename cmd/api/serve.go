@@ -36,11 +36,12 @@ func serve(ctx context.Context, s settings, errOut io.Writer) (err error) {
 		}
 	}()
 	service, err := payments.New(payments.Config{
-		Database: client.Database(s.mongo.Database), Outbox: s.mongo.Collection, Senders: s.senders, Logger: log,
+		Database: client.Database(s.mongo.Database), Outbox: s.mongo.Collection, Senders: s.senders,
 	})
 	if err != nil {
 		return err
 	}
+	defer service.Close()
 	api, err := httpapi.New(httpapi.Config{
 		Payments: service, Version: version(), Webhooks: s.webhooks, Limits: httpapi.Limits{Rate: s.rate},
 		ClientHeader: s.clientHeader, Simulator: s.simulator, Logger: log,

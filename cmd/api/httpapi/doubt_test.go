@@ -72,6 +72,11 @@ func TestDoubtIsNoFailure(t *testing.T) {
 		t.Errorf("the customer was written %q", said)
 	}
 
+	if list, _ := a.written(); list[0].State != payments.StateChecking || list[0].Failure != nil {
+		t.Errorf("the doubtful payment is %+v", list[0])
+	}
+	a.set(id, bson.D{{Key: "failure", Value: bson.D{{Key: "reason", Value: "permanent"}}}})
+
 	raw, err := s.Get(t.Context(), "charge:"+id)
 	if err != nil {
 		t.Fatal(err)

@@ -69,6 +69,7 @@ func serve(t *testing.T, db *mongo.Database, cfg httpapi.Config) *api {
 // serveService serves a service as it stands. Tests send more than one person would.
 func serveService(t *testing.T, service *payments.Service, db *mongo.Database, cfg httpapi.Config) *api {
 	t.Helper()
+	t.Cleanup(service.Close)
 	log := new(safeBuffer)
 	cfg.Payments = service
 	cfg.Logger = slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))

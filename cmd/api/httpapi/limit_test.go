@@ -141,6 +141,11 @@ func TestWorkIsBounded(t *testing.T) {
 	if status := <-slowly; status != http.StatusAccepted {
 		t.Errorf("the slow one: %d", status)
 	}
+	for range 3 { // each gives its place back
+		if ans := a.do("GET", "/payments/pay_aaaaaaaaaaaaaaaaaaaaaaaaaa", ""); ans.status != http.StatusUnprocessableEntity {
+			t.Errorf("afterwards: %d %s", ans.status, ans.text)
+		}
+	}
 }
 
 // A body that does not arrive in time is the request's fault, and no business.

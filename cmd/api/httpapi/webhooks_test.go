@@ -60,8 +60,9 @@ func TestStripesEventsEndWhatIsInProcessing(t *testing.T) {
 			}
 		}
 	}
-	a.event("evt_late", "payment_intent.payment_failed", good) // comes after the good one, and changes nothing
-	a.set(early, processing())                                 // the worker settles after the event
+	a.event("evt_late", "payment_intent.payment_failed", good)                  // comes after the good one, and changes nothing
+	a.event("evt_other", "payment_intent.payment_failed", good, "pi_1", "pi_0") // nor does that of another PaymentIntent
+	a.set(early, processing())                                                  // the worker settles after the event
 	for id, want := range map[string]payments.State{good: payments.StatePaid, bad: payments.StateFailed, early: payments.StatePaid} {
 		if ans := a.do("GET", "/payments/"+id, ""); ans.body.State != want || want == payments.StateFailed && !strings.Contains(ans.text, "another card") {
 			t.Errorf("want %s: %s", want, ans.text)
@@ -81,7 +82,7 @@ func TestStripesEventsEndWhatIsInProcessing(t *testing.T) {
 		t.Errorf("%d messages about a reversal", told)
 	}
 	var receipts []bson.M
-	if a.read(payments.Receipts, &receipts); len(receipts) != 4 {
+	if a.read(payments.Receipts, &receipts); len(receipts) != 5 {
 		t.Errorf("%d receipts: %v", len(receipts), receipts)
 	}
 	if text := fmt.Sprint(receipts); strings.Contains(text, "cus_1") || strings.Contains(text, "@") {

@@ -56,12 +56,12 @@ func (s *Service) transaction(ctx context.Context, fn func(context.Context) erro
 	if err != nil {
 		return fmt.Errorf("start a session: %w", err)
 	}
-	defer func() {
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
-		defer cancel()
-		session.EndSession(end)
-	}()
 	_, err = session.WithTransaction(ctx, func(ctx context.Context) (any, error) { return nil, fn(ctx) }, inTransaction())
+	if err != nil && Unavailable(err) {
+		s.abandoned.add(session)
+	} else {
+		endSession(ctx, session)
+	}
 	return err
 }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -29,8 +28,6 @@ type Config struct {
 	Senders Senders
 	// Timeout bounds each call of the Service, but for a commit under way. Defaults to 2 s.
 	Timeout time.Duration
-	// Logger gets what concerns nobody's request. Defaults to one that discards.
-	Logger *slog.Logger
 }
 
 // ClientTimeout is the client's timeout (options.SetTimeout) with which every call ends within 5 s, whatever MongoDB
@@ -44,15 +41,15 @@ const (
 
 // Service takes orders and tells what became of them. It is safe for concurrent use.
 type Service struct {
-	cfg      Config
-	client   *mongo.Client
-	payments *mongo.Collection
-	outbox   *mongo.Collection
-	emails   *mongo.Collection // of Events
-	receipts *mongo.Collection // of Receipts
-	schema   *migrations.Migrator
-	log      *slog.Logger
-	watching watcher
+	cfg       Config
+	client    *mongo.Client
+	payments  *mongo.Collection
+	outbox    *mongo.Collection
+	emails    *mongo.Collection // of Events
+	receipts  *mongo.Collection // of Receipts
+	schema    *migrations.Migrator
+	watching  watcher
+	abandoned *abandoned
 }
 
 // durable is how everything is written: on the journals of a majority.
@@ -91,10 +88,16 @@ func New(cfg Config) (*Service, error) {
 		emails:   cfg.Database.Collection(Events, concerns),
 		receipts: cfg.Database.Collection(Receipts, concerns),
 		schema:   migrations.New(cfg.Database, cfg.Outbox),
-		log:      cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
 	}
 	s.watching.load = s.load
+	s.abandoned = newAbandoned(s.client)
 	return s, nil
+}
+
+// Close ends what goes on after a request: ending transactions of which a server that did not answer knows nothing. The
+// server ends them by itself within a minute. Close it before the client.
+func (s *Service) Close() {
+	s.abandoned.stop()
 }
 
 // Reserved says what a collection of this package holds, and is empty for every other name.

@@ -144,6 +144,7 @@ func (s *stage) setPayments(ctx context.Context, _ Options) (err error) {
 	if err != nil {
 		return err
 	}
+	s.later(func() error { s.payments.Close(); return nil })
 	if err := s.payments.Prepare(ctx); err != nil {
 		return err
 	}
