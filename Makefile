@@ -31,11 +31,15 @@ demo: ## Show the whole story on this machine or in containers: intents, faults,
 .PHONY: test
 test: some-mongodb ## Run all tests with the race detector, on a real MongoDB
 	go test -race -timeout 20m $(PACKAGES)
-	go test -timeout 10m -run '^TestOversizedIntents$$' ./integration
+	go test -timeout 10m -run '^(TestOversizedIntents|TestAStreamOfHostileIntentsHarmsNobody)$$' ./integration
 
 .PHONY: contract
 contract: ## Hold providers and simulator against what the vendors publish
 	go test -C providers/simulator/contractcheck -timeout 5m ./...
+
+.PHONY: producers
+producers: some-mongodb ## Run the Rust page of docs/producers, whose driver takes a minute to compile
+	go test -tags rust -timeout 20m -run '^TestPages$$/^rust' ./integration/producers
 
 .PHONY: cover
 cover: some-mongodb ## Run all tests and write coverage.html
@@ -48,7 +52,7 @@ chaos: some-mongod ## Try to break outboxd for five minutes: kill, freeze and cu
 	go run ./integration/chaos $(ARGS)
 
 # A seed whose minute holds nearly every kind of fault.
-CHAOS_SEEDS ?= 2993
+CHAOS_SEEDS ?= 198053
 .PHONY: chaos-short
 chaos-short: some-mongod ## Each kind of trouble alone, then the same for about a minute with a fixed seed
 	go test -race -tags chaos -timeout 15m ./integration/chaos
@@ -83,7 +87,7 @@ mongod: ## Put a mongod into .cache/mongod without Docker (x86-64 Linux, needs p
 
 .PHONY: clean
 clean: ## Remove what the other targets made, but for .cache/mongod
-	rm -rf bin coverage.out coverage.html
+	rm -rf bin coverage.out coverage.html .cache/producers
 
 # The chaos run needs members of its own to kill.
 .PHONY: some-mongod

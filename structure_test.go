@@ -42,7 +42,7 @@ var table = map[string]layer{
 	"providers":              {own: []string{"outbox"}},
 	"providers/stripe":       {own: []string{"outbox", "providers"}, outside: []string{"github.com/stripe/stripe-go/v76"}},
 	"providers/sendgrid":     {own: []string{"outbox", "providers"}, outside: []string{"github.com/sendgrid/rest", "github.com/sendgrid/sendgrid-go"}},
-	"providers/twilio":       {own: []string{"outbox", "providers"}, outside: []string{"github.com/twilio/twilio-go"}},
+	"providers/twilio":       {own: []string{"outbox", "providers"}, outside: []string{"github.com/twilio/twilio-go", "golang.org/x/text"}},
 	"providers/simulator":    {},
 	"providers/providertest": {own: []string{"outbox", "providers"}},
 	"store":                  {own: []string{"outbox"}, outside: []string{driver}},

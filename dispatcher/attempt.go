@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"runtime/debug"
 	"time"
 
@@ -30,13 +29,14 @@ func (f fence) passed(now time.Time) bool {
 func (l *lane) attempt(stop, abort context.Context, c claimed) {
 	in := c.in
 	began, asked := time.Now(), l.store.Now()
-	verdict := l.verdict(stop, abort, c, began)
+	verdict := l.verdict(stop, abort, &c, began)
+	l.weigh(&verdict, c)
 	now := l.store.Now()
 	if verdict.Event == outbox.Absent {
 		now = asked // the answer may be as old as the question, and tells nothing of what was recorded since
 	}
 	d := outbox.Decide(in, verdict, l.Policy, now)
-	l.heed(d, verdict, began)
+	l.heed(d, verdict, c, began, asked)
 	l.settler.settle(outcome{
 		Settlement: outbox.Settlement{Intent: in, Decision: d, Took: time.Since(began)},
 		kind:       l.Kind, lane: l,
@@ -44,32 +44,46 @@ func (l *lane) attempt(stop, abort context.Context, c claimed) {
 }
 
 // verdict does what outbox.Next allows and returns what was learned.
-func (l *lane) verdict(stop, abort context.Context, c claimed, began time.Time) outbox.Verdict {
+func (l *lane) verdict(stop, abort context.Context, c *claimed, began time.Time) outbox.Verdict {
 	in, unsent := c.in, outbox.Verdict{Event: outbox.Unsent}
 	action, settled := outbox.Next(in, l.Policy, l.store.Now())
 	if action == outbox.Settle {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.unprobe(*c, began)
 		return settled
 	}
 	if action == outbox.Send && in.Expired(c.latest(began)) { // it may have: the next claim knows
 		return unsent
 	}
-	if stop.Err() != nil || c.late || c.fence.passed(began) || l.shutSince(began) {
+	if stop.Err() != nil || c.late || c.fence.passed(began) || l.shutSince(began, action, *c) {
 		return unsent
 	}
+	if action == outbox.LookUp {
+		wait, ok := l.beginLookUp(*c)
+		defer l.endLookUp()
+		if !ok {
+			return outbox.Verdict{Event: outbox.Unsent, Wait: wait}
+		}
+		verdict, _ := l.call(abort, *c, action)
+		return verdict
+	}
+	c.broken = c.broken || l.breaker.State() != gobreaker.StateClosed
 	done, err := l.breaker.Allow()
 	if err != nil { // it opened, or has probes enough
 		return unsent
 	}
-	verdict, health := l.call(abort, c, action)
-	done(health)
+	verdict, health := l.call(abort, *c, action)
+	done(l.alone(in, health))
 	return verdict
 }
 
-// shutSince reports whether the lane was closed between the reservation and the call.
-func (l *lane) shutSince(now time.Time) bool {
+// shutSince reports whether the lane was closed between the reservation and the call. A gate and a hold concern only calls
+// that may have the effect.
+func (l *lane) shutSince(now time.Time, action outbox.Action, c claimed) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.gate.shut(now) || l.shared.Paused
+	return l.shared.Paused || action == outbox.Send && (l.gate.shut(now) || l.hold.on() && !c.probe)
 }
 
 // call runs the provider within the lane's timeout, and returns the verdict and what it tells the breaker. A provider
@@ -94,9 +108,11 @@ func (l *lane) call(abort context.Context, c claimed, action outbox.Action) (v o
 	var receipt outbox.Receipt
 	var err error
 	if action == outbox.LookUp {
-		var found bool
-		if receipt, found, err = l.Provider.LookUp(ctx, in); err == nil && !found {
-			return outbox.Verdict{Event: outbox.Absent}, nil
+		var answer outbox.Answer
+		answer, err = l.Provider.LookUp(ctx, in)
+		receipt, v.Also = answer.Receipt, answer.Also
+		if err == nil && !answer.Found {
+			return outbox.Verdict{Event: outbox.Absent, Certain: answer.Certain, Also: answer.Also}, nil
 		}
 		v.Event = outbox.Found
 	} else {
@@ -114,7 +130,7 @@ func (l *lane) call(abort context.Context, c claimed, action outbox.Action) (v o
 	if failure.Code == outbox.CodeProgressNotSaved && errors.Is(failure, outbox.ErrUnreached) {
 		return outbox.Verdict{Event: outbox.Unsent, Failure: failure}, nil // the database was away: no fault of the intent, and no attempt of it
 	}
-	return outbox.Verdict{Event: failed, Failure: failure}, health(failure)
+	return outbox.Verdict{Event: failed, Failure: failure, Also: v.Also}, health(failure)
 }
 
 // saving returns what a delivery calls between two steps. The intent may have expired since it was claimed, and then the
@@ -128,44 +144,6 @@ func (l *lane) saving(c claimed) func(context.Context, outbox.Progress) error {
 			return &outbox.Failure{Class: outbox.Expired, Code: outbox.CodeExpired, Message: "expires_at passed between two steps, before the one that counts"}
 		}
 		return nil
-	}
-}
-
-// heed draws the lane's own conclusions from a decision: gate and hold.
-func (l *lane) heed(d outbox.Decision, v outbox.Verdict, began time.Time) {
-	now := time.Now()
-	reached := v.Event == outbox.Delivered || v.Event == outbox.Found || v.Event == outbox.Absent ||
-		v.Failure != nil && v.Failure.Class == outbox.Permanent // the provider let us in and answered
-	l.mu.Lock()
-	var closed time.Duration
-	var held, resumed bool
-	shut := l.gate.shut(now)
-	switch {
-	case d.Gate:
-		closed = l.gate.close(now, began, d.GateFor)
-	case d.Hold:
-		held = l.hold.begin(now, v.Failure.Code)
-	case reached:
-		l.gate.passed()
-		if began.After(l.hold.since) {
-			resumed = l.hold.end()
-		}
-	}
-	l.mu.Unlock()
-	switch {
-	case closed > 0:
-		level := slog.LevelWarn
-		if shut { // the other calls of the wave
-			level = slog.LevelDebug
-		}
-		l.log.Log(context.Background(), level, "gate closed: the provider limits the rate", "for", closed)
-		l.share.closeGate(l.Kind, closed)
-	case held:
-		l.log.Error("lane held: the provider refuses our credentials or account; no intent is lost, one a minute probes", "code", v.Failure.Code, "http_status", v.Failure.HTTPStatus, "provider_code", v.Failure.ProviderCode)
-		l.share.hold(l.Kind, v.Failure.Code)
-	case resumed:
-		l.log.Info("lane resumed: the provider accepts us again")
-		l.share.unhold(l.Kind)
 	}
 }
 

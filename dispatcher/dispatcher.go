@@ -36,9 +36,9 @@ type Provider interface {
 	// stores progress; if it fails, the effect must not be begun. If its error is an *outbox.Failure, for the intent has
 	// expired meanwhile, that is Deliver's error as well.
 	Deliver(ctx context.Context, in *outbox.Intent, save func(context.Context, outbox.Progress) error) (outbox.Receipt, error)
-	// LookUp asks whether an earlier attempt had its effect. Its error is always an *outbox.Failure: of class permanent
-	// if the provider's answer was a final no, else it could not tell.
-	LookUp(ctx context.Context, in *outbox.Intent) (receipt outbox.Receipt, found bool, err error)
+	// LookUp asks whether an earlier attempt had its effect. It may cancel what that left unfinished. Its error is always an
+	// *outbox.Failure: of class permanent if the provider's answer was a final no, else it could not tell.
+	LookUp(ctx context.Context, in *outbox.Intent) (outbox.Answer, error)
 }
 
 // Observer is told what happened, for metrics. Its methods are called by many goroutines at once and must not block.

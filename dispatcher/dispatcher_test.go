@@ -72,7 +72,7 @@ func TestAnIdleLaneAsksSeldom(t *testing.T) {
 func TestRetriesWhenDueAndGivesUp(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		box := newBox()
-		p := &provider{deliver: fails(outbox.Transient, outbox.CodeNotSent)}
+		p := &provider{deliver: fails(outbox.Transient, outbox.CodeConflict)}
 		id := box.insert(t, "sms", nil)
 		lane := laneOf("sms", p)
 		lane.Breaker.Consecutive = 100
@@ -301,7 +301,10 @@ func TestReconcilesAnAmbiguousOutcome(t *testing.T) {
 		}, "dead", 1, 30 * time.Second, 40 * time.Second},
 		"our own hold": {func(time.Duration) (bool, error) {
 			return false, &outbox.Failure{Class: outbox.Hold, Code: outbox.CodeUnauthorized}
-		}, "pending", 1, 0, time.Hour},
+		}, "dead", 1, 15 * time.Minute, 17 * time.Minute},
+		"our own limit": {func(time.Duration) (bool, error) {
+			return false, &outbox.Failure{Class: outbox.RateLimited, Code: outbox.CodeRateLimited, RetryAfter: 2 * time.Minute}
+		}, "dead", 1, 15 * time.Minute, 18 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -325,9 +328,6 @@ func TestReconcilesAnAmbiguousOutcome(t *testing.T) {
 				for took < time.Hour && box.get(t, id)["status"] != c.status || took == 0 {
 					<-time.After(time.Second)
 					took = time.Since(began)
-					if c.status == "pending" && took > 30*time.Minute {
-						break
-					}
 				}
 				r.end(t)
 				doc := box.get(t, id)

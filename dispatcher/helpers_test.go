@@ -51,12 +51,12 @@ func (p *provider) Deliver(ctx context.Context, in *outbox.Intent, _ func(contex
 	return outbox.Receipt{Provider: "test", ID: fmt.Sprintf("r%d", n), Status: "accepted"}, nil
 }
 
-func (p *provider) LookUp(ctx context.Context, in *outbox.Intent) (outbox.Receipt, bool, error) {
+func (p *provider) LookUp(ctx context.Context, in *outbox.Intent) (outbox.Answer, error) {
 	if p.lookUp == nil {
-		return outbox.Receipt{}, false, &outbox.Failure{Class: outbox.Ambiguous, Code: outbox.CodeCannotTell}
+		return outbox.Answer{}, &outbox.Failure{Class: outbox.Ambiguous, Code: outbox.CodeCannotTell}
 	}
 	found, err := p.lookUp(ctx, in)
-	return outbox.Receipt{Provider: "test", ID: "found", Status: "accepted"}, found, err
+	return outbox.Answer{Receipt: outbox.Receipt{Provider: "test", ID: "found", Status: "accepted"}, Found: found}, err
 }
 
 // peak returns how many calls were in flight at once.
@@ -194,3 +194,5 @@ func bubble(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
 	synctest.Test(t, f)
 }
+
+var discard = slog.New(slog.DiscardHandler)

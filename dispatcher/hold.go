@@ -1,32 +1,101 @@
 package dispatcher
 
-import "time"
+import (
+	"slices"
+	"time"
 
-// probeEvery is how often a held lane sends one intent to see whether our credentials are accepted again.
-const probeEvery = time.Minute
+	"github.com/outboxd/outboxd/outbox"
+)
 
-// hold is set while the provider refuses our credentials or account. It is guarded by its lane's lock.
+// A held lane probes after a second, doubling to a minute.
+const (
+	holdBase = time.Second
+	holdMost = time.Minute
+)
+
+// mostRefused bounds how many refused intents a lane remembers; the oldest are forgotten first. Two would do, were they not of
+// several codes.
+const mostRefused = 16
+
+// hold knows whether the provider refuses the lane, or only single intents of it. Two different intents that are refused in
+// the same way, while nothing passes, confirm that it is the lane. A call that passes, and was begun after that, ends it.
+//
+// It is a pure state: instants come from outside, of the local monotonic clock. It is guarded by its lane's lock.
 type hold struct {
-	since time.Time // zero: not held
-	code  string
-	probe time.Time // when the next probe may go
+	since   time.Time // when it was confirmed; zero: not held
+	code    string
+	next    time.Time     // when the next probe may go
+	wait    time.Duration // between the last probe and that
+	passed  time.Time     // when the last call that passed was begun
+	refused []refusal     // oldest first, one for each intent
+}
+
+// refusal is the last one of an intent.
+type refusal struct {
+	id   outbox.ID
+	code string
+	at   time.Time
 }
 
 func (h *hold) on() bool { return !h.since.IsZero() }
 
-// begin reports whether the lane was not held before.
-func (h *hold) begin(now time.Time, code string) bool {
-	first := !h.on()
-	if first {
-		h.since, h.code = now, code
+// refuse notes that a call begun at the given instant was refused, and reports whether that confirms a hold.
+func (h *hold) refuse(id outbox.ID, code string, began, now time.Time) (confirmed bool) {
+	for _, r := range h.refused {
+		confirmed = confirmed || r.id != id && r.code == code && r.at.After(h.passed)
 	}
-	h.probe = now.Add(probeEvery)
-	return first
+	h.refused = slices.DeleteFunc(h.refused, func(r refusal) bool { return r.id == id })
+	h.refused = append(h.refused[max(0, len(h.refused)+1-mostRefused):], refusal{id, code, now})
+	switch {
+	case h.on():
+		confirmed = false
+		if began.After(h.since) { // a probe
+			h.wait = min(2*h.wait, holdMost)
+			h.next = now.Add(h.wait)
+		}
+	case confirmed:
+		h.begin(now, code)
+	}
+	return confirmed
 }
 
-// end reports whether the lane was held.
-func (h *hold) end() bool {
-	was := h.on()
-	*h = hold{}
-	return was
+// begin holds the lane.
+func (h *hold) begin(now time.Time, code string) {
+	h.since, h.code, h.wait = now, code, holdBase
+	h.next = now.Add(h.wait)
+}
+
+// pass notes that a call begun at the given instant passed, and reports whether that ends the hold: one that was begun
+// before tells nothing of what the provider thinks of us now.
+func (h *hold) pass(began time.Time) (ended bool) {
+	if began.After(h.passed) {
+		h.passed = began
+	}
+	if !h.on() || !began.After(h.since) {
+		return false
+	}
+	h.end()
+	return true
+}
+
+// end ends the hold. What was refused is remembered.
+func (h *hold) end() { h.since, h.code, h.next, h.wait = time.Time{}, "", time.Time{}, 0 }
+
+// forget ends the hold and begins anew: a person has resumed the lane, or another worker has seen that it is well.
+func (h *hold) forget() { *h = hold{passed: h.passed} }
+
+// probed notes that a probe was claimed. What comes of it may be nothing, which must not be repeated at once.
+func (h *hold) probed(sent time.Time) { h.next = sent.Add(h.wait) }
+
+// unprobed takes that back: what was claimed is none.
+func (h *hold) unprobed(now time.Time) {
+	if h.on() {
+		h.next = now
+	}
+}
+
+// own reports whether a refusal is the intent's own: the provider has refused it before, a call begun since then has passed,
+// and the lane is not held. Both instants are the database's, so that what a restarted or another worker saw counts.
+func (h *hold) own(refusedAt, passedAt time.Time) bool {
+	return !h.on() && !refusedAt.IsZero() && passedAt.After(refusedAt)
 }

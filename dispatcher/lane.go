@@ -2,7 +2,6 @@ package dispatcher
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -44,25 +43,31 @@ type lane struct {
 	more     chan struct{} // holds one sign that the lane has a backlog
 	queue    chan claimed  // what waits for a slot
 
-	mu        sync.Mutex
-	inFlight  int           // claimed, and not handed over
-	asked     int           // slots kept for claims under way
-	hungry    bool          // a freed slot is worth a claim
-	turn      time.Time     // when the next claim is due, while the lane is busy and has no backlog
-	took      time.Duration // by the last claim
-	hinted    bool          // a hint came since the last claim
-	named     []outbox.ID   // what the hints since the last claim named, unless
-	wide      bool          // there was one that named nothing, or there were many
-	live      int           // workers that serve this kind, as far as is known
-	agenda    agenda
-	tempo     tempo
-	moved     time.Time // when a slot last took something from the queue
-	gate      gate
-	hold      hold
-	openUntil time.Time // the breaker's, while open
-	shared    outbox.LaneState
-	learned   bool      // shared was read at least once
-	brokenFor time.Time // another worker's breaker is open until then
+	mu         sync.Mutex
+	inFlight   int           // claimed, and not handed over
+	asked      int           // slots kept for claims under way
+	hungry     bool          // a freed slot is worth a claim
+	turn       time.Time     // when the next claim is due, while the lane is busy and has no backlog
+	took       time.Duration // by the last claim
+	hinted     bool          // a hint came since the last claim
+	named      []outbox.ID   // what the hints since the last claim named, unless
+	wide       bool          // there was one that named nothing, or there were many
+	live       int           // workers that serve this kind, as far as is known
+	agenda     agenda
+	tempo      tempo
+	moved      time.Time // when a slot last took something from the queue
+	gate       gate
+	hold       hold
+	away       away
+	shunned    shunned
+	lookUps    gate      // look-ups have one of their own
+	asking     int       // look-ups in flight
+	passedAt   time.Time // the database's time when the last call that passed was begun
+	answeredAt time.Time // and when the provider last answered anything
+	openUntil  time.Time // the breaker's, while open
+	shared     outbox.LaneState
+	learned    bool      // shared was read at least once
+	brokenFor  time.Time // another worker's breaker is open until then
 }
 
 func newLane(cfg Lane, all Config, settler *settler, share *share, pace *pace) *lane {
@@ -242,45 +247,6 @@ func (l *lane) linger(stop context.Context, n, enough int) int {
 	return n
 }
 
-// claim leases up to n intents, or those named, and hands them to the slots. It returns how many those are, and whether that
-// is as many as it asked for: the other claim may just have taken slots. It is not cut short by stop: a claim whose answer nobody
-// reads would hold its intents until the lease runs out.
-func (l *lane) claim(stop context.Context, n int, only []outbox.ID) (got int, all bool, _ error) {
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(stop), claimTimeout, fmt.Errorf("claiming took longer than %v", claimTimeout))
-	defer cancel()
-	sent := time.Now()
-	l.mu.Lock()
-	l.hold.probe = sent.Add(probeEvery)
-	if only == nil { // what is named is claimed whole: nobody would look for the rest
-		l.agenda.pass(sent)
-		n = max(1, min(n, l.Concurrency, l.Concurrency+l.ahead(sent)-l.inFlight-l.asked))
-	}
-	l.asked += n
-	spread, backlog := l.live, l.hungry
-	l.mu.Unlock()
-	if backlog { // now that it is known what this claim leaves
-		l.sendForHelp()
-	}
-	busy, _, _ := l.pace.state()
-	l.pace.ask()
-	intents, err := l.store.Claim(ctx, outbox.ClaimOrder{Kind: l.Kind, Limit: n, Lease: l.Lease, Owner: l.worker, Spread: spread, Soon: busy, Only: only})
-	l.pace.note(len(intents))
-	l.observer.Claimed(l.Kind, len(intents), time.Since(sent), err)
-	l.mu.Lock()
-	l.asked -= n
-	l.took = time.Since(sent)
-	l.inFlight += len(intents)
-	l.mu.Unlock()
-	if err != nil {
-		return 0, false, fmt.Errorf("claiming up to %d intents of kind %s: %w", n, l.Kind, err)
-	}
-	if l.limiter != nil {
-		l.limiter.AllowN(time.Now(), len(intents))
-	}
-	l.enqueue(intents, fence{sent: sent, within: l.Lease - l.Timeout - fenceMargin})
-	return len(intents), len(intents) >= n, nil
-}
-
 func (l *lane) wakeUp() {
 	select {
 	case l.wake <- struct{}{}:
@@ -318,7 +284,7 @@ func (l *lane) hints(rested bool, room int) []outbox.ID {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	named := l.named
-	if !rested || l.wide || len(named) > room || len(named) == 0 {
+	if !rested || l.wide || l.probing() || len(named) > room || len(named) == 0 {
 		named = nil
 	}
 	l.hinted, l.wide, l.named = false, false, nil

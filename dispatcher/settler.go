@@ -20,9 +20,9 @@ const (
 	settleBackoff  = 100 * time.Millisecond // after a failed try, doubling to settleMaxWait
 	settleMaxWait  = 2 * time.Second
 	busyMaxWait    = 250 * time.Millisecond // between two tries of a busy intent: it is to be settled before anybody claims it
-	settleGathers  = 10 * time.Millisecond // a busy settler waits so long for more
-	settleLingers  = time.Millisecond      // any other so long, from each to the next
-	settleBusyFrom = 8                     // outcomes at once that make it busy
+	settleGathers  = 10 * time.Millisecond  // a busy settler waits so long for more
+	settleLingers  = time.Millisecond       // any other so long, from each to the next
+	settleBusyFrom = 8                      // outcomes at once that make it busy
 )
 
 // settler gathers the outcomes of one lane and writes them in batches. It keeps trying while the database is away: what a

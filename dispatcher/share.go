@@ -17,6 +17,8 @@ type Shared interface {
 	CloseGate(ctx context.Context, kind string, d time.Duration) error
 	Hold(ctx context.Context, kind, code string) error
 	Unhold(ctx context.Context, kind string) error
+	// Hasten makes due at once what waits because the provider refused it.
+	Hasten(ctx context.Context, kind string) error
 	Break(ctx context.Context, kind, worker string, d time.Duration) error
 	Unbreak(ctx context.Context, kind, worker string) error
 	// Heartbeat enters the worker in the registry and returns how many live workers serve each kind, itself included.
@@ -57,12 +59,18 @@ func newShare(cfg Config, pace *pace) *share {
 	return &share{pace: pace, shared: cfg.Shared, worker: cfg.Worker, store: cfg.Store, log: cfg.Logger, wake: make(chan struct{}, 1)}
 }
 
-func (s *share) closeGate(kind string, d time.Duration) {
+// closeGate tells of a closed gate, and reports whether it will: then the lane's gate has one closing less that is untold.
+func (s *share) closeGate(l *lane, d time.Duration) bool {
 	until := time.Now().Add(d)
-	s.tell(func(ctx context.Context) error {
+	return s.tell(func(ctx context.Context) error {
 		if left := time.Until(until); left > 0 {
-			return s.shared.CloseGate(ctx, kind, left)
+			if err := s.shared.CloseGate(ctx, l.Kind, left); err != nil {
+				return err
+			}
 		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.gate.untold--
 		return nil
 	})
 }
@@ -73,6 +81,12 @@ func (s *share) hold(kind, code string) {
 
 func (s *share) unhold(kind string) {
 	s.tell(func(ctx context.Context) error { return s.shared.Unhold(ctx, kind) })
+}
+
+// hasten lets what met a hold run at once. Each worker does it when it learns that the hold has ended, since whoever ended it
+// may have been a person with a shell.
+func (s *share) hasten(kind string) {
+	s.tell(func(ctx context.Context) error { return s.shared.Hasten(ctx, kind) })
 }
 
 func (s *share) broke(kind string, d time.Duration) {
@@ -86,16 +100,19 @@ func (s *share) mended(kind string) {
 // mostNews bounds what waits while the database is away.
 const mostNews = 100
 
-func (s *share) tell(news func(context.Context) error) {
+// tell keeps news for the next exchange, and reports whether there was room.
+func (s *share) tell(news func(context.Context) error) bool {
 	if s.shared == nil {
-		return
+		return false
 	}
 	s.mu.Lock()
-	if len(s.news) < mostNews {
+	room := len(s.news) < mostNews
+	if room {
 		s.news = append(s.news, news)
 	}
 	s.mu.Unlock()
 	s.wakeUp()
+	return room
 }
 
 func (s *share) wakeUp() {
@@ -213,21 +230,26 @@ func (l *lane) learn(state outbox.LaneState, now time.Time) {
 	l.mu.Lock()
 	before, first := l.shared, !l.learned
 	l.shared, l.learned = state, true
-	if until := local.Add(state.GateUntil.Sub(now)); !state.GateUntil.IsZero() && until.After(l.gate.until) && until.After(local) {
-		l.gate.until = until
+	var until time.Time
+	if state.GateUntil.After(now) {
+		until = local.Add(state.GateUntil.Sub(now))
 	}
+	was := l.gate.until
+	l.gate.agree(until)
+	opened := l.gate.until.Before(was) // the lane sleeps until the old instant
 	if state.BrokenBy != l.worker && state.BrokenUntil.After(now) {
 		l.brokenFor = local.Add(state.BrokenUntil.Sub(now))
 	} else if state.BrokenUntil.IsZero() {
 		l.brokenFor = time.Time{}
 	}
+	resumed := state.HeldSince.IsZero() && !before.HeldSince.IsZero()
 	switch {
-	case state.HeldSince.IsZero() && !before.HeldSince.IsZero():
-		l.hold.end() // another worker's probe passed, or a person resumed the lane
+	case resumed:
+		l.hold.forget() // another worker's probe passed, or a person resumed the lane
 	case !state.HeldSince.IsZero() && !l.hold.on():
 		l.hold.begin(local, state.HoldCode)
 		if first { // a worker that starts may have other credentials: it sees for itself
-			l.hold.probe = local
+			l.hold.next = local
 		}
 	}
 	changed := before.Paused != state.Paused || before.HeldSince.IsZero() != state.HeldSince.IsZero()
@@ -235,7 +257,10 @@ func (l *lane) learn(state outbox.LaneState, now time.Time) {
 	if before.Paused != state.Paused {
 		l.log.Warn("lane paused or resumed", "paused", state.Paused, "why", state.Why, "by", state.By)
 	}
-	if changed {
+	if resumed {
+		l.share.hasten(l.Kind)
+	}
+	if changed || opened {
 		l.wakeUp()
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ type commons struct {
 	mu      sync.Mutex
 	lanes   map[string]outbox.LaneState
 	workers map[string]outbox.Worker
+	box     *box // where Hasten finds what was refused; may be nil
 }
 
 func (c *commons) change(kind string, f func(*outbox.LaneState)) error {
@@ -53,6 +55,18 @@ func (c *commons) Hold(_ context.Context, kind, code string) error {
 
 func (c *commons) Unhold(_ context.Context, kind string) error {
 	return c.change(kind, func(s *outbox.LaneState) { s.HeldSince, s.HoldCode = time.Time{}, "" })
+}
+
+func (c *commons) Hasten(_ context.Context, kind string) error {
+	if c.box == nil {
+		return nil
+	}
+	for _, doc := range c.box.mem.All() {
+		if last, _ := doc["last_error"].(map[string]any); doc["kind"] == kind && doc["status"] == "pending" && last["class"] == "hold" {
+			c.box.mem.Change(doc["_id"], map[string]any{"due_at": time.Now()})
+		}
+	}
+	return nil
 }
 
 func (c *commons) Break(_ context.Context, kind, worker string, d time.Duration) error {
@@ -173,6 +187,15 @@ func TestAPauseAndAHoldReachEveryWorker(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		box, shared := newBox(), &commons{}
 		providers := [2]*provider{{}, {}}
+		var refuses atomic.Bool
+		for _, p := range providers {
+			p.deliver = func(context.Context, *outbox.Intent, int) error {
+				if refuses.Load() {
+					return &outbox.Failure{Class: outbox.Hold, Code: outbox.CodeUnauthorized}
+				}
+				return nil
+			}
+		}
 		both := two(t, box, shared, func(i int) dispatcher.Lane { return laneOf("sms", providers[i]) })
 		_ = shared.change("sms", func(s *outbox.LaneState) { s.Paused, s.Why = true, "maintenance" })
 		<-time.After(1100 * time.Millisecond)
@@ -190,6 +213,7 @@ func TestAPauseAndAHoldReachEveryWorker(t *testing.T) {
 		<-time.After(1100 * time.Millisecond)
 		box.want(t, "done", 1)
 
+		refuses.Store(true)
 		_ = shared.Hold(t.Context(), "sms", outbox.CodeUnauthorized)
 		<-time.After(1100 * time.Millisecond)
 		for range 10 {
@@ -197,6 +221,7 @@ func TestAPauseAndAHoldReachEveryWorker(t *testing.T) {
 		}
 		<-time.After(30 * time.Second)
 		box.want(t, "done", 1)
+		refuses.Store(false)
 		_ = shared.Unhold(t.Context(), "sms") // lane resume
 		<-time.After(2 * time.Second)
 		box.want(t, "done", 11)

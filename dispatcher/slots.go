@@ -23,6 +23,8 @@ type claimed struct {
 	fence  fence
 	queued time.Time
 	late   bool // it is not to be called any more
+	probe  bool // the lane was held, or its provider away, when it was claimed
+	broken bool // a breaker was not closed, of this worker or another
 }
 
 // latest returns the latest instant that it can be by the database's clock. Its time as the process knows it may be behind by
@@ -72,7 +74,7 @@ func (l *lane) serve(stop, abort context.Context) {
 }
 
 // enqueue hands claimed intents to the slots. There is always room: no more are claimed.
-func (l *lane) enqueue(intents []*outbox.Intent, f fence) {
+func (l *lane) enqueue(intents []*outbox.Intent, as claimed) {
 	now := time.Now()
 	l.mu.Lock()
 	if len(l.queue) == 0 {
@@ -80,7 +82,9 @@ func (l *lane) enqueue(intents []*outbox.Intent, f fence) {
 	}
 	l.mu.Unlock()
 	for _, in := range intents {
-		l.queue <- claimed{in: in, fence: f, queued: now}
+		c := as
+		c.in, c.queued = in, now
+		l.queue <- c
 	}
 }
 
@@ -120,10 +124,7 @@ func (l *lane) reserve(now time.Time) (n int, wait time.Duration) {
 	case l.gate.shut(now):
 		return 0, l.gate.until.Sub(now)
 	case l.hold.on():
-		if now.Before(l.hold.probe) || used > 0 {
-			return 0, min(poll, max(time.Millisecond, l.hold.probe.Sub(now)))
-		}
-		return 1, 0
+		return l.probe(now, l.hold.next)
 	case state == gobreaker.StateOpen:
 		return 0, max(time.Millisecond, l.openUntil.Sub(now))
 	case state == gobreaker.StateHalfOpen || now.Before(l.brokenFor):
@@ -138,6 +139,9 @@ func (l *lane) reserve(now time.Time) (n int, wait time.Duration) {
 	default:
 		n += l.ahead(now)
 	}
+	if l.away.on() {
+		return l.probe(now, l.away.next)
+	}
 	if l.limiter != nil {
 		tokens := l.limiter.TokensAt(now)
 		if tokens < 1 {
@@ -146,6 +150,17 @@ func (l *lane) reserve(now time.Time) (n int, wait time.Duration) {
 		n = min(n, int(tokens))
 	}
 	return n, 0
+}
+
+// probe returns one intent if the time has come and no other call is under way that can tell; look-ups tell nothing. It is
+// called under the lock.
+func (l *lane) probe(now, next time.Time) (n int, wait time.Duration) {
+	calls := l.inFlight + l.asked - l.asking
+	if calls > 0 || now.Before(next) {
+		l.hungry = l.hungry || calls > 0 // what is under way wakes the lane when it ends
+		return 0, min(poll, max(time.Millisecond, next.Sub(now)))
+	}
+	return 1, 0
 }
 
 // spare returns how many intents a second claim may take: none unless that is many, or the lane's claims take turns, and all is
@@ -160,7 +175,7 @@ func (l *lane) spare(now time.Time, turns bool) int {
 	if turns {
 		least = worthHelp
 	}
-	if !closed || n < least || l.shared.Paused || l.gate.shut(now) || l.hold.on() || now.Before(l.brokenFor) {
+	if !closed || n < least || l.shared.Paused || l.gate.shut(now) || l.hold.on() || l.away.on() || now.Before(l.brokenFor) {
 		return 0
 	}
 	return min(n, l.most(ahead))

@@ -39,6 +39,11 @@ func (l *lane) status() LaneStatus {
 		s.State, s.Until = StateGated, l.gate.until
 	case breaker != gobreaker.StateClosed:
 		s.State, s.Until = StateBroken, l.openUntil
+		if l.away.next.After(s.Until) {
+			s.Until = l.away.next
+		}
+	case l.away.known():
+		s.State, s.Why, s.Until = StateBroken, "the provider does not answer", l.away.next
 	}
 	return s
 }

@@ -279,6 +279,21 @@ func byHand() []specimen {
 	add("two senders", "sms", bson.M{"payload.messaging_service_sid": messagingService})
 	add("no sender", "sms", bson.M{"payload.from": gone{}})
 	add("ordering_key", "sms", bson.M{"ordering_key": "k"})
+	for _, field := range []string{"__v", "_class", "createdAt", "updatedAt"} {
+		for at, base := range map[string]string{"": "charge", "payload.": "email", "payload.from.": "email", "trace.": "envelope", "write_back.": "envelope", "metadata.": "envelope"} {
+			add(at+field, base, bson.M{at + field: int32(0)})
+			add(at+field+", a document", base, bson.M{at + field: bson.M{"a": bson.A{nil}}})
+		}
+		f := bson.M{"kind": "sms", field: "x", "payload": bson.M{"to": "+4915112345678", "from": "+15550100", "body": "b", field: 1.5}}
+		add("follow-up with "+field, "sms", bson.M{"on_done": bson.A{f}})
+	}
+	add("every optional field null", "sms", bson.M{"v": nil, "expires_at": nil, "priority": nil, "dedup_key": nil, "max_attempts": nil, "on_ambiguous": nil,
+		"on_done": nil, "on_dead": nil, "write_back": nil, "metadata": nil, "trace": nil, "created_at": nil, "payload.messaging_service_sid": nil,
+		"payload.media_urls": nil, "payload.validity_seconds": nil})
+	add("a null for each of a choice", "template", bson.M{"payload.subject": nil, "payload.text": nil, "payload.html": nil})
+	add("a null in place of a template", "email", bson.M{"payload.template_id": nil, "payload.template_data": nil})
+	add("nulls in a follow-up", "sms", bson.M{"on_dead": bson.A{bson.M{"kind": "sms", "delay_seconds": nil, "when": nil, "dedup_key": nil, "on_done": nil, "metadata": bson.M{"a": nil},
+		"payload": bson.M{"to": "+4915112345678", "from": "+15550100", "body": "b", "media_urls": nil}}}})
 	add("both cases of a field", "sms", bson.M{"Kind": "sms"})
 	nested := func(depth int) bson.M {
 		d := bson.M{"kind": "fax", "payload": bson.M{}}

@@ -144,6 +144,7 @@ func (w *world) settled(id any) intent {
 	w.Helper()
 	var in intent
 	eventually(w, "an intent is settled", func() bool {
+		in = intent{} // what an earlier look read is not there any more
 		err := w.outbox.FindOne(w.Context(), bson.D{{Key: "_id", Value: id}}).Decode(&in)
 		if err != nil && !errors.Is(err, mongo.ErrNoDocuments) && !errors.Is(err, context.Canceled) {
 			w.Fatal(err)

@@ -40,7 +40,7 @@ func (c *contract) validator() bson.D {
 func v1Contract() *contract {
 	c := &contract{
 		producer:  v1Producer(),
-		followUps: bson.D{{Key: v1FollowUpsPattern, Value: v1FollowUpRules(1)}},
+		followUps: bson.D{{Key: v1FollowUpsPattern, Value: v1FollowUpRules(1)}, v1MappedField()},
 		worker:    v1Worker(),
 		required:  []string{"kind", "status", "payload"},
 		rules:     v1FollowUpFields(),

@@ -33,7 +33,7 @@ func TestIndexes(t *testing.T) {
 		}
 	}
 	slices.Sort(got)
-	want := []string{"_id_", migrations.IndexClaim, migrations.IndexDead, migrations.IndexDedup, migrations.IndexExpires, migrations.IndexForeign, migrations.IndexTTL, migrations.IndexUnclaimable}
+	want := []string{"_id_", migrations.IndexClaim, migrations.IndexDead, migrations.IndexDedup, migrations.IndexExpires, migrations.IndexForeign, migrations.IndexRecorded, migrations.IndexTTL, migrations.IndexUnclaimable}
 	if !slices.Equal(got, want) {
 		t.Errorf("indexes %q, want %q", got, want)
 	}

@@ -103,10 +103,12 @@ func (m *Migrator) NewNamespace(ctx context.Context) (before, now string, err er
 // mostCounted bounds what is counted for a person.
 const mostCounted = 1000
 
-// openProgress counts intents that wait or are leased and have begun at a provider, and names one of them.
+// openProgress counts intents that wait or are leased and have begun at a provider, and names one of them. What has no kind
+// is another program's, whatever its fields are called.
 func (m *Migrator) openProgress(ctx context.Context) (n int, example string, err error) {
 	there := bson.D{{Key: "$exists", Value: true}}
 	return m.count(ctx, "counting the intents with open progress", bson.D{
+		{Key: "kind", Value: bson.D{{Key: "$type", Value: "string"}}},
 		{Key: "status", Value: bson.D{{Key: "$in", Value: bson.A{"pending", "leased"}}}},
 		{Key: "$or", Value: bson.A{bson.D{{Key: "progress", Value: there}}, bson.D{{Key: "lease", Value: there}},
 			bson.D{{Key: "ambiguous_at", Value: there}}, bson.D{{Key: "outcome", Value: there}}}},

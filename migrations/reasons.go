@@ -39,13 +39,22 @@ func (r Reason) String() string {
 func Reasons(err error) []Reason {
 	var reasons []Reason
 	for _, info := range refusals(err) {
-		details, ok := info.Lookup("details").DocumentOK()
-		if !ok {
-			continue
-		}
-		dig(details, Reason{}, &reasons)
+		digInfo(info, &reasons)
 	}
 	return reasons
+}
+
+// ReasonsOf returns the same of an errInfo alone, as another program's driver gave it.
+func ReasonsOf(errInfo bson.Raw) []Reason {
+	var reasons []Reason
+	digInfo(errInfo, &reasons)
+	return reasons
+}
+
+func digInfo(errInfo bson.Raw, reasons *[]Reason) {
+	if details, ok := errInfo.Lookup("details").DocumentOK(); ok {
+		dig(details, Reason{}, reasons)
+	}
 }
 
 // refusals returns the errInfo of each document that a validator refused.

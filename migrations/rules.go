@@ -2,6 +2,7 @@ package migrations
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -115,6 +116,47 @@ func (v vocabulary) array(title, description string, most int, items rule) rule 
 func (v vocabulary) object(title, description string, required []string, fields bson.D, rest ...bson.E) rule {
 	return v.typed(title, description+" "+fieldList(title, required, fields), []string{"object"},
 		objectBody(required, fields, rest...)...)
+}
+
+// producers accepts documents as object does, with what object mappers make of them: a null is as good as an absent field
+// where the field is optional.
+func (v vocabulary) producers(title, description string, required []string, fields bson.D, rest ...bson.E) rule {
+	return v.object(title, description, required, nullable(required, fields), rest...)
+}
+
+// nullable lets fields be null, except those that are required.
+func nullable(required []string, fields bson.D) bson.D {
+	out := slices.Clone(fields)
+	for i, f := range out {
+		if r, ok := f.Value.(rule); ok && !slices.Contains(required, f.Key) {
+			out[i].Value = orNull(r)
+		}
+	}
+	return out
+}
+
+// orNull accepts null beside what a rule accepts. The keywords of JSON Schema other than these bind no null.
+func orNull(r rule) rule {
+	if isRefused(r) {
+		return r
+	}
+	out := slices.Clone(r)
+	for i, e := range out {
+		switch types := e.Value.(type) {
+		case string:
+			if e.Key == "bsonType" {
+				out[i].Value = bson.A{types, "null"}
+			}
+		case bson.A:
+			if e.Key == "bsonType" {
+				out[i].Value = append(slices.Clone(types), "null")
+			}
+			if e.Key == "enum" {
+				out[i].Value = append(slices.Clone(types), nil)
+			}
+		}
+	}
+	return out
 }
 
 func objectBody(required []string, fields bson.D, rest ...bson.E) rule {

@@ -112,11 +112,11 @@ func (t *translator) keywords(r rule) ordered {
 		case "properties":
 			out = append(out, member{e.Key, t.fields(e.Value.(bson.D))})
 		case "patternProperties":
-			patterns := e.Value.(bson.D)
+			patterns := slices.Clone(e.Value.(bson.D))
 			if followUps, ok := lookup(patterns, v1FollowUpsPattern).(rule); ok {
 				ref := t.followUps(followUps)
 				named = ordered{{"on_done", ref}, {"on_dead", ref}}
-				continue
+				patterns = slices.DeleteFunc(patterns, func(p bson.E) bool { return p.Key == v1FollowUpsPattern })
 			}
 			translated := t.fields(patterns)
 			for i := range translated {

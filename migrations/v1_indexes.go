@@ -31,7 +31,8 @@ func v1Indexes() []index {
 	return []index{
 		// due_at is there exactly while an intent waits or is leased, so nothing final is in the way of a claim.
 		{name: IndexClaim, keys: keys("kind", 1, "priority", 1, "due_at", 1, "_id", 1), partial: exists("due_at")},
-		{name: IndexDedup, keys: keys("dedup_key", 1), partial: exists("dedup_key"), unique: true},
+		// All strings but the empty one: a null is as good as an absent key, and must not be unique.
+		{name: IndexDedup, keys: keys("dedup_key", 1), partial: bson.D{{Key: "dedup_key", Value: bson.D{{Key: "$gt", Value: ""}}}}, unique: true},
 		// Neither field changes between pending and leased, so a claim does not move the entry.
 		{name: IndexExpires, keys: keys("expires_at", 1, "_id", 1), partial: exists("expires_at", "due_at")},
 		{name: IndexDead, keys: keys("dead_at", -1, "_id", -1), partial: exists("dead_at")},

@@ -32,7 +32,7 @@ func v1Kinds() []v1Kind {
 // v1Charge follows Stripe's "Create a PaymentIntent".
 func (v vocabulary) v1Charge() rule {
 	required := []string{"amount", "currency", "customer", "payment_method"}
-	return v.object(payloadTitle+"charge", "The payload of kind charge is a document for Stripe.", required, bson.D{
+	return v.producers(payloadTitle+"charge", "The payload of kind charge is a document for Stripe.", required, bson.D{
 		{Key: "amount", Value: v.integer("amount", "the amount in the currency's minor unit, 1999 for 19.99 EUR.", 1, v1MostDigits)},
 		{Key: "currency", Value: v.pattern("currency", "currency must be a lower-case ISO 4217 code of three letters, such as eur.", `^[a-z]{3}`+eos)},
 		{Key: "customer", Value: v.text("customer", "customer must be a string, the id of the Stripe customer (cus_…).", 1, 0)},
@@ -42,7 +42,7 @@ func (v vocabulary) v1Charge() rule {
 		{Key: "receipt_email", Value: v.pattern("receipt_email", "receipt_email must be one e-mail address, without a display name.", v1Mailbox)},
 		{Key: "metadata", Value: v.v1StripeMetadata()},
 		{Key: "account", Value: v.text("account", "account must be a string, the id of the Stripe Connect account (acct_…) on whose behalf the charge is made.", 1, 0)},
-	}, bson.E{Key: "allOf", Value: v.v1Amounts()})
+	}, v1MappedFields(), bson.E{Key: "allOf", Value: v.v1Amounts()})
 }
 
 func (v vocabulary) v1StripeMetadata() rule {
@@ -52,7 +52,7 @@ func (v vocabulary) v1StripeMetadata() rule {
 		bson.E{Key: "maxProperties", Value: int32(v1MaxStripeMetadata)},
 		bson.E{Key: "properties", Value: v1Reserved()},
 		bson.E{Key: "patternProperties", Value: bson.D{{Key: `^[\s\S]{1,40}` + eos,
-			Value: v.text("metadata value", "A metadata value must be a string of at most 500 characters; write numbers and dates as strings.", 0, 500)}}},
+			Value: orNull(v.text("metadata value", "A metadata value must be a string of at most 500 characters; write numbers and dates as strings.", 0, 500))}}},
 		bson.E{Key: "additionalProperties", Value: false})
 }
 
@@ -71,13 +71,13 @@ func (v vocabulary) v1Address(title string) rule {
 		append(rule{{Key: "bsonType", Value: bson.A{"string", "object"}}, v.matches(v1Mailbox)},
 			objectBody([]string{"email"}, bson.D{
 				{Key: "email", Value: v.pattern("email", "email must be one e-mail address, without a display name.", v1Mailbox)},
-				{Key: "name", Value: v.text("name", "name must be a string of at least one character, the display name.", 1, 0)},
+				{Key: "name", Value: orNull(v.text("name", "name must be a string of at least one character, the display name.", 1, 0))},
 			})...)...)
 }
 
 // v1Email follows SendGrid's "Mail Send".
 func (v vocabulary) v1Email() rule {
-	return v.object(payloadTitle+"email", "The payload of kind email is a document for SendGrid.", []string{"from", "to"}, bson.D{
+	return v.producers(payloadTitle+"email", "The payload of kind email is a document for SendGrid.", []string{"from", "to"}, bson.D{
 		{Key: "from", Value: v.v1Address("from")},
 		{Key: "to", Value: v.v1Address("to")},
 		{Key: "subject", Value: v.text("subject", "subject must be a string of at least one character.", 1, 0)},
@@ -92,18 +92,18 @@ func (v vocabulary) v1Email() rule {
 			v.text("a category", "A category must be a string of at least one character.", 1, 0))},
 		{Key: "attachments", Value: v.typed("attachments", "attachments must be an array of documents {content, filename, type, disposition, content_id}.",
 			[]string{"array"}, bson.E{Key: "items", Value: v.v1Attachment()})},
-	}, bson.E{Key: "allOf", Value: bson.A{
+	}, v1MappedFields(), bson.E{Key: "allOf", Value: bson.A{
 		described("content of an email", "An email needs subject with text, html or both, or else template_id; template_data goes with template_id only.",
 			bson.E{Key: "anyOf", Value: bson.A{
 				requires("template_id"),
-				append(requires("subject", "text"), without("template_data")),
-				append(requires("subject", "html"), without("template_data")),
+				requiresBut([]string{"subject", "text"}, "template_data"),
+				requiresBut([]string{"subject", "html"}, "template_data"),
 			}}),
 	}})
 }
 
 func (v vocabulary) v1Attachment() rule {
-	return v.object("an attachment", "An attachment is a document.", []string{"content", "filename"}, bson.D{
+	return v.producers("an attachment", "An attachment is a document.", []string{"content", "filename"}, bson.D{
 		{Key: "content", Value: v.text("content", "content must be a string, the attachment in base64.", 1, 0)},
 		{Key: "filename", Value: v.text("filename", "filename must be a string of at least one character.", 1, 0)},
 		{Key: "type", Value: v.text("type", "type must be a string, the media type such as application/pdf.", 1, 0)},
@@ -114,7 +114,7 @@ func (v vocabulary) v1Attachment() rule {
 
 // v1SMS follows Twilio's "Messages resource".
 func (v vocabulary) v1SMS() rule {
-	return v.object(payloadTitle+"sms", "The payload of kind sms is a document for Twilio.", []string{"to"}, bson.D{
+	return v.producers(payloadTitle+"sms", "The payload of kind sms is a document for Twilio.", []string{"to"}, bson.D{
 		{Key: "to", Value: v.pattern("to", "to must be a phone number in E.164: a plus sign, country code and number, no spaces, such as +4915112345678.", v1E164)},
 		{Key: "from", Value: v.v1Sender()},
 		{Key: "messaging_service_sid", Value: v.pattern("messaging_service_sid", "messaging_service_sid must be MG and 32 hexadecimal digits, the SID of the Twilio messaging service.", `^MG[0-9a-fA-F]{32}`+eos)},
@@ -122,16 +122,16 @@ func (v vocabulary) v1SMS() rule {
 		{Key: "media_urls", Value: v.array("media_urls", "URLs that Twilio can fetch.", v1MaxMedia,
 			v.pattern("a media URL", "A media URL must be a string that begins with https:// or http://.", `^https?://[^\s]+`+eos))},
 		{Key: "validity_seconds", Value: v.integer("validity_seconds", "how long Twilio may try to deliver the message.", 1, v1MaxValidity)},
-	}, bson.E{Key: "allOf", Value: bson.A{
+	}, v1MappedFields(), bson.E{Key: "allOf", Value: bson.A{
 		described("sender of an sms", "An sms needs either from or messaging_service_sid, not both.",
 			bson.E{Key: "anyOf", Value: bson.A{
-				append(requires("from"), without("messaging_service_sid")),
-				append(requires("messaging_service_sid"), without("from")),
+				requiresBut([]string{"from"}, "messaging_service_sid"),
+				requiresBut([]string{"messaging_service_sid"}, "from"),
 			}}),
 		described("content of an sms", "An sms needs body, media_urls, or both.",
 			bson.E{Key: "anyOf", Value: bson.A{
 				requires("body"),
-				append(requires("media_urls"), bson.E{Key: "properties", Value: bson.D{{Key: "media_urls", Value: rule{{Key: "minItems", Value: int32(1)}}}}}),
+				requiresFilled("media_urls"),
 			}}),
 	}})
 }
@@ -150,15 +150,39 @@ func (v vocabulary) v1Sender() rule {
 		bson.E{Key: "bsonType", Value: "string"}, bson.E{Key: "anyOf", Value: kinds})
 }
 
-// requires and without say nothing about a value that is no document, so that a reference in its place stays allowed.
-func requires(fields ...string) rule { return rule{{Key: "required", Value: names(fields)}} }
-
-func without(fields ...string) bson.E {
-	var none bson.D
-	for _, f := range fields {
-		none = append(none, bson.E{Key: f, Value: rule{{Key: "not", Value: rule{}}}})
+// requires and without say nothing about a value that is no document, so that a reference in its place stays
+// allowed. A null is as good as an absent field.
+func requires(fields ...string) rule {
+	present := make(bson.D, len(fields))
+	for i, f := range fields {
+		present[i] = bson.E{Key: f, Value: rule{{Key: "not", Value: rule{{Key: "bsonType", Value: "null"}}}}}
 	}
-	return bson.E{Key: "properties", Value: none}
+	return rule{{Key: "required", Value: names(fields)}, {Key: "properties", Value: present}}
+}
+
+// requiresFilled requires an array that is not empty.
+func requiresFilled(field string) rule {
+	r := requires(field)
+	present := properties(r)
+	present[0].Value = append(present[0].Value.(rule), bson.E{Key: "minItems", Value: int32(1)})
+	return r
+}
+
+func without(fields ...string) bson.E { return bson.E{Key: "properties", Value: absent(fields)} }
+
+func absent(fields []string) bson.D {
+	none := make(bson.D, len(fields))
+	for i, f := range fields {
+		none[i] = bson.E{Key: f, Value: rule{{Key: "bsonType", Value: "null"}}}
+	}
+	return none
+}
+
+// requiresBut requires a field, and that others are absent.
+func requiresBut(fields []string, others ...string) rule {
+	r := requires(fields...)
+	r[1].Value = append(properties(r), absent(others)...)
+	return r
 }
 
 // v1PayloadRules returns one rule a kind: a document is of another kind, or its payload fits.

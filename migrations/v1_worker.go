@@ -79,8 +79,8 @@ func v1Outcome(text, reason, count, date func(string) bson.E) rule {
 			text("class"), text("code"), text("message"), text("provider"), text("provider_code"), count("http_status"), text("request_id")})},
 		date("at"), count("tries"), text("why"),
 	}, bson.E{Key: "anyOf", Value: bson.A{
-		append(requires("receipt"), without("reason")),
-		append(requires("reason"), without("receipt")),
+		requiresBut([]string{"receipt"}, "reason"),
+		requiresBut([]string{"reason"}, "receipt"),
 	}})
 }
 

@@ -9,7 +9,6 @@ import (
 const (
 	minRetryAfter = time.Second
 	maxRetryAfter = time.Hour
-	holdProbe     = time.Minute // an intent refused by a hold is the next probe's candidate
 	unsentDelay   = time.Second // an intent given back because the database was away is not claimed again at once
 	senderDelay   = time.Minute // Twilio's 21611 concerns one sender; its queue drains at about one message a second
 )
@@ -60,6 +59,16 @@ type Verdict struct {
 	Event   Event
 	Receipt Receipt  // of Delivered and Found
 	Failure *Failure // of Failed and LookUpFailed; of Unsent, why, if something was in the way
+	Certain bool     // of Absent: the effect can never come, so that nothing has to be waited for
+	Also    []Record // of Found and Absent: what the look-up did at the provider
+
+	// Wait is, of Unsent, how long it must not be tried again at least.
+	Wait time.Duration
+	// Probe says, of Failed without an answer, that the provider answers nobody as far as the lane knows: it costs no attempt.
+	Probe bool
+	// Alone says, of Failed with class hold, that others have passed since the provider refused this intent before: the
+	// refusal is its own, and counts.
+	Alone bool
 }
 
 // Action is what a worker may do with an intent that it has claimed.
@@ -90,6 +99,7 @@ type Decision struct {
 
 	Attempts  int      // the new value of attempts
 	Counted   bool     // the claim counts as an attempt; otherwise it was given back
+	Noted     bool     // given back, but history tells of the call all the same: it may have had its effect
 	Abandoned []int    // earlier attempts whose leases ran out unrecorded; they go into history
 	Ambiguous Mark     // what happens to ambiguous_at
 	Outcome   Class    // for history, logs and metrics; empty if nothing was attempted (a look-up without a result, a release)
@@ -97,10 +107,11 @@ type Decision struct {
 	Receipt   *Receipt // becomes result
 	Event     Event    // what it was decided by; becomes outcome.event where the writing has to wait
 	Seen      *Failure // what the call met, for history: also where it does not become last_error
+	Also      []Record // what was done at the provider besides; goes into history
 
 	Gate    bool          // the lane waits (rate limited)
 	GateFor time.Duration // for how long; 0: for the lane's own backoff, since the provider did not say
-	Hold    bool          // the lane holds (our credentials or account)
+	Hold    bool          // the provider refuses our credentials or account: a sign that the lane has to hold
 }
 
 // Next says what a worker may do now with an intent that it has just claimed. The verdict goes to [Decide] where the
@@ -120,7 +131,7 @@ func Next(in *Intent, p Policy, now time.Time) (Action, Verdict) {
 	switch {
 	case unknown && in.Attempts > max(p.maxAttempts(in), in.recorded())+lookUpCrashes:
 		return Settle, Verdict{Event: Abandoned}
-	case unknown && p.AsksFirst:
+	case p.AsksFirst && in.begun(): // before it is given up, what it left at the provider is settled or cancelled
 		if spent || expired {
 			return LookUp, Verdict{}
 		}
@@ -144,7 +155,7 @@ func Next(in *Intent, p Policy, now time.Time) (Action, Verdict) {
 // database's time. It holds all rules of retry and dead letter.
 func Decide(in *Intent, v Verdict, p Policy, now time.Time) Decision {
 	d := decision{in: in, p: p, now: now, max: p.maxAttempts(in)}
-	d.Event, d.Seen = v.Event, v.Failure
+	d.Event, d.Seen, d.Also = v.Event, v.Failure, v.Also
 	if v.Event == Recorded && in.Outcome.valid() {
 		return d.recorded()
 	}
@@ -155,9 +166,9 @@ func Decide(in *Intent, v Verdict, p Policy, now time.Time) Decision {
 	case Found:
 		return d.givenBack(Done).done(v.Receipt)
 	case Failed:
-		return d.failed(known(v.Failure))
+		return d.failed(known(v.Failure), v)
 	case Absent:
-		return d.absent()
+		return d.absent(v.Certain)
 	case LookUpFailed:
 		return d.lookUpFailed(known(v.Failure))
 	case Abandoned:
@@ -167,12 +178,12 @@ func Decide(in *Intent, v Verdict, p Policy, now time.Time) Decision {
 	case Malformed:
 		return d.givenBack(Invalid).fails(invalidFailure(in.Problems)).ends(ReasonInvalid)
 	case Spent:
-		return d.givenBack("").fails(spentFailure()).ends(ReasonExhausted)
+		return d.givenBack("").exhausted()
 	default: // Unsent; also what a defect hands in: giving back is the one answer that does nothing
 		if v.Failure != nil {
 			return d.givenBack("").again(unsentDelay)
 		}
-		return d.givenBack("").again(0)
+		return d.givenBack("").again(v.Wait)
 	}
 }
 
@@ -185,19 +196,17 @@ type decision struct {
 	max int
 }
 
-func (d decision) failed(f *Failure) Decision {
+func (d decision) failed(f *Failure, v Verdict) Decision {
 	switch f.Class {
 	case RateLimited:
 		d = d.givenBack(RateLimited).fails(f)
 		if f.LaneOpen {
-			return d.again(max(senderDelay, clamp(f.RetryAfter)))
+			return d.unmet(max(senderDelay, clamp(f.RetryAfter)))
 		}
 		d.Gate, d.GateFor = true, clamp(f.RetryAfter)
-		return d.again(max(minRetryAfter, d.GateFor))
+		return d.unmet(max(minRetryAfter, d.GateFor))
 	case Hold:
-		d = d.givenBack(Hold).fails(f)
-		d.Hold = true
-		return d.again(holdProbe)
+		return d.refused(f, v.Alone)
 	case Permanent:
 		switch {
 		case f.Code == CodeKeyReused: // an earlier request stands under this key, with an outcome that this one does not tell
@@ -207,6 +216,9 @@ func (d decision) failed(f *Failure) Decision {
 		}
 		return d.counted(Permanent).fails(f).ends(ReasonPermanent)
 	case Transient:
+		if f.Code == CodeNotSent || v.Probe {
+			return d.unanswered(f)
+		}
 		d = d.counted(Transient).fails(f)
 		if d.Attempts < d.max {
 			return d.again(max(d.backoff(), clamp(f.RetryAfter)))
@@ -217,6 +229,9 @@ func (d decision) failed(f *Failure) Decision {
 	case Expired: // between two steps of one effect, before the step that counts
 		return d.givenBack(Expired).fails(f).unless(ReasonExpired)
 	default:
+		if v.Probe && (d.p.AsksFirst || d.p.ambiguity(d.in) != Park) { // what is parked ends now
+			return d.unanswered(f)
+		}
 		return d.counted(Ambiguous).fails(f).ambiguous(f)
 	}
 }
@@ -248,10 +263,11 @@ func (d decision) abandoned() Decision {
 	return d.ends(ReasonAmbiguous)
 }
 
-// absent: the provider was asked and shows nothing. Its records may lag, so that counts only after a while.
-func (d decision) absent() Decision {
+// absent: the provider was asked and shows nothing. Its records may lag, so that counts only after a while, unless the
+// effect can never come.
+func (d decision) absent(certain bool) Decision {
 	d = d.givenBack("")
-	if left := d.p.Reconcile.AbsentAfter - d.since(); left > 0 {
+	if left := d.p.Reconcile.AbsentAfter - d.since(); left > 0 && !certain {
 		d.Ambiguous = SetMark
 		return d.again(min(d.p.Reconcile.Interval, left))
 	}
@@ -261,13 +277,22 @@ func (d decision) absent() Decision {
 		d.Outcome = Expired
 		return d.fails(expiredFailure()).ends(ReasonExpired)
 	case d.Attempts >= d.max:
-		return d.fails(spentFailure()).ends(ReasonExhausted)
+		return d.exhausted()
 	default:
 		return d.again(0)
 	}
 }
 
-// lookUpFailed: the provider was asked and gave its final no, or nothing that tells.
+// exhausted ends the intent for want of attempts. The last error stays where it tells more than that none is left.
+func (d decision) exhausted() Decision {
+	if d.in.lastClass() != Transient {
+		d = d.fails(spentFailure())
+	}
+	return d.ends(ReasonExhausted)
+}
+
+// lookUpFailed: the provider was asked and gave its final no, or nothing that tells. Whatever the reason, a limit and our
+// own credentials included, it ends with reconcile.give_up, and concerns no other intent.
 func (d decision) lookUpFailed(f *Failure) Decision {
 	d = d.givenBack("")
 	if f.Class == Permanent {
@@ -275,21 +300,12 @@ func (d decision) lookUpFailed(f *Failure) Decision {
 		return d.fails(f).ends(ReasonPermanent)
 	}
 	d.Ambiguous = SetMark
-	switch f.Class {
-	case RateLimited:
-		if !f.LaneOpen {
-			d.Gate, d.GateFor = true, clamp(f.RetryAfter)
-		}
-		return d.again(max(d.p.Reconcile.Interval, clamp(f.RetryAfter)))
-	case Hold: // our own trouble is no reason to give up on the provider's answer
-		d.Hold = true
-		return d.again(max(d.p.Reconcile.Interval, holdProbe))
-	}
 	if d.since() >= d.p.Reconcile.GiveUp {
 		d.Outcome = Ambiguous
 		return d.fails(f).ends(ReasonAmbiguous)
 	}
-	return d.again(d.p.Reconcile.Interval)
+	left := d.p.Reconcile.GiveUp - d.since() // no limit of the provider's makes it wait past its end
+	return d.again(min(max(d.p.Reconcile.Interval, clamp(f.RetryAfter)), left))
 }
 
 // since returns how long the outcome has been ambiguous. It counts from the last attempt: the mark is as old as the first
@@ -300,7 +316,7 @@ func (d decision) since() time.Duration {
 		return 0
 	}
 	for _, r := range d.in.History {
-		if ended := r.At.Add(r.Took); r.isAttempt() && ended.After(at) {
+		if ended := r.ended(); r.isCall() && ended.After(at) {
 			at = ended
 		}
 	}
@@ -313,13 +329,14 @@ func (d decision) justLost() bool {
 	return d.in.Lease.Reclaimed && (d.in.AmbiguousAt.IsZero() || d.p.AsksFirst && d.in.Attempts-1 <= d.max)
 }
 
-// unless ends the intent for a reason that says that this attempt had no effect, unless an earlier one may have had it.
+// unless ends the intent for a reason that says that this attempt had no effect, unless an earlier one may have had it. A
+// delivery that asks first may have left something unfinished at the provider: a look-up settles that before the end.
 func (d decision) unless(reason DeadReason) Decision {
 	switch {
+	case d.p.AsksFirst && reason != ReasonInvalid && reason != ReasonPermanent, d.in.unknown() && (d.p.AsksFirst || d.p.ambiguity(d.in) == Reconcile):
+		return d.again(d.p.Reconcile.Wait)
 	case !d.in.unknown():
 		return d.ends(reason)
-	case d.p.AsksFirst || d.p.ambiguity(d.in) == Reconcile: // this delivery did not get to asking: look-ups do
-		return d.again(d.p.Reconcile.Wait)
 	default:
 		return d.ends(ReasonAmbiguous)
 	}
@@ -391,6 +408,9 @@ func (d decision) again(delay time.Duration) Decision {
 	onlyLookUps := d.p.AsksFirst && (d.Attempts >= d.max || d.in.Expired(d.now.Add(delay)))
 	if d.justLost() && onlyLookUps && !d.in.AmbiguousAt.IsZero() {
 		delay = max(delay, d.p.Reconcile.AbsentAfter) // the mark and history are too old to tell when the lost attempt was
+	}
+	if left := d.in.ExpiresAt.Sub(d.now); d.p.AsksFirst && !d.in.ExpiresAt.IsZero() && left > 0 {
+		delay = min(delay, left) // its end needs a look-up, for which it has to come to its lane
 	}
 	d.Status, d.Delay = StatusPending, max(0, delay)
 	return d.marked().Decision

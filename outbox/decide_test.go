@@ -30,6 +30,9 @@ type claimed struct {
 	max       int
 	want      Ambiguity
 	lastCode  string
+	lastClass Class
+	lastAgo   time.Duration // last_error is so old
+	begun     time.Duration // its first attempt was so long ago
 	problems  []Problem
 }
 
@@ -44,7 +47,10 @@ func (c claimed) intent() *Intent {
 		in.ExpiresAt = testNow
 	}
 	if c.lastCode != "" {
-		in.Document["last_error"] = map[string]any{"code": c.lastCode}
+		in.Document["last_error"] = map[string]any{"code": c.lastCode, "class": string(c.lastClass), "at": testNow.Add(-c.lastAgo)}
+	}
+	if c.begun > 0 {
+		in.FirstAttemptAt = testNow.Add(-c.begun)
 	}
 	return in
 }
@@ -69,6 +75,9 @@ func told(in *Intent, p Policy, d Decision) string {
 		b.WriteString(" counted")
 	} else {
 		b.WriteString(" given back")
+	}
+	if d.Noted {
+		b.WriteString(" noted")
 	}
 	b.WriteString([]string{"", ", marked", ", cleared"}[d.Ambiguous])
 	if d.Abandoned != nil {
@@ -247,7 +256,7 @@ func TestDecide(t *testing.T) {
 		{retry, claimed{attempts: 2, reclaimed: true}, failed(Transient), "pending in a backoff, 2 counted, marked, abandoned [1], outcome transient, error c"},
 		{retry, claimed{attempts: 3, marked: time.Minute}, failed(Transient), "dead/ambiguous, 3 counted, outcome transient, error c"},
 		{retry, claimed{attempts: 3, reclaimed: true, history: []Record{{Attempt: 1}}}, failed(Transient), "dead/ambiguous, 3 counted, marked, abandoned [2], outcome transient, error c"},
-		{asks, claimed{attempts: 3}, failed(Transient), "dead/exhausted, 3 counted, outcome transient, error c"},
+		{asks, claimed{attempts: 3}, failed(Transient), "pending in 30s, 3 counted, outcome transient, error c"},
 		{asks, claimed{attempts: 3, marked: time.Minute}, failed(Transient), "pending in 30s, 3 counted, outcome transient, error c"},
 		{asks, claimed{attempts: 3, reclaimed: true, history: []Record{{Attempt: 2}}}, failed(Transient), "pending in 30s, 3 counted, marked, outcome transient, error c"},
 
@@ -262,8 +271,8 @@ func TestDecide(t *testing.T) {
 		{retry, claimed{attempts: 2, reclaimed: true}, failed(RateLimited), "pending in 1s, 1 given back, marked, abandoned [1], outcome rate_limited, error c, gate 0s"},
 
 		// Our own trouble.
-		{park, claimed{attempts: 1}, failed(Hold), "pending in 1m0s, 0 given back, outcome hold, error c, hold"},
-		{retry, claimed{attempts: 3, marked: time.Minute}, failed(Hold), "pending in 1m0s, 2 given back, outcome hold, error c, hold"},
+		{park, claimed{attempts: 1}, failed(Hold), "pending in 1s, 0 given back, outcome hold, error c, hold"},
+		{retry, claimed{attempts: 3, marked: time.Minute}, failed(Hold), "pending in 1s, 2 given back, outcome hold, error c, hold"},
 
 		// The provider's final no; what an earlier attempt did stays unknown unless the delivery asked.
 		{park, claimed{attempts: 1}, failed(Permanent), "dead/permanent, 1 counted, outcome permanent, error c"},
@@ -317,10 +326,11 @@ func TestDecide(t *testing.T) {
 		{reconcile, claimed{attempts: 2, marked: 15 * time.Minute}, asked(Transient), "dead/ambiguous, 1 given back, marked, outcome ambiguous, error c"},
 		{reconcile, claimed{attempts: 2, marked: 15 * time.Minute}, Verdict{Event: LookUpFailed}, "dead/ambiguous, 1 given back, marked, outcome ambiguous, error unclassified"},
 		{asks, claimed{attempts: 4, marked: time.Hour, history: lateAttempt}, asked(Transient), "pending in 40s, 3 given back, marked"},
-		{reconcile, claimed{attempts: 2, marked: time.Hour}, asked(RateLimited), "pending in 40s, 1 given back, marked, gate 0s"},
-		{reconcile, claimed{attempts: 2, marked: time.Hour}, with(asked(RateLimited), after(5*time.Minute)), "pending in 5m0s, 1 given back, marked, gate 5m0s"},
-		{reconcile, claimed{attempts: 2, marked: time.Hour}, with(asked(RateLimited), func(f *Failure) { f.LaneOpen, f.RetryAfter = true, 5*time.Minute }), "pending in 5m0s, 1 given back, marked"},
-		{reconcile, claimed{attempts: 2, marked: time.Hour}, asked(Hold), "pending in 1m0s, 1 given back, marked, hold"},
+		{reconcile, claimed{attempts: 2, marked: 14 * time.Minute}, asked(RateLimited), "pending in 40s, 1 given back, marked"},
+		{reconcile, claimed{attempts: 2, marked: 14 * time.Minute}, with(asked(RateLimited), after(5*time.Minute)), "pending in 1m0s, 1 given back, marked"},
+		{reconcile, claimed{attempts: 2, marked: 15 * time.Minute}, with(asked(RateLimited), after(5*time.Minute)), "dead/ambiguous, 1 given back, marked, outcome ambiguous, error c"},
+		{reconcile, claimed{attempts: 2, marked: 14 * time.Minute}, asked(Hold), "pending in 40s, 1 given back, marked"},
+		{reconcile, claimed{attempts: 2, marked: 15 * time.Minute}, asked(Hold), "dead/ambiguous, 1 given back, marked, outcome ambiguous, error c"},
 		{reconcile, claimed{attempts: 2, marked: time.Hour}, asked(Permanent), "dead/permanent, 1 given back, cleared, outcome permanent, error c"},
 
 		// The lease before this one ran out.
@@ -401,7 +411,10 @@ func sound(in *Intent, v Verdict, p Policy, now time.Time, d Decision) error {
 	must(d.Status == StatusPending || d.Delay == 0, "a final state with a delay")
 	must(d.Attempts >= 0 && d.Attempts <= most, "attempts outside of 0 and the maximum")
 	must(!d.Counted || d.Attempts == min(in.Attempts, most), "a counted attempt that does not count")
-	must(d.Counted || d.Attempts == max(0, min(in.Attempts-1, most)), "an attempt not given back")
+	gaveUp := p.AsksFirst && d.Status == StatusPending && d.Attempts == most // what follows are look-ups
+	must(d.Counted || d.Attempts == max(0, min(in.Attempts-1, most)) || gaveUp, "an attempt not given back")
+	must(!d.Noted || !d.Counted && d.Outcome == Ambiguous && d.Status != StatusDone, "a note of what counts or is certain")
+	must(!(v.Event == LookUpFailed && (d.Gate || d.Hold)), "a look-up that stops the lane")
 	must(len(d.Abandoned) == 0 || in.Lease.Reclaimed, "abandoned attempts without a lease that ran out")
 	for i, n := range d.Abandoned {
 		must(n > in.recorded() && n < in.Attempts && n <= most && (i == 0 || n == d.Abandoned[i-1]+1), "abandoned attempts that are none")

@@ -45,7 +45,7 @@ type Failure struct {
 	HTTPStatus   int           // 0 if there was no answer
 	RequestID    string        // the provider's id of the request, where it gave one
 	RetryAfter   time.Duration // how long the provider asks to wait; 0 if it did not say
-	LaneOpen     bool          // RateLimited concerns this intent's sender alone: the lane stays open
+	LaneOpen     bool          // RateLimited or Hold concerns alone what the intent names: a sender, an account, a resource
 	Cause        error         // for errors.Is and errors.As; never written into a document or a log
 }
 

@@ -92,7 +92,7 @@ func checkFollowUp(f *reader, e ending, refs resolver, id ID, rules Rules, depth
 		f.problem("_id", "of the follow-up would have more than 200 bytes; shorten the first intent's _id")
 	}
 	for _, field := range notInFollowUp {
-		if f.has(field) {
+		if f.stands(field) {
 			f.problem(field, "must not stand in a follow-up")
 		}
 	}
@@ -110,6 +110,7 @@ func checkFollowUp(f *reader, e ending, refs resolver, id ID, rules Rules, depth
 	child.Kind = r.text("kind", required, 0)
 	child.parseEnvelope(r)
 	child.checkNested(r, refs, rules, depth)
+	r.mapped()
 	r.rest()
 	return doc
 }

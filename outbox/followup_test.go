@@ -281,7 +281,6 @@ func TestReasonsThatCannotBeRead(t *testing.T) {
 		{"in on_done", "on_done", []any{"permanent"}, "when"},
 		{"no list", "on_dead", "permanent", "when"},
 		{"an empty list", "on_dead", []any{}, "when"},
-		{"null", "on_dead", nil, "when"},
 		{"an unknown reason", "on_dead", []any{"permanent", "dead"}, "when.1"},
 		{"a reference", "on_dead", []any{"${dead_reason}"}, "when.0"},
 		{"a number", "on_dead", []any{int64(1)}, "when.0"},

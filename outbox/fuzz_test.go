@@ -35,6 +35,10 @@ func FuzzDecide(f *testing.F) {
 		if more&4 > 0 {
 			v.Failure = &Failure{Class: Class(class), Code: code, RetryAfter: time.Duration(retryAfter), LaneOpen: more&8 > 0}
 		}
+		v.Probe, v.Alone = more&16 > 0, more&32 > 0
+		if more&64 > 0 {
+			in.FirstAttemptAt = testNow.Add(-DefaultGiveUp)
+		}
 		before := *in
 
 		action, settled := Next(in, p, testNow)

@@ -6,7 +6,7 @@ import "slices"
 const outcomeAbsent Class = "absent"
 
 // Records returns what the settlement adds to the intent's history: the attempts whose leases ran out unrecorded, and the
-// attempt itself if it counted, or the look-up that it was.
+// attempt itself if it counted, or the look-up that it was. What was done at the provider besides comes before that.
 func (s Settlement) Records() []Record {
 	d, lease := s.Decision, s.Intent.Lease
 	var records []Record
@@ -16,10 +16,16 @@ func (s Settlement) Records() []Record {
 	if s.Intent.Outcome != nil { // it was recorded with its outcome
 		return records
 	}
+	for _, r := range d.Also {
+		r.At, r.Worker = lease.At, lease.Owner
+		records = append(records, r)
+	}
 	own := Record{At: lease.At, Took: s.Took, Worker: lease.Owner}
 	switch {
 	case d.Counted:
 		own.What, own.Attempt, own.Outcome = WhatAttempt, d.Attempts, d.Outcome
+	case d.Noted: // a call that was given back and may have had its effect: it has no number
+		own.What, own.Outcome = WhatAttempt, d.Outcome
 	case d.Event == Found:
 		own.What, own.Outcome = WhatLookUp, Done
 	case d.Event == Absent:
@@ -73,13 +79,14 @@ func (s Settlement) History() (history []Record, dropped int) {
 	return kept, int(before) + len(history) - len(kept)
 }
 
-// sameAs reports whether a look-up learned the same as the one before it.
+// sameAs reports whether a look-up, or a call without a number, learned the same as the one before it.
 func (r Record) sameAs(next Record) bool {
-	return r.What == WhatLookUp && next.What == WhatLookUp && r.Outcome == next.Outcome && r.Code == next.Code &&
+	foldable := r.What == WhatLookUp || r.isCall() && !r.isAttempt()
+	return foldable && r.What == next.What && !next.isAttempt() && r.Outcome == next.Outcome && r.Code == next.Code &&
 		r.ProviderCode == next.ProviderCode && r.HTTPStatus == next.HTTPStatus && r.Ref == next.Ref
 }
 
-// folded returns one record for the look-ups so far and the next one. Its request and worker are the last one's.
+// folded returns one record for those so far and the next one. Its request and worker are the last one's.
 func (r Record) folded(next Record) Record {
 	next.First, next.Last, next.N = r.First, next.At, max(r.N, 1)+1
 	if next.First.IsZero() {

@@ -90,7 +90,19 @@ type Record struct {
 	N           int
 }
 
-func (r Record) isAttempt() bool { return r.What == "" || r.What == WhatAttempt }
+// isCall reports whether it tells of a call that may have had the effect.
+func (r Record) isCall() bool { return r.What == "" || r.What == WhatAttempt }
+
+// isAttempt reports whether it tells of such a call that counts. One that was given back has no number.
+func (r Record) isAttempt() bool { return r.isCall() && r.Attempt > 0 }
+
+// ended returns when what it tells of was over: the last of it, where several were folded into one.
+func (r Record) ended() time.Time {
+	if at := r.At.Add(r.Took); at.After(r.Last) {
+		return at
+	}
+	return r.Last
+}
 
 // Outcome is what is known of an intent that only has to be written: its status, its follow-ups and its write_back could
 // not be written in one transaction yet. An intent with an outcome is never sent again.
@@ -122,6 +134,15 @@ type Receipt struct {
 
 	RequestID  string // the provider's id of the request; for history alone
 	HTTPStatus int    // of the answer; for history alone
+}
+
+// Answer is what a provider's records show of an earlier attempt. Neither Found nor Certain: nothing so far, and its
+// records may lag behind.
+type Answer struct {
+	Receipt Receipt  // of what was found
+	Found   bool     // the effect is there
+	Certain bool     // the effect is not there and can never come: it was cancelled at the provider, or never begun
+	Also    []Record // what the look-up did at the provider, for history
 }
 
 // Trace is a W3C trace context that the worker's spans continue.
@@ -182,7 +203,7 @@ type Intent struct {
 // namespace, the id's type and the generation, the step, and the id last. So equal ids in two outboxes or of two types are
 // different effects, and no id can imitate a generation or a step. The key depends neither on the attempt nor on the worker.
 func (in *Intent) Key(step string) string {
-	return in.Namespace + "/" + in.ID.Type().letter() + itoa(in.Generation) + "/" + step + "/" + in.ID.String()
+	return in.Namespace + "/" + in.TypeAndGeneration() + "/" + step + "/" + in.ID.String()
 }
 
 // LegacyKey returns the root of the keys that were used before outboxes had namespaces. Progress that was stored under it
@@ -202,6 +223,9 @@ func (in *Intent) Expired(now time.Time) bool {
 // unknown reports whether an earlier attempt may have had its effect without anybody knowing.
 func (in *Intent) unknown() bool { return in.Lease.Reclaimed || !in.AmbiguousAt.IsZero() }
 
+// begun reports whether something of the effect stands at the provider already, or may stand there.
+func (in *Intent) begun() bool { return len(in.Progress) > 0 || in.unknown() }
+
 // recorded returns the number of the last attempt that history holds, 0 if none.
 func (in *Intent) recorded() int {
 	for _, r := range slices.Backward(in.History) {
@@ -210,6 +234,13 @@ func (in *Intent) recorded() int {
 		}
 	}
 	return 0
+}
+
+// lastClass returns the class of the last failure, empty if there is none.
+func (in *Intent) lastClass() Class {
+	last, _ := in.Document["last_error"].(map[string]any)
+	class, _ := last["class"].(string)
+	return Class(class)
 }
 
 // lastCode returns the code of the last failure, empty if there is none or it cannot be told: where last_error tells what

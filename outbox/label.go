@@ -24,8 +24,9 @@ func (in *Intent) Labels() map[string]string {
 	}
 }
 
-// reserved adds a problem for each reserved name in a producer's metadata.
-func (r *reader) reserved(field string, metadata map[string]string) {
+// reserved adds a problem for each reserved name in a producer's metadata, with or without a value.
+func (r *reader) reserved(field string) {
+	metadata, _ := r.doc[field].(map[string]any)
 	for _, name := range Reserved {
 		if _, ok := metadata[name]; ok {
 			r.problem(field+"."+name, "is reserved")

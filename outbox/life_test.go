@@ -141,7 +141,7 @@ func (l *life) send(took time.Duration) Verdict {
 	}
 	classes := []Class{Done, Done, Transient, Transient, Permanent, Ambiguous, Ambiguous}
 	if l.holdOffs < 10 {
-		classes = append(classes, RateLimited, Hold, "unsent")
+		classes = append(classes, RateLimited, Hold, "unsent", "not sent", "probe")
 	}
 	switch class := rapid.SampledFrom(classes).Draw(l.T, "outcome"); class {
 	case Done:
@@ -152,7 +152,21 @@ func (l *life) send(took time.Duration) Verdict {
 		return Verdict{Event: Unsent}
 	case RateLimited, Hold:
 		l.holdOffs++
-		return failed(class)
+		v := failed(class)
+		v.Alone = class == Hold && rapid.Bool().Draw(l.T, "alone")
+		return v
+	case "not sent":
+		l.holdOffs++
+		return Verdict{Event: Failed, Failure: &Failure{Class: Transient, Code: CodeNotSent}}
+	case "probe":
+		l.holdOffs++
+		if rapid.Bool().Draw(l.T, "acted") {
+			l.effects = append(l.effects, l.now.Add(took+time.Duration(rapid.IntRange(0, int(inFlight/time.Second)).Draw(l.T, "later"))*time.Second))
+		}
+		l.doubt = true
+		v := failed(Ambiguous)
+		v.Probe = true
+		return v
 	case Ambiguous:
 		if rapid.Bool().Draw(l.T, "acted") {
 			l.effects = append(l.effects, l.now.Add(took+time.Duration(rapid.IntRange(0, int(inFlight/time.Second)).Draw(l.T, "later"))*time.Second))

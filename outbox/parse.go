@@ -21,6 +21,8 @@ const (
 type Rules struct {
 	// WriteBack lists the collections that write_back may name.
 	WriteBack []string
+	// AnyWriteBack lets write_back name any collection: for a check without the workers' configuration.
+	AnyWriteBack bool
 	// Namespace is that of the outbox, which migrate made. It is part of every intent's idempotency keys.
 	Namespace string
 }
@@ -33,7 +35,10 @@ func Parse(doc map[string]any, rules Rules) *Intent {
 	r := newReader(doc, "", &in.Problems)
 	in.parseIdentity(r)
 	in.parseEnvelope(r)
+	r.mapped()
+	r.exact = true // what a worker reads about its own doings is never guessed
 	in.parseWorkerFields(r)
+	r.exact = false
 	in.parseFollowUps(r, rules)
 	r.rest()
 	return in
@@ -74,7 +79,7 @@ func (in *Intent) parseEnvelope(r *reader) {
 	if r.has("priority") {
 		in.Priority = int(r.integer("priority", optional, 0, maxPriority))
 	}
-	if r.has("ordering_key") {
+	if r.stands("ordering_key") {
 		r.saw("ordering_key")
 		r.problem("ordering_key", "is not supported by this release")
 	}
@@ -84,7 +89,7 @@ func (in *Intent) parseEnvelope(r *reader) {
 		return s == string(Retry) || s == string(Reconcile) || s == string(Park)
 	}, "retry, reconcile or park"))
 	in.Metadata = r.texts("metadata", 0, 0, 0)
-	r.reserved("metadata", in.Metadata)
+	r.reserved("metadata")
 	if t := r.sub("trace"); t != nil {
 		in.Trace = Trace{Parent: t.text("traceparent", optional, 0), State: t.text("tracestate", optional, 0)}
 		t.rest()
@@ -163,8 +168,7 @@ func parseRecord(h *reader) Record {
 	}
 	if what := h.text("what", optional, 0); what != "" {
 		record.What = What(what)
-	}
-	if record.What == WhatAttempt && !h.has("attempt") {
+	} else if !h.has("attempt") { // an older entry: only attempts were recorded, each with its number
 		h.problem("attempt", "is required")
 	}
 	return record

@@ -76,6 +76,7 @@ const (
 
 // parsePayload reads the payload of a kind; of a kind it does not know it returns the document as it is.
 func parsePayload(kind string, r *reader) any {
+	r.mapped()
 	switch kind {
 	case KindCharge:
 		return parseCharge(r)
@@ -104,7 +105,7 @@ func parseCharge(r *reader) *Charge {
 		Metadata:                  r.texts("metadata", maxMetadataKeys, maxMetadataKey, maxMetadataValue),
 		Account:                   r.text("account", optional, 0),
 	}
-	r.reserved("metadata", c.Metadata)
+	r.reserved("metadata")
 	r.rest()
 	return c
 }

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -13,7 +14,12 @@ type RetryPolicy struct {
 	MaxAttempts int           // 1 to 100
 	Base        time.Duration // the backoff's bound after the first attempt; doubles with each attempt
 	Max         time.Duration // the bound's cap
+	// GiveUp bounds the time in which an intent could not be attempted at all, since the provider could not be reached or let
+	// nobody in. Such calls use up no attempt. 0: [DefaultGiveUp].
+	GiveUp time.Duration
 }
+
+func (p RetryPolicy) giveUp() time.Duration { return cmp.Or(max(0, p.GiveUp), DefaultGiveUp) }
 
 // Bound returns the longest backoff after the given attempt (from 1): Base doubled for each earlier attempt, at most Max.
 func (p RetryPolicy) Bound(attempt int) time.Duration {
@@ -77,6 +83,7 @@ func (p Policy) Validate() error {
 	bad(p.Retry.MaxAttempts >= 1 && p.Retry.MaxAttempts <= 100, "retry.max_attempts is %d, must be 1 to 100", p.Retry.MaxAttempts)
 	bad(p.Retry.Base > 0, "retry.base is %v, must be above 0", p.Retry.Base)
 	bad(p.Retry.Max >= p.Retry.Base, "retry.max is %v, must be at least retry.base (%v)", p.Retry.Max, p.Retry.Base)
+	bad(p.Retry.GiveUp >= 0, "retry.give_up is %v, must be above 0", p.Retry.GiveUp)
 	bad(p.OnAmbiguous == Retry || p.OnAmbiguous == Reconcile || p.OnAmbiguous == Park,
 		"on_ambiguous is %q, must be retry, reconcile or park", p.OnAmbiguous)
 	r := p.Reconcile

@@ -46,11 +46,19 @@ type reader struct {
 	doc      map[string]any
 	path     string   // with a final dot, or empty
 	seen     []string // the fields of doc that were asked for
+	exact    bool     // a null is a value of the wrong type, not an absent field
 	problems *[]Problem
 }
 
 func newReader(doc map[string]any, path string, problems *[]Problem) *reader {
 	return &reader{doc: doc, path: path, seen: make([]string, 0, len(doc)), problems: problems}
+}
+
+// below returns a reader of a document that stands in a field.
+func (r *reader) below(doc map[string]any, field string) *reader {
+	inner := newReader(doc, r.path+field+".", r.problems)
+	inner.exact = r.exact
+	return inner
 }
 
 func (r *reader) problem(field, text string) {
@@ -95,16 +103,42 @@ func printable(s string) string {
 	return s
 }
 
-// has reports whether the field is there. Null counts as a value of the wrong type, not as absence.
-func (r *reader) has(field string) bool { _, ok := r.doc[field]; return ok }
+// stands reports whether the document has the field, be it null.
+func (r *reader) stands(field string) bool { _, ok := r.doc[field]; return ok }
+
+// has reports whether the field has a value. Object mappers write null for a property without one, so that null is absence,
+// unless the reader is exact.
+func (r *reader) has(field string) bool {
+	v, ok := r.doc[field]
+	if ok && v == nil && !r.exact {
+		r.saw(field)
+		return false
+	}
+	return ok
+}
+
+// meaningless are fields that object mappers add by themselves. They say nothing here, and stop nobody.
+var meaningless = [...]string{"__v", "_class", "createdAt", "updatedAt"}
+
+// mapped skips what object mappers add.
+func (r *reader) mapped() {
+	for _, field := range meaningless {
+		if r.stands(field) {
+			r.saw(field)
+		}
+	}
+}
 
 // value returns a field's value and whether there is one to check.
 func (r *reader) value(field string, p presence) (any, bool) {
 	v, ok := r.doc[field]
-	switch {
-	case ok:
+	if ok {
 		r.saw(field)
-	case p == required:
+	}
+	if v == nil && !r.exact {
+		ok = false
+	}
+	if !ok && p == required {
 		r.problem(field, "is required")
 	}
 	if _, unknown := v.(later); unknown {
@@ -299,7 +333,7 @@ func (r *reader) sub(field string) *reader {
 		r.problem(field, "must be a document")
 		return nil
 	}
-	return newReader(d, r.path+field+".", r.problems)
+	return r.below(d, field)
 }
 
 // array reads a list; most is its greatest length, 0 for any.
@@ -325,7 +359,7 @@ func (r *reader) list(field string, most int) []*reader {
 	for i, item := range r.array(field, most) {
 		name := field + "." + itoa(i)
 		if d, ok := asDocument(item); ok {
-			list = append(list, newReader(d, r.path+name+".", r.problems))
+			list = append(list, r.below(d, name))
 		} else {
 			r.problem(name, "must be a document")
 		}
@@ -359,16 +393,20 @@ func (r *reader) texts(field string, mostKeys, mostKey, mostValue int) map[strin
 	}
 	for _, key := range slices.Sorted(maps.Keys(s.doc)) {
 		value, isString := s.doc[key].(string)
-		switch _, unknown := s.doc[key].(later); {
+		_, unknown := s.doc[key].(later)
+		absent := s.doc[key] == nil
+		switch {
 		case unknown:
-		case !isString:
+		case !isString && !absent:
 			s.problem(key, "must be a string")
 		case mostKey > 0 && (key == "" || len(key) > mostKey):
 			s.problem(key, fmt.Sprintf("must have a name of 1 to %d bytes", mostKey))
 		case mostValue > 0 && utf8.RuneCountInString(value) > mostValue:
 			s.problem(key, fmt.Sprintf("must have at most %d characters", mostValue))
 		}
-		texts[key] = value
+		if !absent {
+			texts[key] = value
+		}
 	}
 	return texts
 }

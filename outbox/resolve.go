@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Answer is a person's answer to the question whether the provider acted.
-type Answer struct {
+// PersonVerdict is a person's answer to the question whether the provider acted.
+type PersonVerdict struct {
 	Sent     bool   // it did; otherwise it surely did not
 	Evidence string // of what was sent: the provider's own reference
 	Why      string // how the person knows
@@ -14,16 +14,16 @@ type Answer struct {
 }
 
 // Verdict returns the answer as resolved.verdict holds it.
-func (a Answer) Verdict() string {
+func (a PersonVerdict) Verdict() string {
 	if a.Sent {
 		return verdictSent
 	}
 	return verdictNotSent
 }
 
-// Resolution is the change that an [Answer] makes.
+// Resolution is the change that a [PersonVerdict] makes.
 type Resolution struct {
-	Answer
+	PersonVerdict
 	// Again says that the document holds this answer already and nothing is left to do.
 	Again bool
 	// Outcome is what is left to be written of what was sent, with its follow-ups and write_back; nil of what was not.
@@ -35,12 +35,12 @@ type Resolution struct {
 // Resolve says what a person's answer makes of an intent, or returns a *[Refusal]. Only a dead letter whose outcome is
 // ambiguous takes an answer. A pending one is refused: the worker asks the provider about it, and a person's answer in
 // between could cross the provider's own.
-func Resolve(in *Intent, a Answer, p Policy, now time.Time) (Resolution, error) {
+func Resolve(in *Intent, a PersonVerdict, p Policy, now time.Time) (Resolution, error) {
 	refuse := func(format string, args ...any) (Resolution, error) {
 		return Resolution{}, &Refusal{Intent: in.ID, Change: "resolved", Why: fmt.Sprintf(format, args...)}
 	}
 	if in.answeredBy(a, p) {
-		return Resolution{Answer: a, Again: true}, nil
+		return Resolution{PersonVerdict: a, Again: true}, nil
 	}
 	switch {
 	case in.Status == StatusPending && in.doubt(p) != "":
@@ -61,18 +61,18 @@ func Resolve(in *Intent, a Answer, p Policy, now time.Time) (Resolution, error) 
 		if reason == ReasonAmbiguous {
 			reason = ReasonExhausted
 		}
-		return Resolution{Answer: a, Reason: reason}, nil
+		return Resolution{PersonVerdict: a, Reason: reason}, nil
 	}
 	if problem, configuration := in.problem(); configuration {
 		return Resolution{}, &Refusal{Intent: in.ID, Change: "resolved", Why: "its write_back would be left out (" + problem + ")", Configuration: true}
 	}
-	return Resolution{Answer: a, Outcome: &Outcome{
+	return Resolution{PersonVerdict: a, Outcome: &Outcome{
 		Event: Delivered, Class: Done, Attempts: in.Attempts, At: now, Receipt: &Receipt{Provider: in.provider(), ID: a.Evidence},
 	}}, nil
 }
 
 // answeredBy reports whether the intent shows that the same answer was given and carried out.
-func (in *Intent) answeredBy(a Answer, p Policy) bool {
+func (in *Intent) answeredBy(a PersonVerdict, p Policy) bool {
 	if in.verdict() != a.Verdict() {
 		return false
 	}

@@ -6,7 +6,7 @@ import (
 )
 
 func TestResolve(t *testing.T) {
-	sent, not := Answer{Sent: true, Evidence: "SM1", By: "ada"}, Answer{Why: "not in the log", By: "ada"}
+	sent, not := PersonVerdict{Sent: true, Evidence: "SM1", By: "ada"}, PersonVerdict{Why: "not in the log", By: "ada"}
 	alive := edits{"status": "pending", "due_at": handNow, "dead_reason": nil, "dead_at": nil}
 	answered := func(verdict, evidence string) edits {
 		return edits{"resolved": map[string]any{"verdict": verdict, "evidence": evidence, "at": handDied.Add(time.Minute)}}
@@ -15,7 +15,7 @@ func TestResolve(t *testing.T) {
 	for name, c := range map[string]struct {
 		in      *Intent
 		refused string // both answers
-		again   *Answer
+		again   *PersonVerdict
 		reason  DeadReason // of "not sent"
 	}{
 		"ambiguous":                       {in: handDoc(KindSMS, parked()), reason: ReasonExhausted},
@@ -43,7 +43,7 @@ func TestResolve(t *testing.T) {
 		"not sent before":          {in: handDoc(KindSMS, laundered("last_error", "history"), answered("not_sent", "")), again: &not},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for _, a := range []Answer{sent, not} {
+			for _, a := range []PersonVerdict{sent, not} {
 				got, err := Resolve(c.in, a, handSMS, handNow)
 				switch {
 				case c.again != nil && *c.again == a:

@@ -34,6 +34,11 @@ type ClaimOrder struct {
 	// Doubts is for intents that need no call. It holds, of each kind whose deliveries do not ask first, what its policy does
 	// with an ambiguous outcome. Leases that ran out are taken over where that can be decided without asking the provider.
 	Doubts map[string]Ambiguity
+	// Sample asks for any of what is due instead of the first in order: for a probe, which must not meet the same few intents
+	// again and again. It may be the newest as well as the oldest.
+	Sample bool
+	// Except names what a sample leaves out.
+	Except []ID
 }
 
 // Settlement asks a store to write what was decided about a claimed intent, if the claim's token still holds.

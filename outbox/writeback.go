@@ -19,7 +19,7 @@ const maxSteps = 100
 
 func parseWriteBack(w *reader, rules Rules) *WriteBack {
 	wb := &WriteBack{Collection: w.text("collection", required, 0)}
-	if wb.Collection != "" && !slices.Contains(rules.WriteBack, wb.Collection) {
+	if wb.Collection != "" && !rules.AnyWriteBack && !slices.Contains(rules.WriteBack, wb.Collection) {
 		w.problem("collection", "is not among the collections that the worker's configuration allows (write_back.collections)")
 	}
 	if id, ok := w.value("id", required); ok {

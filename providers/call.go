@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -16,9 +15,8 @@ import (
 
 // Call is what became of one request. It is made by [Track]; its methods are safe for concurrent use.
 type Call struct {
-	gotConn atomic.Bool // a connection was handed the request, so that bytes may have left
-
 	mu      sync.Mutex
+	sent    bool  // bytes of the request may have left
 	err     error // of a request without an answer
 	status  int
 	header  http.Header
@@ -43,15 +41,16 @@ func callIn(ctx context.Context) *Call {
 	return new(Call)
 }
 
-func (c *Call) fail(err error) {
+func (c *Call) fail(err error, sent bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.err = err
+	c.err, c.sent = err, sent
 }
 
 func (c *Call) answer(resp *http.Response, body []byte, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.sent = true
 	c.status, c.header, c.body, c.bodyErr, c.at = resp.StatusCode, resp.Header, body, err, time.Now()
 }
 
@@ -87,7 +86,11 @@ func (c *Call) Whole() bool {
 }
 
 // Sent reports whether bytes of the request may have left.
-func (c *Call) Sent() bool { return c.gotConn.Load() }
+func (c *Call) Sent() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sent
+}
 
 // Unanswered returns the failure of a call to which no answer came, or only a redirect; nil if there is an answer whose
 // status means something. ctx is the context that bounded the call.
@@ -123,6 +126,23 @@ func (c *Call) Unreadable(ctx context.Context, provider string) *outbox.Failure 
 	default:
 		return c.Failure(provider, outbox.Ambiguous, outbox.CodeBadAnswer, "the answer is not in the provider's format")
 	}
+}
+
+// Refused reports whether the answer's status says that the request was refused as it stands, whoever said so. What is
+// left of 4xx may come after the request was passed on: timeouts, conflicts, limits, and statuses that nobody registered.
+func (c *Call) Refused() bool {
+	switch status := c.Status(); status {
+	case http.StatusRequestTimeout, http.StatusConflict, http.StatusTeapot, http.StatusFailedDependency, http.StatusTooManyRequests:
+		return false
+	default:
+		return status >= 400 && status <= 499 && http.StatusText(status) != ""
+	}
+}
+
+// NotTheProvider returns the failure of a call that something in between refused, or whose path the provider does not have.
+func (c *Call) NotTheProvider(provider string) *outbox.Failure {
+	return c.Failure(provider, outbox.Hold, outbox.CodeNotTheProvider,
+		"the answer is not the provider's own: check its base URL, and what stands between")
 }
 
 // silence is the failure of a call that was sent and went unanswered; a call that was cancelled says so.

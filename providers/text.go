@@ -34,8 +34,8 @@ func Key(key string) string {
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// Labels returns what is carried to a provider that knows labels: outbox_id first, then the given maps in their order,
-// each by name; fits says whether one more has room, and may shorten its value. A name that stands already is skipped,
+// Labels returns what is carried to a provider that knows labels: the intent's own first, then the given maps in their
+// order, each by name; fits says whether one more has room, and may shorten its value. A name that stands already is skipped,
 // so that an earlier map wins over a later one.
 func Labels(in *outbox.Intent, fits func(name, value string) (string, bool), more ...map[string]string) map[string]string {
 	labels := map[string]string{}
@@ -47,7 +47,12 @@ func Labels(in *outbox.Intent, fits func(name, value string) (string, bool), mor
 			labels[name] = value
 		}
 	}
-	add(outbox.ReservedMetadata, in.ID.String())
+	own := in.Labels()
+	for _, name := range outbox.Reserved {
+		if own[name] != "" {
+			add(name, own[name])
+		}
+	}
 	for _, m := range more {
 		for _, name := range slices.Sorted(maps.Keys(m)) {
 			add(name, m[name])

@@ -76,6 +76,13 @@ func TestBaseURL(t *testing.T) {
 	for raw, want := range map[string]string{
 		"https://api.stripe.com": "https://api.stripe.com", "http://127.0.0.1:8080/": "http://127.0.0.1:8080",
 		"https://gateway.example/stripe/": "https://gateway.example/stripe", "": "", "api.stripe.com": "", "ftp://x": "", "https://": "",
+		"https://gateway.example/stripe/v": "https://gateway.example/stripe/v", "https://gateway.example/version": "https://gateway.example/version",
+		"https://gateway.example/v-stripe": "https://gateway.example/v-stripe", "https://v1.gateway.example": "https://v1.gateway.example",
+		"https://gateway.example/2010": "https://gateway.example/2010",
+		"https://api.stripe.com/v1":    "", "https://api.stripe.com/v1/": "", "https://api.stripe.com/V1": "", "https://api.stripe.com//v1//": "",
+		"https://api.sendgrid.com/v3": "", "https://api.sendgrid.com/v3/mail/send": "", "https://api.twilio.com/2010-04-01": "",
+		"https://api.twilio.com/2010-04-01/Accounts/": "", "https://gateway.example/stripe/v1": "", "https://gateway.example/v2/stripe": "",
+		"https://gateway.example/v4": "", "https://gateway.example/v1.1": "", "https://gateway.example/v1beta2": "", "https://gateway.example/%76%31": "",
 		"https://user:secret@x": "", "https://x?key=secret": "", "https://x#a": "", "https://x:port": "", "/path": "",
 	} {
 		got, err := providers.BaseURL(raw)

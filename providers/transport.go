@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"time"
 )
@@ -39,7 +38,10 @@ type TransportConfig struct {
 // Transport is the http.RoundTripper of all providers. It is safe for concurrent use.
 //
 // It speaks HTTP/1.1 only: then a connection that breaks leaves one call without an answer, not all calls that share
-// it. Connections that idled for 30 s are closed, before the servers' side does it in the middle of a request. Proxies
+// it. Right before a request is written to a kept connection, the transport looks whether the other side has closed it.
+// A request that must not be repeated is not written to a connection that idled for longer than half a second: the other
+// side may have closed it, and the news may be on its way. In both cases another connection is taken; the request was not
+// sent, so that this is no repetition. Proxies
 // are taken from the environment (HTTPS_PROXY, NO_PROXY) for https addresses, where they only pass bytes on; for plain
 // http no proxy is used, since it could answer or repeat a request by itself.
 //
@@ -58,7 +60,7 @@ func NewTransport(cfg TransportConfig) *Transport {
 	}
 	return &Transport{base: &http.Transport{
 		Proxy:                  proxy,
-		DialContext:            dial,
+		DialContext:            watch(dial),
 		Protocols:              protocols,
 		TLSHandshakeTimeout:    cmp.Or(cfg.TLSTimeout, 5*time.Second),
 		ResponseHeaderTimeout:  cmp.Or(cfg.AnswerTimeout, 90*time.Second),
@@ -85,22 +87,48 @@ func (t *Transport) Client() *http.Client {
 // the request's context, if there is one.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	call := callIn(req.Context())
-	ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
-		GotConn: func(httptrace.GotConnInfo) { call.gotConn.Store(true) },
-	})
-	out := req.Clone(ctx)
-	out.GetBody = nil
-	out.Header.Del("X-Stripe-Client-User-Agent")
-	out.Header.Del("X-Stripe-Client-Telemetry")
-	resp, err := t.base.RoundTrip(out)
-	if err != nil {
-		call.fail(err)
+	for {
+		trip := newTrip(req)
+		resp, err := t.base.RoundTrip(trip.request(req))
+		if err == nil && trip.unasked() { // a farewell, such as 408, that came before the request was written
+			_ = resp.Body.Close() // it is the connection's last word
+			err = errGone
+		}
+		if err == nil {
+			body, err := readAnswer(resp.Body)
+			call.answer(resp, body, err)
+			resp.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), failing{err}))
+			return resp, nil
+		}
+		sent := trip.sent()
+		if next := again(req); !sent && trip.kept && next != nil { // there is another connection, or a new one
+			req = next
+			continue
+		}
+		call.fail(err, sent)
 		return nil, err
 	}
-	body, err := readAnswer(resp.Body)
-	call.answer(resp, body, err)
-	resp.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), failing{err}))
-	return resp, nil
+}
+
+// again returns the request for a connection that comes after one that did not take it; nil if there is no time left, or if
+// its body cannot be read once more.
+func again(req *http.Request) *http.Request {
+	if req.Context().Err() != nil {
+		return nil
+	}
+	if req.Body == nil || req.Body == http.NoBody {
+		return req
+	}
+	if req.GetBody == nil {
+		return nil
+	}
+	body, err := req.GetBody()
+	if err != nil {
+		return nil
+	}
+	next := *req
+	next.Body = body
+	return &next
 }
 
 // readAnswer reads at most MaxAnswer bytes. Closing what is left of a longer answer also closes its connection.

@@ -214,7 +214,7 @@ func TestResolveSent(t *testing.T) {
 		"write_back": map[string]any{"collection": storetest.Orders, "id": "o", "done": map[string]any{"state": "sent", "ref": "${result.id}", "by": "${result.provider}"}},
 	})
 	raw, in := h.read("a")
-	resolution, err := outbox.Resolve(in, outbox.Answer{Sent: true, Evidence: "SM$1", Why: "seen", By: "ada"}, policy, h.store.Now())
+	resolution, err := outbox.Resolve(in, outbox.PersonVerdict{Sent: true, Evidence: "SM$1", Why: "seen", By: "ada"}, policy, h.store.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,7 +255,7 @@ func TestResolveSentSurvivesADeath(t *testing.T) { // not parallel: it arms a fa
 	h := newHarness(t)
 	h.parked("a", nil)
 	raw, in := h.read("a")
-	resolution, err := outbox.Resolve(in, outbox.Answer{Sent: true, Evidence: "SM1", By: "ada"}, policy, h.store.Now())
+	resolution, err := outbox.Resolve(in, outbox.PersonVerdict{Sent: true, Evidence: "SM1", By: "ada"}, policy, h.store.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,7 +286,7 @@ func TestResolveNotSent(t *testing.T) {
 	h := newHarness(t)
 	h.parked("a", map[string]any{"lease": map[string]any{"token": "left"}})
 	raw, in := h.read("a")
-	answer := outbox.Answer{Why: "asked", By: "ada"}
+	answer := outbox.PersonVerdict{Why: "asked", By: "ada"}
 	resolution, err := outbox.Resolve(in, answer, policy, h.store.Now())
 	if err != nil {
 		t.Fatal(err)

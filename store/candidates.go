@@ -81,8 +81,10 @@ func (s *Store) candidates(ctx context.Context, order outbox.ClaimOrder, now tim
 	front.searching.Lock()
 	defer front.searching.Unlock()
 	before := front.avoided()
-	all, err := s.furtherOn(ctx, front, order, now, before)
-	if err == nil && all == nil {
+	var all []candidate
+	if order.Sample {
+		all, err = s.sample(ctx, front, order, now, before)
+	} else if all, err = s.furtherOn(ctx, front, order, now, before); err == nil && all == nil {
 		limit := order.Limit
 		if order.Spread > 1 {
 			limit *= min(2*order.Spread, mostRuns)
@@ -281,14 +283,7 @@ func read(ctx context.Context, s search) ([]candidate, error) {
 
 // inBand reads index entries of one band from one instant up to another, as one interval.
 func (s *Store) inBand(ctx context.Context, kind string, b int, from, until bson.DateTime, skip, limit int) search {
-	bounds := func(due, id any) bson.D {
-		return bson.D{{Key: "kind", Value: kind}, {Key: "priority", Value: priorityOf(b)}, {Key: "due_at", Value: due}, {Key: "_id", Value: id}}
-	}
-	cursor, err := s.hints.Find(ctx, bson.D{}, options.Find().
-		SetMin(bounds(from, bson.MinKey{})).SetMax(bounds(until, bson.MaxKey{})).
-		SetHint(indexClaim).
-		SetProjection(bson.D{{Key: "_id", Value: 1}, {Key: "priority", Value: 1}, {Key: "due_at", Value: 1}}).
-		SetSkip(int64(skip)).SetLimit(int64(limit)).SetBatchSize(int32(limit)))
+	cursor, err := s.hints.Find(ctx, bson.D{}, bandOptions(kind, b, from, until, skip, limit))
 	return search{cursor, err}
 }
 

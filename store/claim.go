@@ -74,7 +74,7 @@ func (s *Store) takeNamed(ctx context.Context, doing string, order outbox.ClaimO
 func (s *Store) takeOne(ctx context.Context, doing string, id bson.RawValue, order outbox.ClaimOrder, condition bson.D) ([]*outbox.Intent, error) {
 	token := rand.Text()
 	var raw bson.Raw
-	short, cancel := context.WithTimeout(ctx, patience)
+	short, cancel := s.briefly(ctx, 1)
 	defer cancel()
 	err := s.bypassing(short, func(bypass bool) (err error) {
 		raw, err = s.intents.FindOneAndUpdate(short, append(bson.D{{Key: "_id", Value: id}}, condition...), leasing(token, order),
@@ -347,7 +347,7 @@ func (t *taking) byAnother(condition bson.D) bson.D {
 
 // leaseAll leases the candidates that match, and returns how many those were.
 func (s *Store) leaseAll(ctx context.Context, t *taking, condition bson.D, token string) (int64, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := s.briefly(ctx, len(t.ids))
 	defer cancel()
 	result, err := s.updateMany(ctx, among(t.ids, condition), leasing(token, t.order), "_id")
 	if err != nil {
@@ -361,16 +361,18 @@ func among(ids []bson.RawValue, condition bson.D) bson.D {
 	return append(bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}}, condition...)
 }
 
+// claimSplitFor is how long a claim looks for what somebody holds among its candidates.
+const claimSplitFor = time.Second
+
 // leaseHeld leases the candidates piece by piece, each piece in a transaction, and notes what somebody else holds. What it
-// has no time for counts as held as well.
+// has no time for is the next claim's.
 func (s *Store) leaseHeld(ctx context.Context, t *taking, condition bson.D) error {
 	began := time.Now()
 	for parts := [][]bson.RawValue{t.ids}; len(parts) > 0; {
 		part := parts[len(parts)-1]
 		parts = parts[:len(parts)-1]
-		if time.Since(began) > splitFor {
-			t.held = append(t.held, part...)
-			continue
+		if time.Since(began) > claimSplitFor {
+			return nil
 		}
 		n, err := s.leaseWithin(ctx, part, condition, leasing(t.second, t.order))
 		t.matched += n

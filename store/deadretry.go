@@ -19,6 +19,8 @@ func (s *Store) RetryDead(ctx context.Context, raw bson.Raw, retry outbox.DeadRe
 		{Key: "status", Value: outbox.StatusPending},
 		{Key: "due_at", Value: "$$NOW"},
 		{Key: "max_attempts", Value: retry.MaxAttempts},
+		// The contract allows last_error and history only beside it. One that died without an attempt has none.
+		{Key: "first_attempt_at", Value: bson.D{{Key: "$ifNull", Value: bson.A{"$first_attempt_at", "$$NOW"}}}},
 		{Key: "retried", Value: stamped(bson.E{Key: "n", Value: int32(times + 1)}, who...)},
 	}
 	if retry.Generation > 0 {

@@ -35,6 +35,7 @@ const (
 	codeDuplicateKey  = 11000
 	codeValidation    = 121
 	codeNotReplicaSet = 40573
+	codeNotSupported  = 115
 
 	codeTooLarge       = 10334 // BSONObjectTooLarge
 	codeUpdateTooLarge = 17419 // the same of the result of an update

@@ -77,7 +77,7 @@ func TestSettleRecovers(t *testing.T) {
 				}
 				h.insertMany(name, 4, more)
 				batch := done(h.claim(10))
-				retry := outbox.Verdict{Event: outbox.Failed, Failure: &outbox.Failure{Class: outbox.Transient, Code: outbox.CodeNotSent}}
+				retry := outbox.Verdict{Event: outbox.Failed, Failure: &outbox.Failure{Class: outbox.Transient, Code: outbox.CodeConflict}}
 				batch[1].Decision = outbox.Decide(batch[1].Intent, retry, policy, time.Now())
 				batch[2].Decision = outbox.Decide(batch[2].Intent, outbox.Verdict{Event: outbox.Unsent}, policy, time.Now())
 				batch[2].Decision.Delay = time.Hour

@@ -143,7 +143,7 @@ func TestWriteBackToAHotDocument(t *testing.T) {
 						waited.Add(1)
 					}
 				}
-				if left, err := s.Remaining(t.Context(), []string{"sms"}, time.Minute); err != nil || left[0].Empty() {
+				if left, err := s.Remaining(t.Context(), []string{"sms"}, map[string]time.Duration{"sms": time.Minute}); err != nil || left[0].Empty() {
 					return
 				}
 			}
@@ -318,7 +318,14 @@ func TestNotNowIsNeverNo(t *testing.T) {
 	h.orders(1)
 	for name, code := range notNow() {
 		for _, step := range []string{"update", "insert", "commitTransaction"} {
-			for _, times := range []int{1, 8} {
+			if retried := []int{50, 189, 10107, 11602}; step == "commitTransaction" && !slices.Contains(retried, code) {
+				continue // no server says so of a commit without ending the transaction, which a failpoint leaves open
+			}
+			often := []int{1}
+			if code == 112 || code == 24 || code == 251 || code == 999 {
+				often = append(often, 8)
+			}
+			for _, times := range often {
 				t.Run(fmt.Sprint(name, " at ", step, " ", times, " times"), func(t *testing.T) {
 					h.t = t
 					batch := done(h.custom(1, nil))
@@ -408,28 +415,28 @@ func TestNoIsNo(t *testing.T) {
 // A transaction that failed by what goes away within a moment is simply made again, and the outcome is not recorded first.
 func TestATransientErrorIsTriedAgain(t *testing.T) {
 	h := newHarness(t)
-	h.orders(3)
-	batch := done(h.custom(3, nil))
-	h.fail(1, []string{"update"}, bson.E{Key: "errorCode", Value: 251}, bson.E{Key: "errorLabels", Value: bson.A{"TransientTransactionError"}})
+	h.orders(1)
+	batch := done(h.custom(1, nil))
+	h.fail(3, []string{"update"}, bson.E{Key: "errorCode", Value: 251}, bson.E{Key: "errorLabels", Value: bson.A{"TransientTransactionError"}})
 	for i, a := range must(h.store.Settle(t.Context(), batch)) {
 		if a.Waiting != "" || a.Busy != "" || a.Lost || len(a.Notes) > 0 {
 			t.Errorf("settlement %d was answered by %+v", i, a)
 		}
 	}
-	h.wantParents(3, outbox.CodeWriteBackMissed, func(int) bool { return false })
+	h.wantParents(1, outbox.CodeWriteBackMissed, func(int) bool { return false })
 }
 
-// A commit whose result is unknown is asked for again, more often than the driver does by itself, and the transaction is not
-// made a second time meanwhile.
+// A commit whose result is unknown is asked for again, also where the driver does not do so by itself, and the transaction is
+// not made a second time meanwhile.
 func TestAnUnknownCommitIsRepeated(t *testing.T) {
 	h := newHarness(t)
 	h.orders(3)
 	batch := done(h.custom(3, nil))
 	h.commands.take()
-	h.fail(2, []string{"commitTransaction"}, bson.E{Key: "closeConnection", Value: true})
+	h.fail(2, []string{"commitTransaction"}, bson.E{Key: "writeConcernError", Value: bson.D{{Key: "code", Value: 64}, {Key: "errmsg", Value: "waiting for replication timed out"}}})
 	h.settle(batch)
 	sent := names(h.commands.take())
-	if n := len(sent) - len(slices.DeleteFunc(slices.Clone(sent), func(name string) bool { return name == "insert" })); n != 1 {
+	if n := len(sent) - len(slices.DeleteFunc(slices.Clone(sent), func(name string) bool { return name == "aggregate" })); n != 1 {
 		t.Errorf("it sent %v, want one transaction", sent)
 	}
 	h.wantParents(3, outbox.CodeWriteBackMissed, func(int) bool { return false })

@@ -66,7 +66,13 @@ func newHarness(t testing.TB) *harness {
 	if _, err := migrations.New(h.db, "").Up(t.Context()); err != nil {
 		t.Fatalf("migrate: %v", err)
 	}
-	h.store = store.New(h.db, "", store.Options{Rules: storetest.Rules(), Retention: storetest.Retention})
+	h.store = store.New(h.db, "", store.Options{Rules: storetest.Rules(), Retention: storetest.Retention, Patience: time.Second}) // machines are slow
+	return h
+}
+
+// patient makes the store wait as long as a slow machine takes, for tests that count commands.
+func (h *harness) patient() *harness {
+	h.store = store.New(h.db, "", store.Options{Rules: storetest.Rules(), Retention: storetest.Retention, Patience: time.Minute})
 	return h
 }
 
@@ -199,8 +205,10 @@ func (h *harness) run(command bson.D) bson.Raw {
 
 // commands records what a client sends.
 type commands struct {
-	mu   sync.Mutex
-	sent []command
+	mu      sync.Mutex
+	sent    []command
+	largest int  // bytes of one command
+	drops   bool // nothing else is kept
 }
 
 type command struct {
@@ -215,6 +223,9 @@ func (c *commands) monitor() *event.CommandMonitor {
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
+		if c.largest = max(c.largest, len(e.Command)); c.drops {
+			return
+		}
 		c.sent = append(c.sent, command{e.CommandName, bytes.Clone(e.Command)})
 	}}
 }

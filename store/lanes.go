@@ -89,7 +89,7 @@ func (s *Store) Hold(ctx context.Context, kind, code string) error {
 	})
 }
 
-// Unhold ends a hold.
+// Unhold ends a hold. What was refused meanwhile waits out its delay unless [Store.Hasten] is called.
 func (s *Store) Unhold(ctx context.Context, kind string) error {
 	return s.clearLane(ctx, "end the hold of", bson.D{{Key: "_id", Value: kind}}, kind, "hold")
 }
@@ -115,9 +115,58 @@ func (s *Store) Pause(ctx context.Context, kind, why, by string) error {
 	})
 }
 
-// Resume ends a pause and a hold. A gate stays: the provider asked for it.
+// Resume ends a pause and a hold, and lets run at once what was refused before. A gate stays: the provider asked for it.
 func (s *Store) Resume(ctx context.Context, kind string) error {
-	return s.clearLane(ctx, "resume", bson.D{{Key: "_id", Value: kind}}, kind, "paused", "why", "by", "hold")
+	if err := s.clearLane(ctx, "resume", bson.D{{Key: "_id", Value: kind}}, kind, "paused", "why", "by", "hold"); err != nil {
+		return err
+	}
+	return s.Hasten(ctx, kind)
+}
+
+const (
+	// hastenWithin is how long what the provider refused waits at most, and a little more: outbox.Decide says how long.
+	hastenWithin = 2 * time.Minute
+	// hastenBatch bounds how many are written by one command.
+	hastenBatch = 500
+	hastenMost  = 20 // commands
+)
+
+// Hasten makes due at once what waits because the provider refused it, and nothing but that, as far as it is due within two minutes:
+// ten thousand at most. The rest runs when it is due.
+func (s *Store) Hasten(ctx context.Context, kind string) error {
+	doing := fmt.Sprintf("make due what was refused in lane %q", kind)
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	now, err := s.freshNow(ctx)
+	if err != nil {
+		return failed(err, "%s", doing)
+	}
+	waits := bson.D{
+		{Key: "kind", Value: kind},
+		{Key: "due_at", Value: bson.D{{Key: "$gt", Value: bson.NewDateTimeFromTime(now)}, {Key: "$lte", Value: bson.NewDateTimeFromTime(now.Add(hastenWithin))}}},
+		{Key: "status", Value: outbox.StatusPending},
+		{Key: "last_error.class", Value: outbox.Hold},
+	}
+	for range hastenMost {
+		cursor, err := s.intents.Find(ctx, waits, options.Find().SetHint(indexClaim).
+			SetProjection(bson.D{{Key: "_id", Value: 1}}).SetLimit(hastenBatch).SetBatchSize(hastenBatch))
+		found, err := read(ctx, search{cursor, err})
+		if err != nil {
+			return failed(err, "%s: find it", doing)
+		}
+		if len(found) == 0 {
+			return nil
+		}
+		_, err = s.updateMany(ctx, append(bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: idsAt(found)}}}}, waits...),
+			mongo.Pipeline{{{Key: "$set", Value: bson.D{{Key: "due_at", Value: bson.NewDateTimeFromTime(now)}}}}}, "_id")
+		if err != nil {
+			return failed(err, "%s", doing)
+		}
+		if len(found) < hastenBatch {
+			return nil
+		}
+	}
+	return nil
 }
 
 // ShowRate notes the configured rate of the whole deployment for people to see; "" is unlimited.

@@ -13,7 +13,7 @@ import (
 // What a batch writes to a document does not depend on what else is in the batch, though the command does.
 func TestSettlesInABatchAsAlone(t *testing.T) {
 	h := newHarness(t)
-	failure := &outbox.Failure{Class: outbox.Transient, Code: outbox.CodeNotSent, Message: "it was not sent"}
+	failure := &outbox.Failure{Class: outbox.Transient, Code: outbox.CodeConflict, Message: "it was not sent"}
 	receipt := &outbox.Receipt{Provider: "twilio", ID: "SM1", Status: "queued"}
 	decisions := map[string]outbox.Decision{
 		"done":       {Status: outbox.StatusDone, Attempts: 1, Counted: true, Outcome: outbox.Done, Receipt: receipt, Ambiguous: outbox.ClearMark},

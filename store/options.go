@@ -34,6 +34,10 @@ type Options struct {
 	// Operation bounds each operation whose context has no earlier deadline, so that a server which stopped answering
 	// cannot hold a worker for ever. Defaults to 30s.
 	Operation time.Duration
+	// Patience is how long a write outside of a transaction waits for documents that somebody else holds, and a millisecond
+	// more for each document. Then the culprit is looked for by transactions, to which the server says at once that something
+	// is held. Defaults to 400ms.
+	Patience time.Duration
 	// Monitor sees each command, for metrics and tests. Nil for none.
 	Monitor *event.CommandMonitor
 }
@@ -43,6 +47,7 @@ const (
 	defaultRetention = 168 * time.Hour
 	defaultSelection = 10 * time.Second
 	defaultOperation = 30 * time.Second
+	defaultPatience  = 400 * time.Millisecond
 
 	maxPoolSize   = 64
 	maxConnecting = 8 // the driver's 2 makes a slow start after each failover
@@ -55,6 +60,7 @@ func (o Options) withDefaults() Options {
 	o.RetentionCancelled = cmp.Or(o.RetentionCancelled, defaultRetention)
 	o.Selection = cmp.Or(o.Selection, defaultSelection)
 	o.Operation = cmp.Or(o.Operation, defaultOperation)
+	o.Patience = cmp.Or(o.Patience, defaultPatience)
 	return o
 }
 

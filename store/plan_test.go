@@ -99,7 +99,7 @@ func (h *harness) crowd(n int) {
 
 func TestPlans(t *testing.T) {
 	t.Parallel()
-	h := newHarness(t)
+	h := newHarness(t).patient()
 	h.crowd(500)
 	h.insertMany("due", 100, nil)
 	h.insertMany("due, first", 100, map[string]any{"priority": int64(2)})
@@ -195,7 +195,7 @@ func TestIdleClaimReadsNothing(t *testing.T) {
 // Few round trips do for a large batch: what is written by several commands at once counts once for each.
 func TestRoundTrips(t *testing.T) {
 	t.Parallel()
-	h := newHarness(t)
+	h := newHarness(t).patient()
 	h.insertMany("a", 1, nil)
 	h.settle(done(h.claim(1)))
 	for _, n := range []int{1, 200} {

@@ -10,6 +10,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
 
 	"github.com/outboxd/outboxd/outbox"
 )
@@ -26,9 +27,10 @@ type Remaining struct {
 // Empty reports whether nothing is due, leased, or due soon.
 func (r Remaining) Empty() bool { return r.Due == 0 && r.Leased == 0 && r.Soon == 0 }
 
-// Remaining counts what is left of the kinds, one entry for each in their order. It reads all that wait, so it is for the
-// end of a queue, not for its middle.
-func (s *Store) Remaining(ctx context.Context, kinds []string, within time.Duration) ([]Remaining, error) {
+// Remaining counts what is left of the kinds, one entry for each in their order; within says for each what soon is, 0 without
+// an entry. All of it is of one instant: a follow-up that comes into a kind while another is counted is not missed. It reads
+// all that wait, so it is for the end of a queue, not for its middle.
+func (s *Store) Remaining(ctx context.Context, kinds []string, within map[string]time.Duration) ([]Remaining, error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	const doing = "count what remains"
@@ -36,19 +38,23 @@ func (s *Store) Remaining(ctx context.Context, kinds []string, within time.Durat
 		return bson.D{{Key: "$sum", Value: bson.D{{Key: "$cond", Value: bson.A{condition, 1, 0}}}}}
 	}
 	leased := bson.D{{Key: "$eq", Value: bson.A{"$status", outbox.StatusLeased}}}
-	dueBy := func(d time.Duration) bson.D { return bson.D{{Key: "$lte", Value: bson.A{"$due_at", fromNow(d)}}} }
+	dueBy := func(at any) bson.D { return bson.D{{Key: "$lte", Value: bson.A{"$due_at", at}}} }
+	var soon any = "$$NOW"
+	for kind, d := range within {
+		soon = bson.D{{Key: "$cond", Value: bson.A{bson.D{{Key: "$eq", Value: bson.A{"$kind", literal(kind)}}}, fromNow(max(0, d)), soon}}}
+	}
 	pending := func(conditions ...any) bson.D {
 		return bson.D{{Key: "$and", Value: append(bson.A{bson.D{{Key: "$ne", Value: bson.A{"$status", outbox.StatusLeased}}}}, conditions...)}}
 	}
 	not := func(condition any) bson.D { return bson.D{{Key: "$not", Value: bson.A{condition}}} }
-	cursor, err := s.intents.Aggregate(ctx, mongo.Pipeline{
+	cursor, err := s.intents.Clone(options.Collection().SetReadConcern(readconcern.Snapshot())).Aggregate(ctx, mongo.Pipeline{
 		{{Key: "$match", Value: bson.D{{Key: "kind", Value: bson.D{{Key: "$in", Value: append([]string{}, kinds...)}}}, {Key: "due_at", Value: bson.D{{Key: "$gte", Value: earliest}}}}}},
 		{{Key: "$group", Value: bson.D{
 			{Key: "_id", Value: "$kind"},
 			{Key: "leased", Value: count(leased)},
-			{Key: "due", Value: count(pending(dueBy(0)))},
-			{Key: "soon", Value: count(pending(not(dueBy(0)), dueBy(within)))},
-			{Key: "later", Value: count(pending(not(dueBy(max(0, within)))))},
+			{Key: "due", Value: count(pending(dueBy("$$NOW")))},
+			{Key: "soon", Value: count(pending(not(dueBy("$$NOW")), dueBy(soon)))},
+			{Key: "later", Value: count(pending(not(dueBy(soon))))},
 		}}},
 	}, options.Aggregate().SetHint(indexClaim))
 	if err != nil {

@@ -1,12 +1,14 @@
 package store_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"testing"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/outboxd/outboxd/outbox"
 	"github.com/outboxd/outboxd/store"
@@ -23,7 +25,7 @@ func TestRemaining(t *testing.T) {
 	h.insertMany("ran out", 1, map[string]any{"status": "leased"})
 	h.insertMany("email", 1, map[string]any{"kind": "email", "due_at": now.Add(time.Hour)})
 	h.insertMany("other", 1, map[string]any{"kind": "other"})
-	got, err := h.store.Remaining(t.Context(), []string{"email", "sms", "charge"}, 10*time.Minute)
+	got, err := h.store.Remaining(t.Context(), []string{"email", "sms", "charge"}, map[string]time.Duration{"email": 10 * time.Minute, "sms": 10 * time.Minute})
 	want := []store.Remaining{{Kind: "email", Later: 1}, {Kind: "sms", Due: 3, Leased: 2, Soon: 2, Later: 4}, {Kind: "charge"}}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("Remaining: %+v, %v, want %+v", got, err, want)
@@ -31,10 +33,10 @@ func TestRemaining(t *testing.T) {
 	if !got[0].Empty() || got[1].Empty() || !got[2].Empty() {
 		t.Error("empty is what has nothing due, leased or due soon")
 	}
-	if got, err := h.store.Remaining(t.Context(), []string{"sms"}, 0); err != nil || got[0].Soon != 0 || got[0].Later != 6 {
+	if got, err := h.store.Remaining(t.Context(), []string{"sms"}, nil); err != nil || got[0].Soon != 0 || got[0].Later != 6 {
 		t.Errorf("Remaining within nothing: %+v, %v", got, err)
 	}
-	if got, err := h.store.Remaining(t.Context(), nil, 0); err != nil || len(got) != 0 {
+	if got, err := h.store.Remaining(t.Context(), nil, nil); err != nil || len(got) != 0 {
 		t.Errorf("Remaining of no kind: %+v, %v", got, err)
 	}
 }
@@ -176,4 +178,43 @@ func TestGet(t *testing.T) {
 	if _, err := h.store.Get(t.Context(), oid.String()); err == nil || errors.Is(err, store.ErrNotFound) {
 		t.Errorf("Get of two: %v", err)
 	}
+}
+
+// What hops from kind to kind, as a follow-up does, is there once at every instant.
+func TestRemainingIsOfOneInstant(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	kinds := []string{"charge", "email", "sms"}
+	for _, kind := range kinds {
+		h.insertMany("later-"+kind, 4000, map[string]any{"kind": kind, "due_at": h.store.Now().Add(time.Hour)})
+	}
+	h.insertMany("hops", 1, nil)
+	bypass := options.UpdateOne().SetBypassDocumentValidation(true)
+	stop, hopped := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				hopped <- nil
+				return
+			default:
+			}
+			if _, err := h.outbox().UpdateByID(context.WithoutCancel(t.Context()), "hops0", bson.D{{Key: "$set", Value: bson.D{{Key: "kind", Value: kinds[i%len(kinds)]}}}}, bypass); err != nil {
+				hopped <- err
+				return
+			}
+		}
+	}()
+	for range 100 {
+		left, err := h.store.Remaining(t.Context(), kinds, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := left[0].Due + left[1].Due + left[2].Due; n != 1 {
+			t.Errorf("%d are due, want the one that hops", n)
+			break
+		}
+	}
+	close(stop)
+	h.must(<-hopped)
 }

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
@@ -16,10 +15,6 @@ const maxRows = 500
 
 // maxBytes bounds what one command or transaction carries. The server takes 16 MiB in one command.
 const maxBytes = 8 << 20
-
-// patience is how long a write outside of a transaction waits for what somebody else holds. Then the culprit is looked for
-// by transactions, to which the server says at once that something is held.
-const patience = 400 * time.Millisecond
 
 // Settle writes what was decided about claimed intents, each only if its claim's token still holds, with its consequences.
 // It returns one answer for each settlement, in their order. After an error nothing is known about any of them, and the
@@ -108,7 +103,7 @@ func (s *Store) settleAlone(ctx context.Context, rows []*row, answers []outbox.S
 
 // settleSimple writes rows by one command.
 func (s *Store) settleSimple(ctx context.Context, rows []*row, answers []outbox.Settled) error {
-	short, cancel := context.WithTimeout(ctx, patience)
+	short, cancel := s.briefly(ctx, len(rows))
 	result, err := s.updateMany(short, fence(rows), s.settling(rows), "_id")
 	cancel()
 	switch {

@@ -37,6 +37,7 @@ type Store struct {
 	retention time.Duration
 	cancelled time.Duration // how long what was cancelled without a purge_at is kept
 	operation time.Duration
+	patience  time.Duration
 
 	clock    clock
 	orphans  orphans
@@ -61,6 +62,7 @@ func New(db *mongo.Database, collection string, o Options) *Store {
 		retention: o.Retention,
 		cancelled: o.RetentionCancelled,
 		operation: o.Operation,
+		patience:  o.Patience,
 	}
 }
 
@@ -100,6 +102,11 @@ func (s *Store) freshNow(ctx context.Context) (time.Time, error) {
 // bound limits an operation in time.
 func (s *Store) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, s.operation)
+}
+
+// briefly limits a write of so many documents that may have to wait for what somebody else holds.
+func (s *Store) briefly(ctx context.Context, documents int) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, s.patience+time.Duration(documents)*time.Millisecond)
 }
 
 // updateMany updates documents of the outbox by a pipeline, past the validator where the user may.

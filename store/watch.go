@@ -16,6 +16,9 @@ import (
 const (
 	firstReopen   = 250 * time.Millisecond // pause before a change stream is opened again, doubling with jitter
 	longestReopen = 30 * time.Second
+	// firstRefused is the pause after the database has refused it, doubling with jitter: a privilege may be granted, but not soon.
+	firstRefused   = time.Minute
+	longestRefused = 10 * time.Minute
 	// awaitChange is how long the server keeps a question open that has no answer yet; the default of a second would be a
 	// query a second of each idle worker.
 	awaitChange = 15 * time.Second
@@ -33,6 +36,8 @@ type Hints struct {
 	Due func(kind string, at time.Time)
 	// Lane hints that what workers share about a lane has changed. Nil: Wake is called.
 	Lane func(kind string)
+	// Refused tells that the database refuses change streams, each time it does. The error wraps [ErrNoWatch].
+	Refused func(err error)
 	// Open tells when the stream is open, so that every later change is hinted at, and when it no longer is.
 	Open func(open bool)
 }
@@ -41,26 +46,45 @@ type Hints struct {
 // the intents and the lanes' documents.
 //
 // It is a hint and nothing more: it may be late, missing or repeated, so callers poll as well. It opens the stream again
-// after an error, and wakes everybody then. Where the database refuses change streams it returns [ErrNoWatch].
+// after an error, and wakes everybody then. Where the database refuses change streams it tries again every few minutes.
 func (s *Store) Watch(ctx context.Context, hints Hints) error {
-	pause := firstReopen
+	pause := reopening{}
 	for {
 		began := time.Now()
 		err := s.watch(ctx, hints)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case hasCode(err, codeUnauthorized), hasCode(err, codeNotReplicaSet):
-			return failed(errors.Join(ErrNoWatch, err), "watch the outbox")
-		}
-		if time.Since(began) > longestReopen {
-			pause = firstReopen
-		}
-		if !pauseFor(ctx, pause/2+rand.N(pause/2)) {
+		if ctx.Err() != nil {
 			return nil
 		}
-		pause = min(2*pause, longestReopen)
+		refused := hasCode(err, codeUnauthorized) || hasCode(err, codeNotReplicaSet) || hasCode(err, codeNotSupported)
+		if refused && hints.Refused != nil {
+			hints.Refused(failed(errors.Join(ErrNoWatch, err), "watch the outbox"))
+		}
+		d := pause.next(refused, time.Since(began) > longestReopen)
+		if !pauseFor(ctx, d/2+rand.N(d/2)) {
+			return nil
+		}
 	}
+}
+
+// reopening is the pause before a change stream is opened again.
+type reopening struct {
+	refused bool
+	pause   time.Duration
+}
+
+// next returns the pause; held says that the stream was open for long.
+func (r *reopening) next(refused, held bool) time.Duration {
+	first, most := firstReopen, longestReopen
+	if refused {
+		first, most = firstRefused, longestRefused
+	}
+	if refused != r.refused || held || r.pause == 0 {
+		r.pause = first
+	} else {
+		r.pause = min(2*r.pause, most)
+	}
+	r.refused = refused
+	return r.pause
 }
 
 // change is what the pipeline leaves of a change in the database.

@@ -122,10 +122,26 @@ func TestWatchReopens(t *testing.T) {
 	}
 }
 
+// A refusal is told and does not end it: a privilege may be granted meanwhile.
 func TestWatchRefused(t *testing.T) {
-	h := newHarness(t)
-	h.fail(1, []string{"aggregate"}, bson.E{Key: "errorCode", Value: 13})
-	if err := h.store.Watch(t.Context(), store.Hints{Wake: func(string) {}}); !errors.Is(err, store.ErrNoWatch) {
-		t.Errorf("Watch: %v, want ErrNoWatch", err)
+	for _, code := range []int{13, 40573, 115} {
+		h := newHarness(t)
+		h.fail(1, []string{"aggregate"}, bson.E{Key: "errorCode", Value: code})
+		ctx, cancel := context.WithCancel(t.Context())
+		refused, ended := make(chan error, 1), make(chan error, 1)
+		go func() {
+			ended <- h.store.Watch(ctx, store.Hints{Wake: func(string) {}, Refused: func(err error) { refused <- err }})
+		}()
+		if err := <-refused; !errors.Is(err, store.ErrNoWatch) {
+			t.Errorf("%d: refused with %v, want ErrNoWatch", code, err)
+		}
+		select {
+		case err := <-ended:
+			t.Errorf("%d: it ended: %v", code, err)
+		default:
+			cancel()
+			h.must(<-ended)
+		}
+		cancel()
 	}
 }

@@ -1,6 +1,6 @@
-// Command outbox-api is the reference payments API. It shows how a program writes its business data and an intent in one
-// transaction. Package payments has the business, package webhook reads what providers post, package httpapi says what is
-// answered. This package has flags, wiring, signals and exit codes.
+// Command outbox-api is the reference payments API. It shows how a program writes its business data and an intent in
+// one transaction. Package payments has the business, package webhook reads what providers post, package httpapi says
+// what is answered. This package has flags, wiring, signals and exit codes.
 //
 // Exit codes: 0 stopped by a signal in good order; 1 failed (MongoDB not reachable within --connect-timeout, not
 // migrated, port in use, drain time over); 2 wrong use or wrong configuration; 130 second signal.

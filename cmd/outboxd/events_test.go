@@ -1,12 +1,14 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"github.com/outboxd/outboxd/providers/simulator"
 )
@@ -16,8 +18,14 @@ func TestWorkerAsksTheStoredEvents(t *testing.T) {
 	w := newWorld(t)
 	w.fault(t, simulator.Fault{Provider: simulator.ProviderSendGrid, Route: "send", When: simulator.Before, Do: simulator.DoDrop})
 	w.insert(t, intent("email", "mail-1"))
+	var meta struct {
+		Namespace *string `bson:"value"`
+	}
+	if err := w.db.Collection("outbox_meta").FindOne(t.Context(), bson.D{{Key: "_id", Value: "namespace"}}).Decode(&meta); err != nil && !errors.Is(err, mongo.ErrNoDocuments) {
+		t.Fatal(err)
+	}
 	if _, err := w.db.Collection("seen").InsertOne(t.Context(), bson.D{
-		{Key: "outbox_id", Value: "mail-1"}, {Key: "event", Value: "processed"}, {Key: "sg_message_id", Value: "told.recvd-1"}, {Key: "at", Value: time.Now()},
+		{Key: "outbox_id", Value: "mail-1"}, {Key: "outbox_ns", Value: meta.Namespace}, {Key: "outbox_key", Value: "s0"}, {Key: "event", Value: "processed"}, {Key: "sg_message_id", Value: "told.recvd-1"}, {Key: "at", Value: time.Now()},
 	}); err != nil {
 		t.Fatal(err)
 	}

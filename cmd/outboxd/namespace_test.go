@@ -10,6 +10,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/outboxd/outboxd/migrations"
+	"github.com/outboxd/outboxd/store"
 )
 
 func (w *world) namespace(t *testing.T) string {
@@ -70,6 +71,12 @@ func TestMigrateNewNamespace(t *testing.T) {
 	}
 
 	running := start(t, w.env)
+	registry := store.New(w.db, "", store.Options{})
+	for late := time.Now().Add(patience); ; {
+		if live, err := registry.Workers(t.Context()); err != nil || len(live) > 0 || time.Now().After(late) {
+			break
+		}
+	}
 	if r := must(t, exitFailed, w.env, "migrate", "--new-namespace"); !strings.Contains(r.err, "1 workers of this outbox run") {
 		t.Errorf("beside a worker: %s", r.err)
 	}

@@ -46,7 +46,7 @@ func (c resolveCmd) Run(p *program) error {
 		if err != nil {
 			return fmt.Errorf("read the intent %s: %w", idText(raw.Lookup("_id")), err)
 		}
-		answer := outbox.Answer{Sent: !c.NotSent, Evidence: c.Sent, Why: c.Why, By: cmp.Or(c.By, p.person())}
+		answer := outbox.PersonVerdict{Sent: !c.NotSent, Evidence: c.Sent, Why: c.Why, By: cmp.Or(c.By, p.person())}
 		resolution, err := outbox.Resolve(in, answer, workers.policy(in.Kind), s.Now())
 		if refusal, is := errors.AsType[*outbox.Refusal](err); is {
 			told := *refusal

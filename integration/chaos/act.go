@@ -37,6 +37,7 @@ type actor struct {
 	mu       sync.Mutex
 	troubles []check.Trouble
 	delays   []check.Span
+	hands    []check.Hand
 	counts   map[string]int // faults that happened, by track and what
 	errs     []error
 }
@@ -75,6 +76,12 @@ func (a *actor) carryOut(ctx context.Context, e plan.Event) {
 		err = a.network(ctx, e)
 	case plan.Providers:
 		err = a.provider(ctx, e)
+	case plan.Locks:
+		err = a.lock(ctx, e)
+	case plan.Schema:
+		err = a.schema(ctx, e)
+	case plan.Hands:
+		err = a.hand(ctx, e)
 	}
 	if errors.Is(err, errNoPrimary) {
 		a.say("%-9s %-14s left out: the database has had no primary for %v", e.Track, e.What, primaryPatience)
@@ -355,6 +362,15 @@ func lies(e plan.Event) []simulator.Fault {
 			{Match: some(0.3), When: simulator.Before, Do: simulator.DoDelay, Delay: hangLate},
 			{Match: some(0.3), When: simulator.Before, Do: simulator.DoHang},
 			{Match: some(0.3), When: simulator.After, Do: simulator.DoDelay, Delay: hangLate},
+		}
+	case plan.Refuse:
+		refuse := func(provider, route, body string) simulator.Fault {
+			return simulator.Fault{Provider: provider, Route: route, Match: some(0.15), Do: simulator.DoStatus, Status: http.StatusForbidden, Body: body}
+		}
+		return []simulator.Fault{
+			refuse(simulator.ProviderStripe, "create", `{"error":{"type":"invalid_request_error","code":"account_invalid","message":"The provided key does not have access to this account."}}`),
+			refuse(simulator.ProviderSendGrid, "send", `{"errors":[{"message":"access forbidden","field":null,"help":null}]}`),
+			refuse(simulator.ProviderTwilio, "send", `{"code":20003,"message":"Permission Denied","status":403}`),
 		}
 	default: // Replays
 		return []simulator.Fault{

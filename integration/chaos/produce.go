@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +27,10 @@ const (
 	insertPatience = 15 * time.Second
 	abortPatience  = 5 * time.Second
 	farAway        = time.Hour // when what is not for this run is due
+	sharedCount    = 4         // documents to which many intents write back
+	contendEvery   = 30 * time.Millisecond
+	largeValue     = 64 << 10 // what a reference stands for in an intent whose follow-ups are too large
+	largeTimes     = 80       // so often, which is 5 MiB
 )
 
 // producers write business documents and intents in transactions until ctx ends, and a journal of what they were told.
@@ -41,11 +46,35 @@ type producers struct {
 func (p *producers) run(ctx context.Context, count int) error {
 	var all sync.WaitGroup
 	errs := make([]error, count)
+	all.Go(func() { p.contend(ctx) })
 	for n := range count {
 		all.Go(func() { errs[n] = p.produce(ctx, n, float64(count)/p.rate) })
 	}
 	all.Wait()
 	return errors.Join(errs...)
+}
+
+// shared is the n-th document to which many intents write back.
+func shared(n int) string { return fmt.Sprint("shared-", n) }
+
+// contend has a business transaction write the shared documents again and again until ctx ends.
+func (p *producers) contend(ctx context.Context) {
+	tick := time.NewTicker(contendEvery)
+	defer tick.Stop()
+	for n := 0; ; n++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		within, cancel := context.WithTimeout(ctx, insertPatience)
+		// What comes of it is nothing to a business that tries again: it only has to be in the way.
+		_ = p.stage.inTransaction(within, true, func(ctx context.Context) error {
+			_, err := p.stage.db.Collection(orders).UpdateOne(ctx, bson.D{{Key: "_id", Value: shared(n % sharedCount)}}, bson.D{{Key: "$inc", Value: bson.D{{Key: "n", Value: 1}}}})
+			return err
+		})
+		cancel()
+	}
 }
 
 // produce writes one transaction each interval, in seconds. After a time without a database it does not make up for it.
@@ -165,6 +194,11 @@ func (d drawer) transaction() transaction {
 			in.doc["expires_at"] = in.Expires
 		}
 		in.doc["_id"], in.doc["status"], in.doc["due_at"] = in.ID, "pending", in.Due
+		if n > 0 && d.oneIn(3) {
+			in.Shared = shared(d.r.IntN(sharedCount))
+			in.doc["write_back"] = bson.M{"collection": orders, "id": in.Shared,
+				"done": bson.M{"seen." + in.ID: "done"}, "dead": bson.M{"seen." + in.ID: "dead/${dead_reason}"}}
+		}
 		if n == 0 && !d.oneIn(3) {
 			in.WriteBack = true
 			in.doc["write_back"] = bson.M{"collection": orders, "id": d.order,
@@ -204,6 +238,13 @@ func (d drawer) intent(id, self string, depth int) drawn {
 	}
 	in.Refused = kind != outbox.KindEmail && d.oneIn(15)
 	in.doc["payload"] = payload(kind, id, self, in.Refused)
+	if depth == 0 && d.oneIn(60) {
+		in.Oversized = true
+		in.doc["metadata"] = bson.M{"a": strings.Repeat("x", largeValue)}
+		in.doc["on_done"] = bson.A{bson.M{"kind": outbox.KindEmail, "payload": bson.M{"from": "shop@example.com", "to": "large@example.org", "subject": "Large",
+			"text": strings.Repeat("${metadata.a}", largeTimes)}}}
+		return in
+	}
 	if depth < 2 && d.oneIn(3) {
 		in.OnDone = d.followUps(in, "on_done", ":done:", 1+d.r.IntN(2), depth)
 	}

@@ -216,6 +216,9 @@ func (s *stage) collect(ctx context.Context, w *watchers, path string, slots []*
 	if h.Orders, err = read(ctx, s.db.Collection(orders), func(o check.Order) string { return o.ID }); err != nil {
 		return h, err
 	}
+	if h.Shared, err = s.readShared(ctx); err != nil {
+		return h, err
+	}
 	if h.Effects, err = s.effects(ctx); err != nil {
 		return h, err
 	}
@@ -225,7 +228,7 @@ func (s *stage) collect(ctx context.Context, w *watchers, path string, slots []*
 	for _, g := range w.pulse.outages() {
 		a.troubles = append(a.troubles, check.Trouble{Span: g, Slot: -1, What: "no writes"})
 	}
-	h.Troubles, h.Delays, h.Rules = a.troubles, a.delays, rules(s.apart)
+	h.Troubles, h.Delays, h.Hands, h.Rules, h.Namespace = a.troubles, a.delays, a.hands, rules(s.apart), s.namespace
 	for _, sl := range slots {
 		for _, r := range sl.records() {
 			r.Drained = r.Told == "term" && undisturbed(r, h.Troubles)

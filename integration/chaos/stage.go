@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -86,6 +87,8 @@ type stage struct {
 	net     *network
 	http    *http.Client
 	apart   time.Duration // the database's clock from ours
+
+	namespace string // of the outbox, with which keys begin
 
 	off []func() error
 }
@@ -173,6 +176,14 @@ func (s *stage) newDatabase(ctx context.Context) (err error) {
 			return fmt.Errorf("create the collection %s: %w", name, err)
 		}
 	}
+	for n := range sharedCount {
+		if _, err := s.db.Collection(orders).InsertOne(ctx, bson.D{{Key: "_id", Value: shared(n)}}); err != nil {
+			return fmt.Errorf("insert a shared document: %w", err)
+		}
+	}
+	if s.namespace, err = s.readNamespace(ctx); err != nil {
+		return err
+	}
 	// So that the observer sees each document before and after each change.
 	images := bson.D{{Key: "collMod", Value: collection}, {Key: "changeStreamPreAndPostImages", Value: bson.D{{Key: "enabled", Value: true}}}}
 	if err := s.db.RunCommand(ctx, images).Err(); err != nil {
@@ -180,6 +191,27 @@ func (s *stage) newDatabase(ctx context.Context) (err error) {
 	}
 	return nil
 }
+
+// readNamespace reads the outbox's namespace; it is empty where the schema has none.
+func (s *stage) readNamespace(ctx context.Context) (string, error) {
+	var doc bson.M
+	err := s.db.Collection(collection+"_meta").FindOne(ctx, bson.D{{Key: "_id", Value: "namespace"}}).Decode(&doc)
+	if errors.Is(err, mongo.ErrNoDocuments) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read the outbox's namespace: %w", err)
+	}
+	for _, value := range doc {
+		if text, ok := value.(string); ok && namespaceForm.MatchString(text) {
+			return text, nil
+		}
+	}
+	return "", fmt.Errorf("the outbox's namespace is %v", doc)
+}
+
+// namespaceForm is what the contract says of a namespace.
+var namespaceForm = regexp.MustCompile(`^[a-z0-9]{10}$`)
 
 // connect makes a client that goes to the cluster directly, not through the network that is made to fail.
 func (s *stage) connect() (*mongo.Client, error) {

@@ -83,8 +83,10 @@ func (v *verdict) judge() {
 	}
 	_, v.marked = v.doc["ambiguous_at"]
 	list, _ := v.doc["history"].([]any)
-	for _, record := range list {
-		v.history = append(v.history, record.(map[string]any))
+	for _, item := range list {
+		if record := item.(map[string]any); record["attempt"] != nil { // of attempts alone
+			v.history = append(v.history, record)
+		}
 	}
 	if v.status != "done" && v.status != "dead" {
 		v.wrong("it has not ended")

@@ -52,6 +52,7 @@ func Run(t *testing.T, suite Suite) int {
 				h.row(t, step, Row{Name: "good", Reply: step.Good, Want: wantGood(step)})
 				t.Run("statuses", func(t *testing.T) { h.statuses(t, step) })
 				t.Run("connections", func(t *testing.T) { h.connections(t, step) })
+				t.Run("strangers", func(t *testing.T) { h.strangers(t, step) })
 				t.Run("rows", func(t *testing.T) {
 					for _, row := range step.Rows {
 						h.row(t, step, row)
@@ -184,8 +185,12 @@ func (h *harness) check(t *testing.T) {
 		want  Want
 	}{
 		{h.suite.CheckGood, Want{Class: outbox.Done}},
-		{JSON(401, `{}`), Want{Class: outbox.Hold, Code: outbox.CodeUnauthorized}},
-		{JSON(403, `{}`), Want{Class: outbox.Hold, Code: outbox.CodeForbidden}},
+		{JSON(401, h.suite.Steps[0].Error(401)), Want{Class: outbox.Hold, Code: outbox.CodeUnauthorized}},
+		{JSON(403, h.suite.Steps[0].Error(403)), Want{Class: outbox.Hold, Code: outbox.CodeForbidden}},
+		{JSON(404, h.suite.Steps[0].Error(404)), Want{Class: outbox.Hold, Code: outbox.CodeNotTheProvider}},
+		{JSON(401, `{}`), Want{Class: outbox.Hold, Code: outbox.CodeNotTheProvider}},
+		{JSON(403, `{"message":"Forbidden"}`), Want{Class: outbox.Hold, Code: outbox.CodeNotTheProvider}},
+		{Reply{Status: 404, Body: "<html>"}, Want{Class: outbox.Hold, Code: outbox.CodeNotTheProvider}},
 		{Reply{Status: 503}, Want{Class: outbox.Transient, Code: outbox.CodeUnavailable}},
 		{Reply{Fault: Drop}, Want{Class: outbox.Transient, Code: outbox.CodeNoAnswer}},
 	} {

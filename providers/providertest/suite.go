@@ -12,8 +12,16 @@ import (
 // Provider is what the suite tests; the dispatcher's interface and a check of the credentials.
 type Provider interface {
 	Deliver(ctx context.Context, in *outbox.Intent, save func(context.Context, outbox.Progress) error) (outbox.Receipt, error)
-	LookUp(ctx context.Context, in *outbox.Intent) (outbox.Receipt, bool, error)
+	LookUp(ctx context.Context, in *outbox.Intent) (outbox.Answer, error)
 	Check(ctx context.Context) error
+}
+
+// LookUp is the Run of a step that is a look-up.
+func LookUp(in func() *outbox.Intent) func(context.Context, Provider) (outbox.Receipt, bool, error) {
+	return func(ctx context.Context, p Provider) (outbox.Receipt, bool, error) {
+		answer, err := p.LookUp(ctx, in())
+		return answer.Receipt, answer.Found, err
+	}
 }
 
 // Suite describes one provider.

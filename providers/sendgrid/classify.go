@@ -19,11 +19,14 @@ func failure(ctx context.Context, call *providers.Call) *outbox.Failure {
 	if call.OK() {
 		return nil
 	}
-	field := firstField(call)
+	field, own := firstError(call)
 	says := func(class outbox.Class, code, message string) *outbox.Failure {
 		f := call.Failure(Name, class, code, message)
 		f.ProviderCode = field
 		return f
+	}
+	if !own && call.Refused() {
+		return call.NotTheProvider(Name)
 	}
 	switch status := call.Status(); status {
 	case http.StatusUnauthorized:
@@ -36,15 +39,17 @@ func failure(ctx context.Context, call *providers.Call) *outbox.Failure {
 		}
 		return says(outbox.Hold, outbox.CodeForbidden, "SendGrid does not let this key or account do this, or has blocked it for a time")
 	case http.StatusTooManyRequests:
-		return says(outbox.RateLimited, outbox.CodeRateLimited, "SendGrid's rate limit was reached")
+		f := says(outbox.RateLimited, outbox.CodeRateLimited, "SendGrid's rate limit was reached")
+		f.LaneOpen = field != "" // it names what this e-mail has and others have not
+		return f
 	case http.StatusBadRequest:
 		if strings.HasPrefix(field, "personalizations.") && strings.Contains(field, ".to.") {
 			return says(outbox.Permanent, outbox.CodeBadRecipient, "SendGrid does not accept the recipient's address")
 		}
 		return says(outbox.Permanent, outbox.CodeRejected, "SendGrid refused the e-mail as it stands")
-	case http.StatusNotFound:
-		return says(outbox.Permanent, outbox.CodeNotFound, "SendGrid does not know what the request names")
-	case http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusRequestEntityTooLarge,
+	case http.StatusNotFound, http.StatusMethodNotAllowed:
+		return says(outbox.Hold, outbox.CodeNotTheProvider, "SendGrid does not have the path that was called: check its base URL, and what stands between")
+	case http.StatusNotAcceptable, http.StatusRequestEntityTooLarge,
 		http.StatusUnsupportedMediaType, http.StatusUnavailableForLegalReasons:
 		return says(outbox.Permanent, outbox.CodeRejected, "SendGrid refused the e-mail as it stands")
 	case http.StatusServiceUnavailable, http.StatusBadGateway, http.StatusGatewayTimeout, http.StatusRequestTimeout:
@@ -57,15 +62,20 @@ func failure(ctx context.Context, call *providers.Call) *outbox.Failure {
 	}
 }
 
-// firstField is the name of the field that the first error is about, empty if it names none.
-func firstField(call *providers.Call) string {
+// firstError returns the name of the field that the first error is about, empty if it names none. own says that the body is
+// SendGrid's own: errors with a message each.
+func firstError(call *providers.Call) (field string, own bool) {
 	var answer struct {
 		Errors []struct {
-			Field *string `json:"field"`
+			Message string  `json:"message"`
+			Field   *string `json:"field"`
 		} `json:"errors"`
 	}
-	if json.Unmarshal(call.Body(), &answer) != nil || len(answer.Errors) == 0 || answer.Errors[0].Field == nil {
-		return ""
+	if !call.Whole() || json.Unmarshal(call.Body(), &answer) != nil || len(answer.Errors) == 0 || answer.Errors[0].Message == "" {
+		return "", false
 	}
-	return providers.Token(*answer.Errors[0].Field)
+	if name := answer.Errors[0].Field; name != nil {
+		field = providers.Token(*name)
+	}
+	return field, true
 }

@@ -63,7 +63,7 @@ func TestDeliverSendsTheWholeEMail(t *testing.T) {
 	if err := json.Unmarshal([]byte(`{
 		"from":{"email":"`+sender+`","name":"Shop"},"subject":"`+subject+`","reply_to":{"email":"help@private.example"},"categories":["orders"],
 		"personalizations":[{"to":[{"email":"`+recipient+`","name":"Reader"}],"cc":[{"email":"cc@private.example"}],"bcc":[{"email":"bcc@private.example"}],
-			"custom_args":{"outbox_id":"mail-17","note":"`+metaValue+`"}}],
+			"custom_args":{"outbox_id":"mail-17","outbox_ns":"test","outbox_key":"s0","note":"`+metaValue+`"}}],
 		"content":[{"type":"text/plain","value":"`+content+`"},{"type":"text/html","value":"<p>`+content+`</p>"}],
 		"attachments":[{"content":"SGk=","filename":"a.txt","type":"text/plain","disposition":"inline","content_id":"a"}]}`), &want); err != nil {
 		t.Fatal(err)
@@ -138,7 +138,7 @@ func TestDeliverConcurrently(t *testing.T) {
 func TestCustomArgsKeepSendGridsLimit(t *testing.T) {
 	in := newIntent()
 	in.ID = outbox.NewStringID(strings.Repeat("\x01", 200)) // six bytes each in JSON
-	in.Metadata = map[string]string{"a": strings.Repeat("x", 9000), "b": "fits", "outbox_id": "forged", "": "no name"}
+	in.Metadata = map[string]string{"a": strings.Repeat("x", 9000), "b": "fits", "outbox_id": "forged", "outbox_ns": "forged", "outbox_key": "forged", "": "no name"}
 	args := customArgs(in)
 	data, err := json.Marshal(args)
 	if err != nil {
@@ -147,7 +147,7 @@ func TestCustomArgsKeepSendGridsLimit(t *testing.T) {
 	if len(data) > maxCustomArgs {
 		t.Errorf("custom_args take %d bytes", len(data))
 	}
-	if args["outbox_id"] != in.ID.String() || args["b"] != "fits" || len(args) != 2 {
+	if args["outbox_id"] != in.ID.String() || args["outbox_ns"] != "test" || args["outbox_key"] != "s0" || args["b"] != "fits" || len(args) != 4 {
 		t.Errorf("%v", args)
 	}
 }
@@ -157,8 +157,8 @@ func TestLookUpAsksForTheAddressAndTheTime(t *testing.T) {
 	server.Script(providertest.JSON(200, listed()))
 	in := newIntent()
 	in.FirstAttemptAt = in.Lease.At.Add(-retention)
-	if _, found, err := p.LookUp(t.Context(), in); found || err != nil {
-		t.Fatalf("%v, %v", found, err)
+	if answer, err := p.LookUp(t.Context(), in); answer.Found || err != nil {
+		t.Fatalf("%v, %v", answer.Found, err)
 	}
 	var body struct{ Query string }
 	if err := json.Unmarshal([]byte(server.Requests()[0].Body), &body); err != nil {
@@ -178,7 +178,8 @@ func TestLookUpOfAnAddressWithAQuote(t *testing.T) {
 	others := listed("other")
 	both := strings.TrimSuffix(others, "]}") + "," + strings.TrimPrefix(list, `{"messages":[`)
 	server.Script(providertest.JSON(200, both), providertest.JSON(200, shown("ours", "mail-17")))
-	receipt, found, err := p.LookUp(t.Context(), in)
+	answer, err := p.LookUp(t.Context(), in)
+	receipt, found := answer.Receipt, answer.Found
 	if err != nil || !found || receipt.ID != "ours" {
 		t.Fatalf("%+v, %v, %v", receipt, found, err)
 	}
@@ -193,7 +194,7 @@ func TestLookUpThatCannotReachBack(t *testing.T) {
 	for name, first := range map[string]time.Time{"unknown": {}, "beyond the log": time.Now().Add(-retention - time.Hour)} {
 		in := newIntent()
 		in.FirstAttemptAt = first
-		_, _, err := p.LookUp(t.Context(), in)
+		_, err := p.LookUp(t.Context(), in)
 		if f := failed(t, err); f.Class != outbox.Ambiguous || f.Code != outbox.CodeCannotTell {
 			t.Errorf("%s: %v", name, f)
 		}
@@ -211,7 +212,7 @@ func TestAnotherPayloadIsRefused(t *testing.T) {
 	if f := failed(t, err); f.Class != outbox.Permanent {
 		t.Errorf("deliver: %v", f)
 	}
-	if _, _, err := p.LookUp(t.Context(), in); err == nil {
+	if _, err := p.LookUp(t.Context(), in); err == nil {
 		t.Error("look-up: no error")
 	}
 }

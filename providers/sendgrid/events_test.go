@@ -16,10 +16,10 @@ type entries struct {
 	since    time.Time
 }
 
-func (e *entries) Accepted(_ context.Context, outboxID string, since time.Time) (string, bool) {
+func (e *entries) Accepted(_ context.Context, labels map[string]string, since time.Time) (string, bool) {
 	e.since = since
-	id, found := e.messages[outboxID]
-	return id, found
+	id, found := e.messages[labels["outbox_id"]]
+	return id, found && labels["outbox_ns"] == "test" && labels["outbox_key"] == "s0"
 }
 
 func withEvents(t *testing.T, e *entries) (*providertest.Server, *Provider) {
@@ -40,7 +40,8 @@ func TestLookUpAsksTheEventsFirst(t *testing.T) {
 		e := &entries{messages: map[string]string{"mail-17": id}}
 		server, p := withEvents(t, e)
 		in := newIntent()
-		receipt, found, err := p.LookUp(t.Context(), in)
+		answer, err := p.LookUp(t.Context(), in)
+		receipt, found := answer.Receipt, answer.Found
 		if err != nil || !found || receipt != (outbox.Receipt{Provider: Name, ID: want, Status: "accepted"}) {
 			t.Errorf("%q: %+v, %v, %v", id, receipt, found, err)
 		}
@@ -62,7 +63,8 @@ func TestLookUpWithoutAnEventAsksTheLog(t *testing.T) {
 		} else {
 			server.Script(providertest.JSON(200, listed()))
 		}
-		receipt, found, err := p.LookUp(t.Context(), newIntent())
+		answer, err := p.LookUp(t.Context(), newIntent())
+		receipt, found := answer.Receipt, answer.Found
 		if err != nil || found != logged || logged && receipt.ID != messageID {
 			t.Errorf("in the log %v: %+v, %v, %v", logged, receipt, found, err)
 		}

@@ -74,7 +74,7 @@ type (
 
 func mailbox(a outbox.Address) *mail.Email { return mail.NewEmail(a.Name, a.Email) }
 
-// customArgs carries outbox_id and, as far as there is room, the intent's metadata.
+// customArgs carries the labels and, as far as there is room, the intent's metadata.
 func customArgs(in *outbox.Intent) map[string]string {
 	room := maxCustomArgs - len("{}")
 	return providers.Labels(in, func(name, value string) (string, bool) {

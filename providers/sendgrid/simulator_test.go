@@ -74,7 +74,8 @@ func TestSimulatedFaults(t *testing.T) {
 				if f := failed(t, err); f.Class != outbox.Ambiguous {
 					t.Fatal(f)
 				}
-				receipt, found, err := p.LookUp(t.Context(), newIntent())
+				answer, err := p.LookUp(t.Context(), newIntent())
+				receipt, found := answer.Receipt, answer.Found
 				if err != nil || found != (when == simulator.After) || (receipt.ID != "") != found {
 					t.Errorf("%+v, %v, %v", receipt, found, err)
 				}
@@ -115,8 +116,8 @@ func TestSimulatedLogLags(t *testing.T) {
 	unsent.ID = outbox.NewStringID("mail-19")
 	for _, lag := range []bool{true, false} {
 		for in, want := range map[*outbox.Intent]bool{newIntent(): !lag, other: !lag, unsent: false} {
-			if _, found, err := p.LookUp(t.Context(), in); err != nil || found != want {
-				t.Errorf("%s: found %v, want %v, %v", in.ID, found, want, err)
+			if answer, err := p.LookUp(t.Context(), in); err != nil || answer.Found != want {
+				t.Errorf("%s: found %v, want %v, %v", in.ID, answer.Found, want, err)
 			}
 		}
 		servers.Sim.Advance(6 * time.Minute)

@@ -36,7 +36,7 @@ func newProvider(tb testing.TB, url string, transport *providers.Transport) *Pro
 func newIntent() *outbox.Intent {
 	now := time.Now()
 	return &outbox.Intent{
-		ID: outbox.NewStringID("mail-17"), Kind: outbox.KindEmail, Status: outbox.StatusLeased, Attempts: 1,
+		ID: outbox.NewStringID("mail-17"), Namespace: "test", Kind: outbox.KindEmail, Status: outbox.StatusLeased, Attempts: 1,
 		FirstAttemptAt: now.Add(-time.Minute), AmbiguousAt: now.Add(-time.Minute), Lease: outbox.Lease{Token: "t", At: now},
 		Metadata: map[string]string{"note": metaValue},
 		Payload: &outbox.Email{
@@ -58,7 +58,7 @@ func listed(ids ...string) string {
 }
 
 func shown(id, outboxID string) string {
-	return fmt.Sprintf(`{"from_email":%q,"sg_message_id":%q,"subject":%q,"to_email":%q,"status":"delivered","custom_args":{"outbox_id":%q,"note":%q},"events":[]}`,
+	return fmt.Sprintf(`{"from_email":%q,"sg_message_id":%q,"subject":%q,"to_email":%q,"status":"delivered","custom_args":{"outbox_id":%q,"outbox_ns":"test","outbox_key":"s0","note":%q},"events":[]}`,
 		sender, id, subject, recipient, outboxID, metaValue)
 }
 
@@ -103,30 +103,28 @@ func errorTable() []providertest.Status {
 }
 
 func sendTable() []providertest.Status {
-	return append(errorTable(),
+	return providertest.Strangers(append(errorTable(),
 		both(200, 299, strange),
 		providertest.Status{From: 200, To: 200, Own: done, Other: bad, Empty: done},
 		both(202, 202, done),
 		both(400, 400, rejected),
 		both(403, 403, want(outbox.Hold, outbox.CodeForbidden)),
-		both(404, 404, want(outbox.Permanent, outbox.CodeNotFound)),
-		both(405, 406, rejected), both(413, 413, rejected), both(415, 415, rejected), both(451, 451, rejected),
+		both(404, 405, want(outbox.Hold, outbox.CodeNotTheProvider)),
+		both(406, 406, rejected), both(413, 413, rejected), both(415, 415, rejected), both(451, 451, rejected),
 		both(429, 429, limited),
-	)
+	))
 }
 
 func questionTable(good providertest.Want) []providertest.Status {
-	return append(errorTable(),
+	return providertest.Strangers(append(errorTable(),
 		both(200, 299, bad),
 		providertest.Status{From: 200, To: 200, Own: good, Other: bad},
 		both(400, 400, untold), both(403, 406, untold), both(413, 413, untold), both(415, 415, untold), both(451, 451, untold),
 		both(429, 429, logLimited),
-	)
+	))
 }
 
-func lookUp(ctx context.Context, p providertest.Provider) (outbox.Receipt, bool, error) {
-	return p.LookUp(ctx, newIntent())
-}
+var lookUp = providertest.LookUp(newIntent)
 
 func errorFor(int) string { return mailErrors("") }
 
@@ -137,7 +135,7 @@ func suite() providertest.Suite {
 	log := providertest.Step{
 		Name: "log", Before: []providertest.Reply{providertest.JSON(200, listed(messageID))}, Good: foundMessage, Run: lookUp, Question: true,
 		Silence: outbox.Ambiguous, Broken: bad, Error: errorFor,
-		Statuses: append(questionTable(found), both(404, 404, untold)),
+		Statuses: questionTable(found),
 		Rows: []providertest.Row{
 			{Name: "of another intent", Reply: providertest.JSON(200, shown(messageID, "mail-18"))},
 			{Name: "without custom_args", Reply: providertest.JSON(200, fmt.Sprintf(`{"sg_message_id":%q}`, messageID))},
@@ -192,7 +190,9 @@ func sendRows() []providertest.Row {
 		{Name: "bad recipient", Reply: errors(400, "personalizations.0.to.0.email"), Want: coded(want(outbox.Permanent, outbox.CodeBadRecipient), "personalizations.0.to.0.email")},
 		{Name: "bad template", Reply: errors(400, "template_id"), Want: coded(rejected, "template_id")},
 		{Name: "a field that is no field", Reply: errors(400, "to "+recipient), Want: rejected},
-		{Name: "too large", Reply: providertest.Reply{Status: 413, Body: "<html>413</html>"}, Want: rejected},
+		{Name: "too large", Reply: errors(413, ""), Want: rejected},
+		{Name: "no such path", Reply: errors(404, ""), Want: want(outbox.Hold, outbox.CodeNotTheProvider)},
+		{Name: "a limit that names a field", Reply: errors(429, "from"), Want: providertest.Want{Class: outbox.RateLimited, Code: outbox.CodeRateLimited, LaneOpen: true}},
 		{Name: "too many requests", Reply: providertest.JSON(429, `{"errors":[{"field":null,"message":"too many requests"}]}`), Want: limited},
 		{Name: "Retry-After in seconds", Reply: errors(429, "").With("Retry-After", "7"), Want: wait(7)},
 		{Name: "Retry-After as a date", Reply: errors(429, "").With("Retry-After", "@date+30"), Want: wait(30)},

@@ -68,7 +68,8 @@ func (s *Sim) controlEffects(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, open) // a client that left is noticed below
 	first := true
 	for _, e := range s.effects.snapshot() {
-		if (q.Has("provider") && q.Get("provider") != e.Provider) || (q.Has("outbox_id") && q.Get("outbox_id") != e.OutboxID) {
+		if (q.Has("provider") && q.Get("provider") != e.Provider) || (q.Has("outbox_id") && q.Get("outbox_id") != e.OutboxID) ||
+			(q.Has("outbox_ns") && q.Get("outbox_ns") != e.OutboxNS) {
 			continue
 		}
 		line := bytes.TrimSuffix(jsonReply(0, e).body, []byte("\n"))

@@ -26,7 +26,7 @@
 //
 // Every one of the three listeners also answers these, as JSON:
 //
-//	GET    /_sim/effects    all effects; ?provider= and ?outbox_id= filter, ?format=lines gives one object a line
+//	GET    /_sim/effects    all effects; ?provider=, ?outbox_id= and ?outbox_ns= filter, ?format=lines gives one object a line
 //	GET    /_sim/requests   number of requests per provider, route and status (0: no answer was given)
 //	GET    /_sim/wait       returns once ?requests=N have arrived or ?effects=N have happened; ?provider= ?route= ?timeout=30s
 //	GET    /_sim/faults     the faults that can still fire, with how often they matched and fired
@@ -73,8 +73,10 @@
 // Where "status" is not given, truncate, garbage, empty and flood keep the true answer's status after processing, and
 // use 502 before it.
 //
-// Routes: Stripe create, confirm, cancel, retrieve, list, search, account, balance; SendGrid send, logs, log, scopes;
-// Twilio send, list, fetch, account; and "unknown" for every other path.
+// A fault of an unknown provider, route, deed or moment is refused with 400 and the known ones. Routes: Stripe create,
+// confirm, cancel, retrieve, list, search, account, balance; SendGrid send, logs, log, scopes; Twilio send, list, fetch,
+// account; and "unknown" for every other path. A fault without a route meets every route but the harmless questions that a
+// worker asks when it starts (account, balance, scopes): those have to be named.
 //
 // # Magic values
 //

@@ -8,12 +8,14 @@ import (
 
 // Effect is one thing the world would have noticed. Nothing in it is masked: it exists to be compared.
 type Effect struct {
-	Provider string    `json:"provider"`            // stripe, sendgrid or twilio
-	Kind     string    `json:"kind"`                // charge, email or sms
-	ID       string    `json:"id"`                  // PaymentIntent id, X-Message-Id or message SID
-	OutboxID string    `json:"outbox_id,omitempty"` // empty if the request carried none
-	At       time.Time `json:"at"`                  // by the simulated clock
-	Status   string    `json:"status,omitempty"`    // the PaymentIntent's or the message's first status
+	Provider  string    `json:"provider"`            // stripe, sendgrid or twilio
+	Kind      string    `json:"kind"`                // charge, email or sms
+	ID        string    `json:"id"`                  // PaymentIntent id, X-Message-Id or message SID
+	OutboxID  string    `json:"outbox_id,omitempty"` // empty if the request carried none; likewise the next two
+	OutboxNS  string    `json:"outbox_ns,omitempty"`
+	OutboxKey string    `json:"outbox_key,omitempty"`
+	At        time.Time `json:"at"`               // by the simulated clock
+	Status    string    `json:"status,omitempty"` // the PaymentIntent's or the message's first status
 
 	Amount   int64  `json:"amount,omitempty"` // minor units
 	Currency string `json:"currency,omitempty"`

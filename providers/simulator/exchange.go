@@ -78,7 +78,7 @@ func (s *Sim) exchange(w http.ResponseWriter, r *http.Request, p api) {
 	var err error
 	if c.body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, p.bodyLimit())); err != nil {
 		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-			c.route = "unknown"
+			c.route = routeUnknown
 			s.requests.arrive(p.name(), c.route)
 			s.bell.ring()
 			s.write(w, c, p, p.failure(http.StatusRequestEntityTooLarge))

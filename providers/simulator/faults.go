@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -34,6 +35,30 @@ const (
 )
 
 var deeds = []string{DoStatus, DoReset, DoDrop, DoHang, DoTruncate, DoHTML, DoDelay, DoRedirect, DoGarbage, DoEmpty, DoFlood}
+
+// routes are the names by which faults and request counts know a provider's requests.
+var routes = map[string][]string{
+	ProviderStripe:   {"create", "confirm", "cancel", "retrieve", "list", "search", "account", "balance", routeUnknown},
+	ProviderSendGrid: {"send", "logs", "log", "scopes", routeUnknown},
+	ProviderTwilio:   {"send", "list", "fetch", "account", routeUnknown},
+}
+
+// questions are the routes of the harmless question that a worker asks when it starts. A fault for no route in particular
+// is meant for deliveries and look-ups, and would be used up by them.
+var questions = []string{"account", "balance", "scopes"}
+
+// routeUnknown is every path that a provider does not have.
+const routeUnknown = "unknown"
+
+// routesOf returns the routes of a provider, those of all if it is empty.
+func routesOf(provider string) []string {
+	if provider != "" {
+		return routes[provider]
+	}
+	all := slices.Concat(slices.Collect(maps.Values(routes))...)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
 
 // Fault is one scripted lie; the package comment describes the fields and their JSON.
 type Fault struct {
@@ -117,6 +142,9 @@ func (f Fault) complete() (Fault, error) {
 	}
 	if !slices.Contains([]string{"", ProviderStripe, ProviderSendGrid, ProviderTwilio}, f.Provider) {
 		wrong("provider: want stripe, sendgrid, twilio or none, not %q", f.Provider)
+	}
+	if known := routesOf(f.Provider); f.Route != "" && len(known) > 0 && !slices.Contains(known, f.Route) {
+		wrong("route: want one of %v, not %q", known, f.Route)
 	}
 	if f.When != Before && f.When != After {
 		wrong("when: want before or after, not %q", f.When)
@@ -236,6 +264,9 @@ func (b *faultBook) take(provider string, c *call) *Fault {
 
 func (sc *script) fits(provider string, c *call) bool {
 	is := func(want, got string) bool { return want == "" || want == got }
+	if sc.Route == "" && slices.Contains(questions, c.route) {
+		return false
+	}
 	return is(sc.Provider, provider) && is(sc.Route, c.route) && is(sc.Match.OutboxID, c.outboxID) &&
 		is(sc.Match.To, c.to) && is(sc.Match.Key, c.key)
 }

@@ -136,7 +136,7 @@ func TestHangingHandlerEnds(t *testing.T) {
 				api.ServeHTTP(w, r)
 			}))
 			t.Cleanup(srv.Close)
-			if err := s.AddFaults(simulator.Fault{Do: simulator.DoHang}); err != nil {
+			if err := s.AddFaults(simulator.Fault{Route: "balance", Do: simulator.DoHang}); err != nil {
 				t.Fatal(err)
 			}
 			ctx, leave := context.WithCancel(t.Context())
@@ -347,4 +347,31 @@ func TestScriptedStatusSpeaksTheProvidersLanguage(t *testing.T) {
 		}
 	}
 	b.wantEffects()
+}
+
+// TestFaultsThatCouldNeverFire are refused, with what there is in their place.
+func TestFaultsThatCouldNeverFire(t *testing.T) {
+	b := start(t, simulator.Config{})
+	for body, want := range map[string]string{
+		`{"provider":"stripe","route":"confirms","do":"drop"}`:          "create confirm cancel retrieve list search account balance unknown",
+		`{"provider":"stripe","route":"send","do":"drop"}`:              "create confirm cancel",
+		`{"provider":"sendgrid","route":"mail","do":"drop"}`:            "send logs log scopes unknown",
+		`{"provider":"twilio","route":"confirm","do":"drop"}`:           "send list fetch account unknown",
+		`{"route":"pay","do":"drop"}`:                                   "account balance cancel confirm create fetch list log logs retrieve scopes search send unknown",
+		`{"provider":"paypal","route":"create","do":"drop"}`:            "stripe, sendgrid, twilio",
+		`{"provider":"stripe","do":"explode"}`:                          "status reset drop",
+		`{"provider":"stripe","do":"drop","when":"during"}`:             "before or after",
+		`{"provider":"stripe","do":"drop","whn":"after"}`:               "whn",
+		`[{"provider":"stripe","do":"drop"},{"route":"x","do":"drop"}]`: "account balance",
+	} {
+		var answer struct {
+			Error string `json:"error"`
+		}
+		if status := b.control(http.MethodPost, b.StripeURL+"/_sim/faults", body, &answer); status != http.StatusBadRequest || !strings.Contains(answer.Error, want) {
+			t.Errorf("%s: %d %s", body, status, answer.Error)
+		}
+	}
+	if n := len(b.Sim.Faults()); n != 0 {
+		t.Errorf("%d faults were added", n)
+	}
 }

@@ -71,7 +71,7 @@ func (p *sendgridAPI) identify(c *call) {
 	case path == "/v3/scopes" && method == http.MethodGet:
 		c.route = "scopes"
 	default:
-		c.route = "unknown"
+		c.route = routeUnknown
 	}
 }
 

@@ -207,7 +207,8 @@ func (p *sendgridAPI) accept(c *call, m *mailRequest, requestID string) {
 			subject = m.Subject
 		}
 		p.sim.happened(Effect{
-			Provider: ProviderSendGrid, Kind: "email", ID: requestID, OutboxID: m.args(pers)["outbox_id"], At: now, Status: "processed",
+			Provider: ProviderSendGrid, Kind: "email", ID: requestID, OutboxID: m.args(pers)["outbox_id"],
+			OutboxNS: m.args(pers)["outbox_ns"], OutboxKey: m.args(pers)["outbox_key"], At: now, Status: "processed",
 			To: pers.To[0].Email, From: m.From.Email, Subject: subject,
 		})
 	}

@@ -76,7 +76,7 @@ func stripeRoute(method, path string) (route, id string) {
 	case method == http.MethodGet && path == "/v1/balance":
 		return "balance", ""
 	case !isIntent:
-		return "unknown", ""
+		return routeUnknown, ""
 	case rest == "" && method == http.MethodPost:
 		return "create", ""
 	case rest == "" && method == http.MethodGet:
@@ -92,7 +92,7 @@ func stripeRoute(method, path string) (route, id string) {
 	case (action == "confirm" || action == "cancel") && method == http.MethodPost:
 		return action, id
 	}
-	return "unknown", ""
+	return routeUnknown, ""
 }
 
 func (p *stripeAPI) serve(c *call) reply {

@@ -194,7 +194,8 @@ func (p *stripeAPI) charge(c *call, pi *intent, status string) {
 		pi.AmountCapturable = pi.Amount
 	}
 	p.sim.happened(Effect{
-		Provider: ProviderStripe, Kind: "charge", ID: pi.ID, OutboxID: pi.Metadata["outbox_id"], At: c.now, Status: status,
+		Provider: ProviderStripe, Kind: "charge", ID: pi.ID, OutboxID: pi.Metadata["outbox_id"],
+		OutboxNS: pi.Metadata["outbox_ns"], OutboxKey: pi.Metadata["outbox_key"], At: c.now, Status: status,
 		Amount: pi.Amount, Currency: pi.Currency, Customer: deref(pi.Customer), Account: pi.account, Key: c.key,
 	})
 }

@@ -53,7 +53,7 @@ var twilioPath = regexp.MustCompile(`^/2010-04-01/Accounts/([A-Za-z0-9]+)(?:/Mes
 func (p *twilioMessages) identify(c *call) {
 	tc := &twilioCall{}
 	c.parsed = tc
-	c.route = "unknown"
+	c.route = routeUnknown
 	if m := twilioPath.FindStringSubmatch(c.req.URL.Path); m != nil {
 		tc.account, tc.sid = m[1], m[2]
 		switch messages := strings.Contains(c.req.URL.Path, "/Messages"); {
@@ -73,15 +73,16 @@ func (p *twilioMessages) identify(c *call) {
 		tc.form, tc.formErr = url.ParseQuery(c.req.URL.RawQuery)
 	}
 	c.to = tc.form.Get("To")
-	c.outboxID = outboxIDOf(tc.form.Get("StatusCallback"))
+	c.outboxID = labelOf(tc.form.Get("StatusCallback"), "outbox_id")
 }
 
-func outboxIDOf(callback string) string {
+// labelOf is a label of an intent in the query of its status callback.
+func labelOf(callback, name string) string {
 	u, err := url.Parse(callback)
 	if err != nil {
 		return "" // no URL, no identity; the validation says so where it matters
 	}
-	return u.Query().Get("outbox_id")
+	return u.Query().Get(name)
 }
 
 func (p *twilioMessages) serve(c *call) reply {

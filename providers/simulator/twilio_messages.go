@@ -117,7 +117,8 @@ func (p *twilioMessages) send(c *call, tc *twilioCall) reply {
 		sender = m.service
 	}
 	p.sim.happened(Effect{
-		Provider: ProviderTwilio, Kind: "sms", ID: m.sid, OutboxID: m.outboxID, At: m.created, Status: m.status(m.created),
+		Provider: ProviderTwilio, Kind: "sms", ID: m.sid, OutboxID: m.outboxID,
+		OutboxNS: labelOf(m.callback, "outbox_ns"), OutboxKey: labelOf(m.callback, "outbox_key"), At: m.created, Status: m.status(m.created),
 		Account: m.account, To: m.to, From: sender, Body: m.body,
 	})
 	p.postStatus(m, queue)

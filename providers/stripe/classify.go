@@ -23,7 +23,9 @@ const (
 	codeUnexpectedState = string(stripe.ErrorCodePaymentIntentUnexpectedState)
 	codeLockTimeout     = string(stripe.ErrorCodeLockTimeout)
 	codeAccountInvalid  = string(stripe.ErrorCodeAccountInvalid)
-	typeRateLimit       = "rate_limit_error" // the type that 429 answers may carry
+	codeNoPlatform      = string(stripe.ErrorCodePlatformAccountRequired)
+	typeRateLimit       = "rate_limit_error"  // the type that 429 answers may carry
+	reasonResource      = "resource-specific" // of Stripe-Rate-Limited-Reason
 )
 
 // failure says what a call's answer means, nil if it is a success whose body was read. account is the Connect account
@@ -39,11 +41,7 @@ func failure(ctx context.Context, call *providers.Call, err error, account strin
 		}
 		return nil
 	}
-	answer := new(stripe.Error) // what Stripe said; zero if the body is not Stripe's
-	said, readable := errors.AsType[*stripe.Error](err)
-	if readable {
-		answer = said
-	}
+	answer, own := ownError(call, err)
 	says := func(class outbox.Class, code, message string) *outbox.Failure {
 		f := call.Failure(Name, class, code, message)
 		f.ProviderCode = providerCode(answer)
@@ -52,16 +50,25 @@ func failure(ctx context.Context, call *providers.Call, err error, account strin
 	}
 	code, status := string(answer.Code), call.Status()
 	switch {
-	case (status == http.StatusForbidden || status == http.StatusUnauthorized) && account != "" && code == codeAccountInvalid:
+	case !own && call.Refused():
+		return call.NotTheProvider(Name)
+	case own && code == "" && status == http.StatusNotFound, own && status == http.StatusMethodNotAllowed:
+		// An object that Stripe does not know has a code: resource_missing. This is a path that it does not have.
+		return says(outbox.Hold, outbox.CodeNotTheProvider, "Stripe does not have the path that was called: check its base URL, and what stands between")
+	case (status == http.StatusForbidden || status == http.StatusUnauthorized) && account != "" && (code == codeAccountInvalid || code == codeNoPlatform):
 		return says(outbox.Permanent, outbox.CodeForbidden, "the API key has no access to the Connect account that the payload names")
 	case status == http.StatusUnauthorized:
 		return says(outbox.Hold, outbox.CodeUnauthorized, "Stripe does not accept the API key")
 	case status == http.StatusForbidden:
-		return says(outbox.Hold, outbox.CodeForbidden, "the API key may not do this")
+		f := says(outbox.Hold, outbox.CodeForbidden, "the API key may not do this")
+		f.LaneOpen = account != "" // what it may not do there says nothing about our own account
+		return f
 	case status == http.StatusTooManyRequests && code == codeLockTimeout && call.Header("Stripe-Rate-Limited-Reason") == "":
 		return says(outbox.Transient, outbox.CodeConflict, "another request holds Stripe's lock on the object")
-	case status == http.StatusTooManyRequests:
-		return says(outbox.RateLimited, outbox.CodeRateLimited, "Stripe's rate limit was reached")
+	case status == http.StatusTooManyRequests, own && string(answer.Type) == typeRateLimit:
+		f := says(outbox.RateLimited, outbox.CodeRateLimited, "Stripe's rate limit was reached")
+		f.LaneOpen = call.Header("Stripe-Rate-Limited-Reason") == reasonResource
+		return f
 	case status >= 500 && call.Header("Idempotent-Replayed") == "true":
 		return says(outbox.Ambiguous, outbox.CodeReplayedError, "Stripe replays a stored server error under this key")
 	case status == http.StatusBadGateway, status == http.StatusServiceUnavailable, status == http.StatusGatewayTimeout:
@@ -72,7 +79,7 @@ func failure(ctx context.Context, call *providers.Call, err error, account strin
 		return says(outbox.Ambiguous, outbox.CodeUnavailable, "Stripe or a gateway before it gave up waiting for the request")
 	case status == http.StatusFailedDependency:
 		return says(outbox.Ambiguous, outbox.CodeUnavailable, "a service that Stripe depends on failed")
-	case !call.Whole(), !readable:
+	case !own:
 		f := call.Unreadable(ctx, Name)
 		f.RequestID = providers.Token(call.Header("Request-Id"))
 		return f
@@ -84,8 +91,6 @@ func failure(ctx context.Context, call *providers.Call, err error, account strin
 		f := says(outbox.Permanent, outbox.CodeDeclined, declinedMessage)
 		decline(f, answer)
 		return f
-	case string(answer.Type) == typeRateLimit:
-		return says(outbox.RateLimited, outbox.CodeRateLimited, "Stripe's rate limit was reached")
 	case call.Header("Stripe-Should-Retry") == "true":
 		return says(outbox.Transient, outbox.CodeConflict, "Stripe refused the request for now and asks to repeat it")
 	case answer.Type == stripe.ErrorTypeInvalidRequest && status == http.StatusNotFound:
@@ -97,6 +102,15 @@ func failure(ctx context.Context, call *providers.Call, err error, account strin
 	default:
 		return says(outbox.Ambiguous, outbox.CodeUnclassified, "Stripe's answer fits no known rule")
 	}
+}
+
+// ownError returns what Stripe said; own is false, and the error zero, if the body is not Stripe's error object.
+func ownError(call *providers.Call, err error) (answer *stripe.Error, own bool) {
+	said, ok := errors.AsType[*stripe.Error](err)
+	if !ok || !call.Whole() || said.Type == "" {
+		return new(stripe.Error), false
+	}
+	return said, true
 }
 
 // decline names the reason of a declined payment.

@@ -54,6 +54,12 @@ func (r *rig) deliver(t *testing.T, in *outbox.Intent) (outbox.Receipt, *outbox.
 	return receipt, f
 }
 
+// labelled returns an answer whose PaymentIntent carries other labels.
+func labelled(r providertest.Reply, id, key string) providertest.Reply {
+	r.Body = strings.NewReplacer(`"outbox_id":"order-17"`, `"outbox_id":"`+id+`"`, `"outbox_key":"s0"`, `"outbox_key":"`+key+`"`).Replace(r.Body)
+	return r
+}
+
 // sent lists the requests as "METHOD path key".
 func (r *rig) sent() []string {
 	var list []string
@@ -71,9 +77,11 @@ func (r *rig) wantSent(t *testing.T, want ...string) {
 }
 
 const (
-	create  = "POST  order-17:create"
+	create  = "POST  test/s0/create/order-17"
 	get     = "GET /pi_3Test"
-	confirm = "POST /pi_3Test/confirm order-17:confirm"
+	confirm = "POST /pi_3Test/confirm test/s0/confirm/order-17"
+
+	confirmAgain = "POST /pi_3Test/confirm test/s0/confirm.2/order-17"
 )
 
 var (
@@ -87,11 +95,11 @@ func TestDeliverCreatesSavesAndConfirms(t *testing.T) {
 	in := newIntent(nil)
 	r.Script(unconfirmed, succeeded)
 	receipt, f := r.deliver(t, in)
-	if want := (outbox.Receipt{Provider: "stripe", ID: intentID, Status: "succeeded"}); f != nil || receipt != want {
+	if want := (outbox.Receipt{Provider: "stripe", ID: intentID, Status: "succeeded", RequestID: "req_Test", HTTPStatus: 200}); f != nil || receipt != want {
 		t.Fatalf("%+v, %v", receipt, f)
 	}
 	r.wantSent(t, create, confirm)
-	want := outbox.Progress{"key": "order-17", "payment_intent": intentID, "create": int64(1), "confirm": int64(1), "confirm_at": in.Lease.At}
+	want := outbox.Progress{"key": "test/s0//order-17", "payment_intent": intentID, "create": int64(1), "confirm": int64(1), "confirm_at": in.Lease.At}
 	if len(r.saves) != 1 || !maps.Equal(r.saves[0], want) {
 		t.Errorf("saved %v, want %v", r.saves, want)
 	}
@@ -187,7 +195,7 @@ func TestDeliverTakesAFreshKeyWhereAServerErrorIsReplayed(t *testing.T) {
 	if _, f := r.deliver(t, in); f == nil || f.Class != outbox.Ambiguous || f.Code != outbox.CodeServerError {
 		t.Fatalf("%v", f)
 	}
-	r.wantSent(t, create+":2", confirm)
+	r.wantSent(t, "POST  test/s0/create.2/order-17", confirm)
 	r.Script(unconfirmed, replayed)
 	if _, f := r.deliver(t, in); f == nil || f.Class != outbox.Ambiguous || f.Code != outbox.CodeReplayedError {
 		t.Fatalf("%v", f)
@@ -197,7 +205,7 @@ func TestDeliverTakesAFreshKeyWhereAServerErrorIsReplayed(t *testing.T) {
 	if _, f := r.deliver(t, in); f != nil {
 		t.Fatal(f)
 	}
-	r.wantSent(t, get, confirm+":2")
+	r.wantSent(t, get, confirmAgain)
 }
 
 func TestDeliverDoesNotRelyOnAKeyBeyondItsWindow(t *testing.T) {
@@ -211,9 +219,9 @@ func TestDeliverDoesNotRelyOnAKeyBeyondItsWindow(t *testing.T) {
 		key string
 	}{
 		{keyWindow - time.Second, confirm},
-		{keyWindow, confirm + ":2"},
-		{2*keyWindow - time.Second, confirm + ":2"},
-		{2 * keyWindow, confirm + ":3"},
+		{keyWindow, confirmAgain},
+		{2*keyWindow - time.Second, confirmAgain},
+		{2 * keyWindow, "POST /pi_3Test/confirm test/s0/confirm.3/order-17"},
 	} {
 		in.Lease.At = begin.Add(step.at)
 		r.Script(unconfirmed, drop)
@@ -226,18 +234,18 @@ func TestDeliverStartsAnewInAnotherGeneration(t *testing.T) {
 	r := newRig(t)
 	in := newIntent(saved(3))
 	in.Generation = 1
-	r.Script(unconfirmed, succeeded)
+	r.Script(unconfirmed, cancelled, labelled(unconfirmed, "order-17", "s1"), labelled(succeeded, "order-17", "s1"))
 	if _, f := r.deliver(t, in); f != nil {
 		t.Fatal(f)
 	}
-	r.wantSent(t, "POST  order-17:g1:create", "POST /pi_3Test/confirm order-17:g1:confirm")
+	r.wantSent(t, get, "POST /pi_3Test/cancel test/s1/retire/order-17", "POST  test/s1/create/order-17", "POST /pi_3Test/confirm test/s1/confirm/order-17")
 }
 
 func TestDeliverKeysOfIDsThatNoHeaderCarries(t *testing.T) {
 	r := newRig(t)
 	in := newIntent(nil)
 	in.ID = outbox.NewStringID(" order-17\n")
-	r.Script(unconfirmed, succeeded)
+	r.Script(labelled(unconfirmed, ` order-17\n`, "s0"), labelled(succeeded, ` order-17\n`, "s0"))
 	if _, f := r.deliver(t, in); f != nil {
 		t.Fatal(f)
 	}
@@ -299,10 +307,38 @@ func TestDeliverToAConnectAccount(t *testing.T) {
 	}
 }
 
+// TestRefusalsOfAConnectAccount: what Stripe refuses because of the account that a payload names says nothing about others.
+func TestRefusalsOfAConnectAccount(t *testing.T) {
+	for name, row := range map[string]struct {
+		account, code string
+		status        int
+		class         outbox.Class
+		open          bool
+	}{
+		"of another platform":     {"acct_17", "account_invalid", 403, outbox.Permanent, false},
+		"asked for with 401":      {"acct_17", "account_invalid", 401, outbox.Permanent, false},
+		"we are no platform":      {"acct_17", "platform_account_required", 403, outbox.Permanent, false},
+		"not permitted there":     {"acct_17", "more_permissions_required", 403, outbox.Hold, true},
+		"refused there":           {"acct_17", "", 403, outbox.Hold, true},
+		"refused here":            {"", "", 403, outbox.Hold, false},
+		"not permitted here":      {"", "more_permissions_required", 403, outbox.Hold, false},
+		"our key, whatever there": {"acct_17", "", 401, outbox.Hold, false},
+	} {
+		r := newRig(t)
+		in := newIntent(nil)
+		in.Payload.(*outbox.Charge).Account = row.account
+		r.Script(refusal(row.status, "invalid_request_error", row.code, ""))
+		if _, f := r.deliver(t, in); f == nil || f.Class != row.class || f.LaneOpen != row.open {
+			t.Errorf("%s: %+v", name, f)
+		}
+	}
+}
+
 func TestLookUpWithoutProgressIsAbsent(t *testing.T) {
 	r := newRig(t)
 	r.Script(succeeded)
-	_, found, err := r.LookUp(t.Context(), newIntent(nil))
+	answer, err := r.LookUp(t.Context(), newIntent(nil))
+	found := answer.Found
 	if found || err != nil {
 		t.Errorf("%v, %v", found, err)
 	}
@@ -316,7 +352,7 @@ func TestAnotherPayloadIsRefused(t *testing.T) {
 	if _, f := r.deliver(t, in); f == nil || f.Class != outbox.Permanent {
 		t.Errorf("deliver: %v", f)
 	}
-	if _, _, err := r.LookUp(t.Context(), in); err == nil {
+	if _, err := r.LookUp(t.Context(), in); err == nil {
 		t.Error("look-up: no error")
 	}
 	r.wantSent(t)

@@ -9,81 +9,89 @@ import (
 	"github.com/outboxd/outboxd/providers"
 )
 
-// LookUp asks for the stored PaymentIntent. Without a stored one nothing was ever confirmed: not found. An unconfirmed
-// one is not found either. The error is nil or an *outbox.Failure: permanent if the payment was declined, cancelled or
-// needs the customer; everything else means that Stripe could not be asked.
-func (p *Provider) LookUp(ctx context.Context, in *outbox.Intent) (outbox.Receipt, bool, error) {
-	charge, ok := in.Payload.(*outbox.Charge)
-	if !ok {
-		return outbox.Receipt{}, false, notACharge()
-	}
-	state := load(in)
-	if state.paymentIntent == "" {
-		return outbox.Receipt{}, false, nil
-	}
-	receipt, settled, f := p.ask(ctx, charge, state.paymentIntent)
+// LookUp settles what earlier attempts left, before the charge is given up. A PaymentIntent that is charged is found. One
+// that is unconfirmed is cancelled, so that no confirmation which is still under way can charge it; then the absence is
+// certain, as it is where none was ever stored, since only a stored one is confirmed. The error is nil or an
+// *outbox.Failure: permanent if the payment was declined, cancelled by somebody else, needs the customer, or is not what
+// the payload asks for. Every other failure means that nobody knows.
+func (p *Provider) LookUp(ctx context.Context, in *outbox.Intent) (outbox.Answer, error) {
+	c, f := p.open(in)
 	if f != nil {
-		return outbox.Receipt{}, false, f
+		return outbox.Answer{}, f
 	}
-	return receipt, settled, nil
+	answer, f := c.lookUp(ctx)
+	answer.Also = c.also
+	if f != nil {
+		return answer, f
+	}
+	return answer, nil
 }
 
-// ask gets a PaymentIntent and judges it: settled with a receipt, unconfirmed (neither), or a failure. The failure is
-// permanent only if the PaymentIntent itself says so, never because the question was refused.
-func (p *Provider) ask(ctx context.Context, c *outbox.Charge, id string) (outbox.Receipt, bool, *outbox.Failure) {
-	tracked, call := providers.Track(ctx)
-	pi, err := p.intents.Get(id, retrieveParams(tracked, c))
-	if f := failure(ctx, call, err, c.Account); f != nil {
-		if f.Class == outbox.Permanent {
-			f.Class = outbox.Ambiguous
-			f.Code, f.Message = outbox.CodeCannotTell, "Stripe refused to show the stored PaymentIntent"
-			if f.HTTPStatus == 404 {
-				f.Code, f.Message = outbox.CodeNotFound, "Stripe does not know the stored PaymentIntent; it may belong to another account or mode than the API key"
-			}
+func (c *payment) lookUp(ctx context.Context) (outbox.Answer, *outbox.Failure) {
+	found := func(r outbox.Receipt) (outbox.Answer, *outbox.Failure) {
+		return outbox.Answer{Receipt: r, Found: true}, nil
+	}
+	never := outbox.Answer{Certain: true}
+	if receipt, settled, f := c.retire(ctx); f != nil {
+		return outbox.Answer{}, f
+	} else if settled {
+		return found(receipt)
+	}
+	if c.state.paymentIntent == "" && mayOutliveKeys(c.in) {
+		if receipt, settled, f := c.search(ctx); f != nil {
+			return outbox.Answer{}, f
+		} else if settled {
+			return found(receipt)
 		}
-		return outbox.Receipt{}, false, f
 	}
-	if pi.ID != id {
-		return outbox.Receipt{}, false, call.Unreadable(ctx, Name)
+	if c.state.paymentIntent == "" {
+		return never, nil
 	}
-	return judge(call, pi)
+	pi, receipt, settled, f := c.ask(ctx)
+	switch {
+	case f != nil && f.Code == outbox.CodeCanceled && c.endedByUs(pi):
+		return never, nil
+	case f != nil:
+		return outbox.Answer{}, f
+	case settled:
+		return found(receipt)
+	}
+	pi, call, f := c.end(ctx, c.state.account, c.state.paymentIntent, "cancel")
+	if f != nil {
+		return outbox.Answer{}, f
+	}
+	if pi.Status == stripe.PaymentIntentStatusCanceled {
+		return never, nil
+	}
+	receipt, settled, f = judge(call, pi)
+	switch {
+	case settled:
+		return found(receipt)
+	case f == nil:
+		f = cannotTell("Stripe does not cancel the PaymentIntent, which is still unconfirmed")
+	}
+	return outbox.Answer{}, f
 }
 
-// unasked is the failure of a delivery that could not ask for the stored PaymentIntent. It has done nothing, so it adds
-// no doubt of its own; but a PaymentIntent that Stripe does not show is nothing that another attempt could mend.
+// endedByUs reports whether a cancelled PaymentIntent is one that a look-up cancelled. A look-up whose outcome was lost left
+// no record, which is made up for.
+func (c *payment) endedByUs(pi *stripe.PaymentIntent) bool {
+	switch {
+	case c.recorded(pi.ID):
+		return true
+	case string(pi.CancellationReason) == cancelReason:
+		c.also = append(c.also, c.record(nil, pi.ID))
+		return true
+	default:
+		return false
+	}
+}
+
+// unasked is the failure of a delivery that could not ask for a PaymentIntent. It has done nothing, so it adds no doubt of
+// its own; but what Stripe does not show, another attempt cannot mend.
 func unasked(f *outbox.Failure) *outbox.Failure {
 	if f.Code == outbox.CodeNotFound || f.Code == outbox.CodeCannotTell {
 		return f
 	}
 	return providers.Harmless(f)
-}
-
-// judge says what a PaymentIntent's state means (Stripe documentation, "How PaymentIntents work").
-func judge(call *providers.Call, pi *stripe.PaymentIntent) (receipt outbox.Receipt, settled bool, f *outbox.Failure) {
-	permanent := func(code, message string) *outbox.Failure {
-		f := call.Failure(Name, outbox.Permanent, code, message)
-		f.RequestID = providers.Token(call.Header("Request-Id"))
-		return f
-	}
-	switch pi.Status {
-	case stripe.PaymentIntentStatusSucceeded, stripe.PaymentIntentStatusRequiresCapture, stripe.PaymentIntentStatusProcessing:
-		return outbox.Receipt{Provider: Name, ID: pi.ID, Status: string(pi.Status)}, true, nil
-	case stripe.PaymentIntentStatusRequiresConfirmation:
-		return outbox.Receipt{}, false, nil
-	case stripe.PaymentIntentStatusRequiresPaymentMethod:
-		if pi.LastPaymentError == nil { // never tried
-			return outbox.Receipt{}, false, nil
-		}
-		f := permanent(outbox.CodeDeclined, declinedMessage)
-		decline(f, pi.LastPaymentError)
-		return outbox.Receipt{}, false, f
-	case stripe.PaymentIntentStatusRequiresAction:
-		return outbox.Receipt{}, false, permanent(outbox.CodeActionRequired, actionMessage)
-	case stripe.PaymentIntentStatusCanceled:
-		return outbox.Receipt{}, false, permanent(outbox.CodeCanceled, "the PaymentIntent was cancelled at Stripe")
-	default:
-		f := call.Failure(Name, outbox.Ambiguous, outbox.CodeUnclassified, "the PaymentIntent is in a state that no rule knows")
-		f.ProviderCode = providers.Token(string(pi.Status))
-		return outbox.Receipt{}, false, f
-	}
 }

@@ -21,20 +21,20 @@ const (
 // Every parameter follows from the intent's document alone, which is frozen: Stripe refuses a key that comes back with
 // other parameters.
 
-func params(ctx context.Context, c *outbox.Charge, key string) stripe.Params {
+func params(ctx context.Context, account, key string) stripe.Params {
 	p := stripe.Params{Context: ctx}
 	if key != "" {
 		p.SetIdempotencyKey(key)
 	}
-	if c.Account != "" {
-		p.SetStripeAccount(c.Account)
+	if account != "" {
+		p.SetStripeAccount(account)
 	}
 	return p
 }
 
 func createParams(ctx context.Context, in *outbox.Intent, c *outbox.Charge, key string) *stripe.PaymentIntentParams {
 	p := &stripe.PaymentIntentParams{
-		Params:                    params(ctx, c, key),
+		Params:                    params(ctx, c.Account, key),
 		Amount:                    new(c.Amount),
 		Currency:                  new(c.Currency),
 		Customer:                  new(c.Customer),
@@ -51,18 +51,14 @@ func createParams(ctx context.Context, in *outbox.Intent, c *outbox.Charge, key 
 // may hold by then. Nobody is there to authenticate: what needs it shall fail at once instead of waiting.
 func confirmParams(ctx context.Context, c *outbox.Charge, key string) *stripe.PaymentIntentConfirmParams {
 	return &stripe.PaymentIntentConfirmParams{
-		Params:                params(ctx, c, key),
+		Params:                params(ctx, c.Account, key),
 		PaymentMethod:         new(c.PaymentMethod),
 		OffSession:            new(true),
 		ErrorOnRequiresAction: new(true),
 	}
 }
 
-func retrieveParams(ctx context.Context, c *outbox.Charge) *stripe.PaymentIntentParams {
-	return &stripe.PaymentIntentParams{Params: params(ctx, c, "")}
-}
-
-// metadata carries outbox_id, the payload's metadata and, as far as there is room, the intent's.
+// metadata carries the intent's labels, the payload's metadata and, as far as there is room, the intent's.
 func metadata(in *outbox.Intent, c *outbox.Charge) map[string]string {
 	n := 0
 	return providers.Labels(in, func(name, value string) (string, bool) {

@@ -26,7 +26,7 @@ func TestMetadataKeepsStripesLimits(t *testing.T) {
 	}
 	c.Metadata = map[string]string{"from": "payload"}
 	m = metadata(in, c)
-	if len(m) != 4 || m["from"] != "payload" || utf8.RuneCountInString(m["long"]) != maxMetadataValue || m[strings.Repeat("k", 40)] != "fits" {
+	if len(m) != 5 || m["from"] != "payload" || utf8.RuneCountInString(m["long"]) != maxMetadataValue || m[strings.Repeat("k", 40)] != "fits" {
 		t.Errorf("%v", m)
 	}
 }

@@ -42,7 +42,7 @@ func commonRows(lost outbox.Class) []providertest.Row {
 		{Name: "409 of type idempotency_error", Reply: refusal(409, "idempotency_error", "idempotency_key_in_use", ""), Want: want(outbox.Transient, outbox.CodeConflict)},
 		{Name: "409 that is not to be retried", Reply: refusal(409, "invalid_request_error", "", "").With("Stripe-Should-Retry", "false"), Want: want(outbox.Transient, outbox.CodeConflict)},
 		{Name: "lock timeout", Reply: refusal(429, "invalid_request_error", "lock_timeout", ""), Want: coded(outbox.Transient, outbox.CodeConflict, "lock_timeout")},
-		{Name: "lock timeout with a reason", Reply: refusal(429, "invalid_request_error", "lock_timeout", "").With("Stripe-Rate-Limited-Reason", "resource-specific"), Want: want(outbox.RateLimited, outbox.CodeRateLimited)},
+		{Name: "lock timeout with a reason", Reply: refusal(429, "invalid_request_error", "lock_timeout", "").With("Stripe-Rate-Limited-Reason", "global-concurrency"), Want: want(outbox.RateLimited, outbox.CodeRateLimited)},
 		{Name: "rate limit", Reply: refusal(429, "invalid_request_error", "rate_limit", ""), Want: coded(outbox.RateLimited, outbox.CodeRateLimited, "rate_limit")},
 		{Name: "rate_limit_error", Reply: refusal(429, "rate_limit_error", "", ""), Want: coded(outbox.RateLimited, outbox.CodeRateLimited, "rate_limit_error")},
 		{Name: "rate_limit_error of another status", Reply: refusal(400, "rate_limit_error", "", ""), Want: want(outbox.RateLimited, outbox.CodeRateLimited)},
@@ -61,7 +61,12 @@ func commonRows(lost outbox.Class) []providertest.Row {
 		{Name: "424", Reply: refusal(http.StatusFailedDependency, "api_error", "", ""), Want: want(lost, outbox.CodeUnavailable)},
 		{Name: "expired key", Reply: refusal(401, "invalid_request_error", "api_key_expired", ""), Want: coded(outbox.Hold, outbox.CodeUnauthorized, "api_key_expired")},
 		{Name: "account of another platform, none asked for", Reply: refusal(403, "invalid_request_error", "account_invalid", ""), Want: want(outbox.Hold, outbox.CodeForbidden)},
-		{Name: "404 by the gateway", Reply: providertest.Reply{Status: 404, Body: "no such host here"}, Want: want(lost, outbox.CodeBadAnswer)},
+		{Name: "404 by the gateway", Reply: providertest.Reply{Status: 404, Body: "no such host here"}, Want: want(outbox.Hold, outbox.CodeNotTheProvider)},
+		{Name: "404 of an object", Reply: refusal(404, "invalid_request_error", "resource_missing", ""), Want: coded(outbox.Permanent, outbox.CodeNotFound, "resource_missing")},
+		{Name: "404 of a path", Reply: providertest.JSON(404, `{"error":{"message":"Unrecognized request URL (POST: /v1/v1/payment_intents).","type":"invalid_request_error"}}`), Want: want(outbox.Hold, outbox.CodeNotTheProvider)},
+		{Name: "405 of a path", Reply: refusal(405, "invalid_request_error", "", ""), Want: want(outbox.Hold, outbox.CodeNotTheProvider)},
+		{Name: "limit of a resource", Reply: refusal(429, "invalid_request_error", "rate_limit", "").With("Stripe-Rate-Limited-Reason", "resource-specific"), Want: providertest.Want{Class: outbox.RateLimited, Code: outbox.CodeRateLimited, LaneOpen: true}},
+		{Name: "limit of an endpoint", Reply: refusal(429, "invalid_request_error", "rate_limit", "").With("Stripe-Rate-Limited-Reason", "endpoint-rate"), Want: want(outbox.RateLimited, outbox.CodeRateLimited)},
 	}
 	for _, code := range declineCodes {
 		rows = append(rows, providertest.Row{Name: "declined: " + code, Reply: refusal(402, "card_error", "card_declined", code), Want: coded(outbox.Permanent, outbox.CodeDeclined, code)})
@@ -79,9 +84,11 @@ func commonRows(lost outbox.Class) []providertest.Row {
 	return rows
 }
 
+var noneListed = providertest.JSON(200, `{"object":"list","url":"/v1/payment_intents","has_more":false,"data":[]}`)
+
 func createRows() []providertest.Row {
 	return append(commonRows(outbox.Transient),
-		providertest.Row{Name: "idempotency_error", Reply: refusal(400, "idempotency_error", "", ""), Want: coded(outbox.Permanent, outbox.CodeKeyReused, "idempotency_error")},
+		providertest.Row{Name: "idempotency_error", Reply: refusal(400, "idempotency_error", "", ""), After: []providertest.Reply{noneListed, unconfirmed, succeeded}, Want: done},
 		providertest.Row{Name: "no id", Reply: providertest.JSON(200, `{"object":"payment_intent","status":"requires_confirmation"}`), Want: want(outbox.Transient, outbox.CodeBadAnswer)},
 		providertest.Row{Name: "an id that is none", Reply: providertest.JSON(200, `{"id":"../../v1/refunds","status":"requires_confirmation"}`), Want: want(outbox.Transient, outbox.CodeBadAnswer)},
 	)

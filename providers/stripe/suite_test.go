@@ -37,8 +37,8 @@ func newProvider(tb testing.TB, url string, transport *providers.Transport) *Pro
 func newIntent(progress outbox.Progress) *outbox.Intent {
 	now := time.Now()
 	return &outbox.Intent{
-		ID: outbox.NewStringID("order-17"), Kind: outbox.KindCharge, Status: outbox.StatusLeased, Attempts: 1,
-		FirstAttemptAt: now, Lease: outbox.Lease{Token: "t", At: now}, Progress: progress,
+		ID: outbox.NewStringID("order-17"), Namespace: "test", Kind: outbox.KindCharge, Status: outbox.StatusLeased, Attempts: 1,
+		FirstDueAt: now, FirstAttemptAt: now, Lease: outbox.Lease{Token: "t", At: now}, Progress: progress,
 		Metadata: map[string]string{"note": metaValue},
 		Payload: &outbox.Charge{
 			Amount: 1999, Currency: "eur", Customer: customer, PaymentMethod: method, Description: description,
@@ -48,7 +48,7 @@ func newIntent(progress outbox.Progress) *outbox.Intent {
 }
 
 func saved(confirm int64) outbox.Progress {
-	return outbox.Progress{"key": "order-17", "payment_intent": intentID, "create": int64(1), "confirm": confirm, "confirm_at": time.Now()}
+	return outbox.Progress{"key": "test/s0//order-17", "payment_intent": intentID, "create": int64(1), "confirm": confirm, "confirm_at": time.Now()}
 }
 
 func saveNothing(context.Context, outbox.Progress) error { return nil }
@@ -58,7 +58,7 @@ func paymentIntent(status, lastError string) string {
 		lastError = "null"
 	}
 	return fmt.Sprintf(`{"id":%q,"object":"payment_intent","amount":1999,"currency":"eur","status":%q,"client_secret":%q,
-		"description":%q,"receipt_email":%q,"customer":%q,"last_payment_error":%s}`,
+		"description":%q,"receipt_email":%q,"customer":%q,"metadata":{"outbox_id":"order-17","outbox_ns":"test","outbox_key":"s0"},"last_payment_error":%s}`,
 		intentID, status, clientSecret, description, receiptEmail, customer, lastError)
 }
 
@@ -87,6 +87,7 @@ func lastError(kind, code, declineCode string) string {
 
 var (
 	unconfirmed = providertest.JSON(200, paymentIntent("requires_confirmation", ""))
+	cancelled   = providertest.JSON(200, paymentIntent("canceled", ""))
 	succeeded   = providertest.JSON(200, paymentIntent("succeeded", "")).With("Request-Id", "req_Test")
 )
 
@@ -102,14 +103,14 @@ var done = providertest.Want{Class: outbox.Done, ReceiptID: intentID}
 
 // statusTable is what each status means for a request whose lost answer is of the given class.
 func statusTable(lost outbox.Class) []providertest.Status {
-	bad := want(lost, outbox.CodeBadAnswer)
-	return []providertest.Status{
+	bad, stranger := want(lost, outbox.CodeBadAnswer), want(outbox.Hold, outbox.CodeNotTheProvider)
+	table := []providertest.Status{
 		{From: 200, To: 299, Own: done, Other: bad},
 		both(300, 399, want(lost, outbox.CodeRedirected)),
 		{From: 400, To: 499, Own: want(outbox.Permanent, outbox.CodeRejected), Other: bad},
-		both(401, 401, want(outbox.Hold, outbox.CodeUnauthorized)),
-		both(403, 403, want(outbox.Hold, outbox.CodeForbidden)),
-		{From: 404, To: 404, Own: want(outbox.Permanent, outbox.CodeNotFound), Other: bad},
+		{From: 401, To: 401, Own: want(outbox.Hold, outbox.CodeUnauthorized)},
+		{From: 403, To: 403, Own: want(outbox.Hold, outbox.CodeForbidden)},
+		both(404, 405, stranger),
 		both(408, 408, want(lost, outbox.CodeUnavailable)),
 		{From: 409, To: 409, Own: want(outbox.Transient, outbox.CodeConflict), Other: bad},
 		both(424, 424, want(lost, outbox.CodeUnavailable)),
@@ -117,6 +118,7 @@ func statusTable(lost outbox.Class) []providertest.Status {
 		both(500, 599, want(lost, outbox.CodeServerError)),
 		both(502, 504, want(lost, outbox.CodeUnavailable)),
 	}
+	return providertest.Strangers(table)
 }
 
 // questionTable is the same for a question, whose refusal says nothing about the charge.
@@ -125,9 +127,6 @@ func questionTable(lost outbox.Class) []providertest.Status {
 	for i, rule := range table {
 		if rule.Own.Class == outbox.Permanent {
 			table[i].Own = want(outbox.Ambiguous, outbox.CodeCannotTell)
-			if rule.Own.Code == outbox.CodeNotFound {
-				table[i].Own.Code = outbox.CodeNotFound
-			}
 		}
 	}
 	return table
@@ -199,14 +198,12 @@ func suite() providertest.Suite {
 			ask,
 			{
 				Name: "look-up", Good: succeeded, Question: true,
-				Run: func(ctx context.Context, p providertest.Provider) (outbox.Receipt, bool, error) {
-					return p.LookUp(ctx, newIntent(saved(1)))
-				},
+				Run:     providertest.LookUp(func() *outbox.Intent { return newIntent(saved(1)) }),
 				Silence: outbox.Ambiguous, Broken: want(outbox.Ambiguous, outbox.CodeBadAnswer), Error: errorFor,
 				Statuses: questionTable(outbox.Ambiguous),
 				Rows: append(stateRows(),
-					providertest.Row{Name: "unconfirmed", Reply: unconfirmed},
-					providertest.Row{Name: "never tried", Reply: providertest.JSON(200, paymentIntent("requires_payment_method", ""))},
+					providertest.Row{Name: "unconfirmed", Reply: unconfirmed, After: []providertest.Reply{cancelled}},
+					providertest.Row{Name: "never tried", Reply: providertest.JSON(200, paymentIntent("requires_payment_method", "")), After: []providertest.Reply{cancelled}},
 					providertest.Row{
 						Name: "of another id", Reply: providertest.JSON(200, strings.ReplaceAll(paymentIntent("succeeded", ""), intentID, "pi_3Other")),
 						Want: want(outbox.Ambiguous, outbox.CodeBadAnswer),

@@ -36,8 +36,15 @@ var byCode = map[int]rule{
 	21635: {outbox.Permanent, outbox.CodeBadRecipient, "the recipient's number is a landline"},
 }
 
-// failure says what an answer means, nil if its status is one of success. An error without Twilio's own body came from
-// something in between, which cannot say whether Twilio acted; the exceptions are statuses that say who refused.
+// generalCodes are the thousand of Twilio's codes that concern the whole account (20429); a limit with another code names a
+// sender or a resource.
+const generalCodes = 20
+
+// smallestCode is the least of Twilio's error codes; what others number as errors is less.
+const smallestCode = 10_000
+
+// failure says what an answer means, nil if its status is one of success. A refusal without Twilio's own body came from
+// something in between, which tells nothing about the message.
 func failure(ctx context.Context, call *providers.Call) *outbox.Failure {
 	if f := call.Unanswered(ctx, Name); f != nil {
 		return f
@@ -46,17 +53,19 @@ func failure(ctx context.Context, call *providers.Call) *outbox.Failure {
 		return nil
 	}
 	status := call.Status()
-	answer, readable := readError(call)
+	answer, own := readError(call)
 	says := func(class outbox.Class, code, message string) *outbox.Failure {
 		f := call.Failure(Name, class, code, message)
 		if answer.Code != 0 {
 			f.ProviderCode = strconv.Itoa(answer.Code)
 		}
 		f.RequestID = providers.Token(call.Header("Twilio-Request-Id"))
-		f.LaneOpen = code == outbox.CodeSenderQueueFull
+		f.LaneOpen = class == outbox.RateLimited && own && answer.Code/1000 != generalCodes
 		return f
 	}
 	switch r, known := byCode[answer.Code]; {
+	case !own && call.Refused():
+		return call.NotTheProvider(Name)
 	case known && status < 500:
 		return says(r.class, r.code, r.message)
 	case status == http.StatusUnauthorized:
@@ -69,21 +78,21 @@ func failure(ctx context.Context, call *providers.Call) *outbox.Failure {
 		return says(outbox.Ambiguous, outbox.CodeUnavailable, "Twilio or a gateway before it is not available; it may have the message all the same")
 	case status >= 500:
 		return says(outbox.Ambiguous, outbox.CodeServerError, "Twilio answered with a server error, which does not say whether it acted")
-	case !readable:
+	case !own:
 		return call.Unreadable(ctx, Name)
 	case status == http.StatusBadRequest:
 		return says(outbox.Permanent, outbox.CodeRejected, "Twilio refused the message as it stands")
-	case status == http.StatusNotFound:
-		return says(outbox.Permanent, outbox.CodeNotFound, "Twilio does not know what the request names")
+	case status == http.StatusNotFound, status == http.StatusMethodNotAllowed:
+		return says(outbox.Hold, outbox.CodeNotTheProvider, "Twilio does not have the path that was called: check its base URL, the account SID, and what stands between")
 	default:
 		return says(outbox.Ambiguous, outbox.CodeUnclassified, "Twilio's answer fits no known rule")
 	}
 }
 
-// readError reads Twilio's body of an error; readable says that it is one.
-func readError(call *providers.Call) (answer client.TwilioRestError, readable bool) {
-	if !call.Whole() || json.Unmarshal(call.Body(), &answer) != nil {
+// readError reads Twilio's body of an error; own says that it is one: with a code of Twilio's, a message and the status.
+func readError(call *providers.Call) (answer client.TwilioRestError, own bool) {
+	if !call.Whole() || json.Unmarshal(call.Body(), &answer) != nil || answer.Code < smallestCode || answer.Message == "" || answer.Status == 0 {
 		return client.TwilioRestError{}, false
 	}
-	return answer, answer.Code != 0
+	return answer, true
 }

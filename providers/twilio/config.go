@@ -22,7 +22,7 @@ type Config struct {
 	AccountSID   string               // AC…; required
 	AuthToken    providers.Secret     // required
 	URL          string               // base URL; defaults to DefaultURL
-	CallbackBase string               // URL for status callbacks, to which ?outbox_id= is added; empty: none
+	CallbackBase string               // URL for status callbacks, to which outbox_id, outbox_ns and outbox_key are added; empty: none
 	Transport    *providers.Transport // required; the caller closes it
 }
 
@@ -74,7 +74,11 @@ func (p *Provider) callbackFor(in *outbox.Intent) string {
 	}
 	u := *p.callback
 	q := u.Query()
-	q.Set(outbox.ReservedMetadata, in.ID.String())
+	for name, value := range in.Labels() {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
 	u.RawQuery = q.Encode()
 	return u.String()
 }

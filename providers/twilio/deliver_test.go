@@ -70,7 +70,7 @@ func TestDeliverSendsTheWholeMessage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.want.Set("StatusCallback", "https://hooks.example/twilio?outbox_id=sms+%26+17&tenant=7")
+		c.want.Set("StatusCallback", "https://hooks.example/twilio?outbox_id=sms+%26+17&outbox_key=s0&outbox_ns=test&tenant=7")
 		if !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: sent %v, want %v", name, got, c.want)
 		}
@@ -90,7 +90,7 @@ func TestDeliverDoesNotReadTheEnvironment(t *testing.T) {
 func TestLookUpListsWithoutADate(t *testing.T) {
 	server, p := scripted(t)
 	server.Script(page("null"))
-	if _, _, err := p.LookUp(t.Context(), newIntent()); err != nil {
+	if _, err := p.LookUp(t.Context(), newIntent()); err != nil {
 		t.Fatal(err)
 	}
 	asked, err := url.Parse(server.Requests()[0].Path)
@@ -108,8 +108,8 @@ func TestLookUpByService(t *testing.T) {
 	in.Payload = &outbox.SMS{To: recipient, MessagingServiceSID: "MG01", Body: content}
 	for service, want := range map[string]bool{`"MG01"`: true, `"MG02"`: false, "null": false} {
 		server.Script(page("null", message(began, `"messaging_service_sid":null`, `"messaging_service_sid":`+service)))
-		if _, found, err := p.LookUp(t.Context(), in); err != nil || found != want {
-			t.Errorf("%s: %v, %v", service, found, err)
+		if answer, err := p.LookUp(t.Context(), in); err != nil || answer.Found != want {
+			t.Errorf("%s: %v, %v", service, answer.Found, err)
 		}
 		if asked := server.Requests()[0].Path; strings.Contains(asked, "From=") {
 			t.Errorf("asked %s", asked)
@@ -136,7 +136,8 @@ func TestLookUpCountsLaterAttempts(t *testing.T) {
 		again := *in
 		c.change(&again)
 		server.Script(page("null", message(late)))
-		_, found, err := p.LookUp(t.Context(), &again)
+		answer, err := p.LookUp(t.Context(), &again)
+		found := answer.Found
 		if found != c.found || (err != nil) != (c.class != "") {
 			t.Errorf("%s: %v, %v", c.name, found, err)
 		}
@@ -151,7 +152,7 @@ func TestLookUpWithoutAFirstAttempt(t *testing.T) {
 	server.Script(page("null"))
 	in := newIntent()
 	in.FirstAttemptAt = time.Time{}
-	_, _, err := p.LookUp(t.Context(), in)
+	_, err := p.LookUp(t.Context(), in)
 	if f := failed(t, err); f.Class != outbox.Ambiguous || f.Code != outbox.CodeCannotTell {
 		t.Error(f)
 	}
@@ -168,7 +169,7 @@ func TestAnotherPayloadIsRefused(t *testing.T) {
 	if f := failed(t, err); f.Class != outbox.Permanent {
 		t.Errorf("deliver: %v", f)
 	}
-	if _, _, err := p.LookUp(t.Context(), in); err == nil {
+	if _, err := p.LookUp(t.Context(), in); err == nil {
 		t.Error("look-up: no error")
 	}
 }

@@ -2,7 +2,6 @@ package twilio
 
 import (
 	"context"
-	"net/http"
 	"strconv"
 	"time"
 
@@ -30,45 +29,52 @@ const (
 	another  verdict = iota // not this one
 	ours                    // this one, or one exactly like it
 	doubtful                // a like one whose time does not settle whose it is
+	changed                 // its text is another, but it may be this one all the same
 )
 
 // LookUp searches the messages to the intent's number for its text. It finds exactly one like it within the time of the
-// attempts; two like it, or one of doubtful time, cannot be told apart from other intents' messages. The error is an
+// attempts; two like it, or one of doubtful time, cannot be told apart from other intents' messages. Another text of the
+// same sender and time is doubtful as well, since Twilio changes texts on their way. The error is an
 // *outbox.Failure and means that Twilio could not be asked or that its answer does not tell.
-func (p *Provider) LookUp(ctx context.Context, in *outbox.Intent) (outbox.Receipt, bool, error) {
+func (p *Provider) LookUp(ctx context.Context, in *outbox.Intent) (outbox.Answer, error) {
 	sms, ok := in.Payload.(*outbox.SMS)
 	if !ok {
-		return outbox.Receipt{}, false, notAnSMS()
+		return outbox.Answer{}, notAnSMS()
 	}
 	if in.FirstAttemptAt.IsZero() {
-		return outbox.Receipt{}, false, cannotTell("the time of the first attempt is unknown")
+		return outbox.Answer{}, cannotTell("the time of the first attempt is unknown")
 	}
 	messages, whole, f := p.list(ctx, in, sms)
 	if f != nil {
-		return outbox.Receipt{}, false, f
+		return outbox.Answer{}, f
 	}
 	var found []*api.ApiV2010Message
+	var others bool
 	for i := range messages {
 		switch compare(in, sms, &messages[i]) {
 		case doubtful:
-			return outbox.Receipt{}, false, cannotTell("Twilio shows a like text to this number, just outside the time of the attempts")
+			return outbox.Answer{}, cannotTell("Twilio shows a like text to this number, just outside the time of the attempts")
 		case ours:
 			found = append(found, &messages[i])
+		case changed:
+			others = true
 		}
 	}
 	switch {
 	case len(found) > 1:
-		return outbox.Receipt{}, false, cannotTell("Twilio shows several like texts to this number")
+		return outbox.Answer{}, cannotTell("Twilio shows several like texts to this number")
 	case !whole:
-		return outbox.Receipt{}, false, cannotTell("Twilio shows too many messages to this number to compare all")
+		return outbox.Answer{}, cannotTell("Twilio shows too many messages to this number to compare all")
+	case len(found) == 0 && others:
+		return outbox.Answer{}, cannotTell("Twilio shows another text of this sender to this number at the time of the attempts; it may be this one, changed on its way")
 	case len(found) == 0:
-		return outbox.Receipt{}, false, nil
+		return outbox.Answer{}, nil
 	}
 	receipt := receiptOf(found[0])
 	if receipt.ID == "" {
-		return outbox.Receipt{}, false, cannotTell("Twilio shows the text without a SID")
+		return outbox.Answer{}, cannotTell("Twilio shows the text without a SID")
 	}
-	return receipt, true, nil
+	return outbox.Answer{Receipt: receipt, Found: true}, nil
 }
 
 // list gets the newest messages to the number. It has no filter by date: date_sent is not set while a message waits in
@@ -85,7 +91,7 @@ func (p *Provider) list(ctx context.Context, in *outbox.Intent, sms *outbox.SMS)
 	case f == nil && err == nil && call.Whole() && page.Messages != nil:
 	case f == nil:
 		return nil, false, call.Unreadable(ctx, Name)
-	case f.Class == outbox.Permanent, f.HTTPStatus == http.StatusForbidden:
+	case f.Class == outbox.Permanent, f.Code == outbox.CodeForbidden:
 		// A refused question says nothing about the message, and credentials that may send but not read are no reason to
 		// stop.
 		f.Class, f.Code, f.Message = outbox.Ambiguous, outbox.CodeCannotTell, "Twilio refused to list the messages to this number"
@@ -101,18 +107,32 @@ func (p *Provider) list(ctx context.Context, in *outbox.Intent, sms *outbox.SMS)
 	return page.Messages, whole, nil
 }
 
-// compare says what a listed message is to the intent.
+// compare says what a listed message is to the intent. Twilio changes texts on their way, so that another text of the same
+// time is no proof that it is another message.
 func compare(in *outbox.Intent, sms *outbox.SMS, m *api.ApiV2010Message) verdict {
-	if text(m.Body) != sms.Body || text(m.NumMedia) != strconv.Itoa(len(sms.MediaURLs)) || text(m.Direction) != "outbound-api" {
+	if text(m.NumMedia) != strconv.Itoa(len(sms.MediaURLs)) || text(m.Direction) != "outbound-api" {
 		return another
 	}
 	if sms.MessagingServiceSID != "" && text(m.MessagingServiceSid) != sms.MessagingServiceSID {
 		return another
 	}
 	at, ok := created(m)
+	v := judge(in, at, ok)
+	switch same := text(m.Body) == sms.Body; {
+	case same || v == another:
+		return v
+	case alike(text(m.Body), sms.Body), v == ours && !at.After(lastAttempt(in).Add(slack)):
+		return changed
+	default:
+		return another
+	}
+}
+
+// judge says what a message is to the intent by its time alone.
+func judge(in *outbox.Intent, at time.Time, known bool) verdict {
 	since := in.FirstAttemptAt
 	switch {
-	case !ok:
+	case !known:
 		return doubtful
 	case at.Before(since.Add(-clockSkew)):
 		return another

@@ -113,7 +113,8 @@ func TestSimulatedFaults(t *testing.T) {
 				if f := failed(t, err); f.Class != outbox.Ambiguous {
 					t.Fatal(f)
 				}
-				receipt, found, err := p.LookUp(t.Context(), in)
+				answer, err := p.LookUp(t.Context(), in)
+				receipt, found := answer.Receipt, answer.Found
 				if err != nil || found != (when == simulator.After) || (receipt.ID != "") != found {
 					t.Errorf("%+v, %v, %v", receipt, found, err)
 				}
@@ -142,7 +143,7 @@ func TestSimulatedLikeTextsCannotBeToldApart(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_, _, err := p.LookUp(t.Context(), in)
+	_, err := p.LookUp(t.Context(), in)
 	if f := failed(t, err); f.Class != outbox.Ambiguous || f.Code != outbox.CodeCannotTell {
 		t.Error(f)
 	}

@@ -39,7 +39,7 @@ var began = time.Now().Add(-10 * time.Minute).Truncate(time.Second)
 
 func newIntent() *outbox.Intent {
 	return &outbox.Intent{
-		ID: outbox.NewStringID("sms-17"), Kind: outbox.KindSMS, Status: outbox.StatusLeased, Attempts: 1,
+		ID: outbox.NewStringID("sms-17"), Namespace: "test", Kind: outbox.KindSMS, Status: outbox.StatusLeased, Attempts: 1,
 		FirstAttemptAt: began, AmbiguousAt: began.Add(time.Minute), Lease: outbox.Lease{Token: "t", At: time.Now()},
 		Payload: &outbox.SMS{To: recipient, From: sender, Body: content},
 	}
@@ -79,6 +79,8 @@ var (
 	untold   = want(outbox.Ambiguous, outbox.CodeCannotTell)
 	limited  = want(outbox.RateLimited, outbox.CodeRateLimited)
 	rejected = want(outbox.Permanent, outbox.CodeRejected)
+
+	senderLimited = providertest.Want{Class: outbox.RateLimited, Code: outbox.CodeRateLimited, LaneOpen: true}
 )
 
 // errorTable is what the statuses mean, for the message and for questions alike.
@@ -89,7 +91,7 @@ func errorTable() []providertest.Status {
 		{From: 400, To: 499, Own: want(outbox.Ambiguous, outbox.CodeUnclassified), Other: bad},
 		both(401, 401, want(outbox.Hold, outbox.CodeUnauthorized)),
 		both(408, 408, want(outbox.Ambiguous, outbox.CodeUnavailable)),
-		both(429, 429, limited),
+		{From: 429, To: 429, Own: senderLimited, Other: limited}, // by a code that is none of the whole account
 		both(500, 599, want(outbox.Ambiguous, outbox.CodeServerError)),
 		both(502, 504, want(outbox.Ambiguous, outbox.CodeUnavailable)),
 	}
@@ -112,23 +114,21 @@ func suite() providertest.Suite {
 					receipt, err := p.Deliver(ctx, newIntent(), nil)
 					return receipt, err == nil, err
 				},
-				Statuses: append(errorTable(),
+				Statuses: providertest.Strangers(append(errorTable(),
 					providertest.Status{From: 201, To: 201, Own: done, Other: unread},
-					providertest.Status{From: 400, To: 400, Own: rejected, Other: bad},
+					both(400, 400, rejected),
 					both(403, 403, want(outbox.Hold, outbox.CodeForbidden)),
-					providertest.Status{From: 404, To: 404, Own: want(outbox.Permanent, outbox.CodeNotFound), Other: bad},
-				),
+					both(404, 405, want(outbox.Hold, outbox.CodeNotTheProvider)),
+				)),
 			},
 			{
 				Name: "list", Good: page("null", message(began)), Silence: outbox.Ambiguous, Broken: bad, Error: errorFor, Rows: listRows(), Question: true,
-				Run: func(ctx context.Context, p providertest.Provider) (outbox.Receipt, bool, error) {
-					return p.LookUp(ctx, newIntent())
-				},
-				Statuses: append(errorTable(),
-					providertest.Status{From: 400, To: 400, Own: untold, Other: bad},
+				Run: providertest.LookUp(newIntent),
+				Statuses: providertest.Strangers(append(errorTable(),
+					both(400, 400, untold),
 					both(403, 403, untold),
-					providertest.Status{From: 404, To: 404, Own: untold, Other: bad},
-				),
+					both(404, 405, want(outbox.Hold, outbox.CodeNotTheProvider)),
+				)),
 			},
 		},
 	}
@@ -145,7 +145,7 @@ func sendRows() []providertest.Row {
 	row := func(status, code int, class outbox.Class, ours string) providertest.Row {
 		return providertest.Row{
 			Name: fmt.Sprintf("%d/%d", status, code), Reply: refusal(status, code),
-			Want: providertest.Want{Class: class, Code: ours, ProviderCode: fmt.Sprint(code), LaneOpen: code == 21611},
+			Want: providertest.Want{Class: class, Code: ours, ProviderCode: fmt.Sprint(code), LaneOpen: class == outbox.RateLimited && code != 20429},
 		}
 	}
 	wait := limited
@@ -154,7 +154,9 @@ func sendRows() []providertest.Row {
 		row(401, 20003, outbox.Hold, outbox.CodeUnauthorized),
 		row(400, 20003, outbox.Hold, outbox.CodeUnauthorized),
 		row(403, 20005, outbox.Hold, outbox.CodeForbidden),
-		row(404, 20404, outbox.Permanent, outbox.CodeNotFound),
+		row(404, 20404, outbox.Hold, outbox.CodeNotTheProvider),
+		row(405, 20004, outbox.Hold, outbox.CodeNotTheProvider),
+		row(429, 14107, outbox.RateLimited, outbox.CodeRateLimited), // of one sender to one recipient
 		row(429, 20429, outbox.RateLimited, outbox.CodeRateLimited),
 		row(400, 20429, outbox.RateLimited, outbox.CodeRateLimited),
 		row(500, 20500, outbox.Ambiguous, outbox.CodeServerError),
@@ -180,7 +182,7 @@ func sendRows() []providertest.Row {
 		row(500, 21610, outbox.Ambiguous, outbox.CodeServerError), // a server error stays one, whatever code it brings
 		{Name: "Retry-After", Reply: refusal(429, 20429).With("Retry-After", "3"), Want: wait},
 		{Name: "429 of a gateway", Reply: providertest.Reply{Status: 429, Body: "slow down"}, Want: limited},
-		{Name: "404 of a gateway", Reply: providertest.Reply{Status: 404, Body: "no such host here"}, Want: bad},
+		{Name: "404 of a gateway", Reply: providertest.Reply{Status: 404, Body: "no such host here"}, Want: want(outbox.Hold, outbox.CodeNotTheProvider)},
 		{Name: "accepted by a messaging service", Reply: providertest.JSON(201, message(began, `"queued"`, `"accepted"`)), Want: done},
 		{Name: "created without a SID", Reply: providertest.JSON(201, `{"status":"queued"}`), Want: providertest.Want{Class: outbox.Done}},
 		{Name: "a SID that is none", Reply: providertest.JSON(201, message(began, messageSID, recipient)), Want: providertest.Want{Class: outbox.Done}},
@@ -195,7 +197,11 @@ func listRows() []providertest.Row {
 	at := func(d time.Duration) string { return message(began.Add(d)) }
 	return []providertest.Row{
 		row("none", absent),
-		row("another text", absent, message(began, "4711", "4712")),
+		row("another text at that time", untold, message(began, "4711", "4712")),
+		row("another text a minute before", absent, message(began.Add(-time.Minute-clockSkew), "4711", "4712")),
+		row("another text after the attempts", absent, message(began.Add(time.Minute+slack+time.Second), "4711", "4712")),
+		row("ours, changed, after the attempts", untold, message(began.Add(time.Minute+slack+time.Second), "Your", "“Your”")),
+		row("ours, changed, of a queue that lagged", untold, message(began.Add(time.Minute+clockSkew), "code", "códe")),
 		row("a reply", absent, message(began, "outbound-api", "outbound-reply")),
 		row("with media", absent, message(began, `"num_media":"0"`, `"num_media":"1"`)),
 		row("with date_sent", done, message(began, `"date_sent":null`, `"date_sent":"Thu, 30 Jul 2026 20:12:31 +0000"`)),

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"maps"
+	rand2 "math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -145,14 +146,28 @@ func (s *Store) Claim(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.I
 		due, ok := doc["due_at"].(time.Time)
 		_, claimable := band(doc)
 		waiting := doc["status"] == string(outbox.StatusPending) || doc["status"] == string(outbox.StatusLeased)
-		wanted := order.Only == nil || slices.ContainsFunc(order.Only, func(id outbox.ID) bool { return key(id) == key(doc["_id"]) })
+		left := order.Sample && slices.ContainsFunc(order.Except, func(id outbox.ID) bool { return key(id) == key(doc["_id"]) })
+		wanted := !left && order.Only == nil || order.Only != nil && slices.ContainsFunc(order.Only, func(id outbox.ID) bool { return key(id) == key(doc["_id"]) })
 		return ok && claimable && waiting && wanted && doc["kind"] == order.Kind && !due.After(now)
 	}, func(a, b map[string]any) int {
 		bandA, _ := band(a)
 		bandB, _ := band(b)
 		return cmp.Or(cmp.Compare(bandA, bandB), a["due_at"].(time.Time).Compare(b["due_at"].(time.Time)))
 	})
+	if order.Sample {
+		found = sample(found)
+	}
 	return s.take(ctx, found, order, now)
+}
+
+// sample returns the documents in another order: the last one first, or any.
+func sample(docs []map[string]any) []map[string]any {
+	if rand2.N(2) == 0 {
+		slices.Reverse(docs)
+	} else {
+		rand2.Shuffle(len(docs), func(i, j int) { docs[i], docs[j] = docs[j], docs[i] })
+	}
+	return docs
 }
 
 // ClaimToSettle takes up to order.Limit intents that need no call to a provider: those whose recorded outcome is due, then

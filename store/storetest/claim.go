@@ -301,6 +301,7 @@ func claimExpired(e *env) {
 	e.insert("2 later", fields{"expires_at": e.ago(time.Second), "due_at": e.s.Now().Add(time.Hour)})
 	e.insert("1 due", fields{"expires_at": e.ago(time.Minute), "kind": outbox.KindEmail, "payload": map[string]any{"from": "a@b.c", "to": "d@e.f", "subject": "s", "text": "t"}})
 	e.insert("3 any priority", fields{"expires_at": e.ago(0), "priority": int64(3)})
+	e.insert("ambiguous", fields{"expires_at": e.ago(time.Hour), "ambiguous_at": e.ago(time.Hour), "attempts": int64(1), "first_attempt_at": e.ago(time.Hour)})
 	e.insert("not yet", fields{"expires_at": e.s.Now().Add(time.Hour)})
 	e.insert("never", nil)
 	e.insert("cancelled", fields{"expires_at": e.ago(time.Second), "status": "cancelled", "due_at": nil})

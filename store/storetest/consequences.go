@@ -67,7 +67,7 @@ func followUpsInserted(e *env) {
 
 func followUpsByOutcome(e *env) {
 	both := fields{"on_done": list(then(nil)), "on_dead": list(then(nil))}
-	e.settled(e.decide(e.insertAndClaim("retried", both), fails(outbox.Transient, outbox.CodeNotSent)))
+	e.settled(e.decide(e.insertAndClaim("retried", both), fails(outbox.Transient, outbox.CodeConflict)))
 	e.h.Change("retried", map[string]any{"kind": "out of the way"})
 	e.settled(e.decide(e.insertAndClaim("dead", both), fails(outbox.Permanent, outbox.CodeRejected)))
 	e.h.Change("dead:dead:0", map[string]any{"kind": "out of the way"})
@@ -302,7 +302,7 @@ func consequencesFenced(e *env) {
 	if doc := e.h.Get("a:done:0"); doc != nil {
 		e.Errorf("a zombie inserted the follow-up %v", doc)
 	}
-	e.settled(e.decide(current, fails(outbox.Transient, outbox.CodeNotSent)))
+	e.settled(e.decide(current, fails(outbox.Transient, outbox.CodeConflict)))
 }
 
 func consequencesRepeated(e *env) {

@@ -23,7 +23,7 @@ func fenceTests() []test {
 // verdicts are such as lead to every shape of a decision.
 func verdicts() map[string]outbox.Verdict {
 	return map[string]outbox.Verdict{
-		"done": delivered(), "retry": fails(outbox.Transient, outbox.CodeNotSent), "dead": fails(outbox.Permanent, outbox.CodeRejected),
+		"done": delivered(), "retry": fails(outbox.Transient, outbox.CodeConflict), "dead": fails(outbox.Permanent, outbox.CodeRejected),
 		"unsent": unsent(), "rate limited": fails(outbox.RateLimited, outbox.CodeRateLimited), "ambiguous": fails(outbox.Ambiguous, outbox.CodeNoAnswer),
 		"expired": {Event: outbox.Lapsed}, "malformed": {Event: outbox.Malformed}, "spent": {Event: outbox.Spent}, "absent": {Event: outbox.Absent},
 		"found": {Event: outbox.Found, Receipt: outbox.Receipt{Provider: "twilio", ID: "SM9"}},
@@ -42,7 +42,7 @@ func zombieChangesNothing(e *env) {
 			case "given back":
 				e.settled(e.decide(again, unsent()))
 			case "retried":
-				e.settled(e.decide(again, fails(outbox.Transient, outbox.CodeNotSent)))
+				e.settled(e.decide(again, fails(outbox.Transient, outbox.CodeConflict)))
 			case "settled alike":
 				e.settled(e.decide(again, v))
 			}

@@ -53,7 +53,7 @@ func Rules() outbox.Rules { return outbox.Rules{WriteBack: []string{Orders}} }
 
 // Run runs the suite. newHarness returns a harness with an empty store; what it opens it closes when t ends.
 func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
-	for _, group := range [][]test{claimTests(), settleTests(), fenceTests(), consequenceTests(), waitTests()} {
+	for _, group := range [][]test{claimTests(), sampleTests(), settleTests(), fenceTests(), consequenceTests(), waitTests()} {
 		for _, c := range group {
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()

@@ -39,7 +39,7 @@ func settleDone(e *env) {
 		"status": "done", "attempts": int64(1), "due_at": nil, "lease": nil, "ambiguous_at": nil, "dead_at": nil,
 		"result":     map[string]any{"provider": "twilio", "id": "SM1", "status": "queued"},
 		"last_error": before["last_error"], "kept": before["kept"], "payload": before["payload"], "first_attempt_at": before["first_attempt_at"],
-		"history": []any{map[string]any{"attempt": int64(1), "at": in.Lease.At, "ms": int64(250), "outcome": "done", "ref": "SM1", "worker": owner}},
+		"history": []any{map[string]any{"what": "attempt", "attempt": int64(1), "at": in.Lease.At, "ms": int64(250), "outcome": "done", "ref": "SM1", "worker": owner}},
 	})
 	e.wantSoon(doc, "done_at", 0)
 	e.wantSoon(doc, "purge_at", Retention)
@@ -53,7 +53,7 @@ func settleRetry(e *env) {
 	doc := e.get("a")
 	e.want(doc, fields{
 		"status": "pending", "attempts": int64(1), "lease": nil, "done_at": nil, "purge_at": nil, "first_attempt_at": in.FirstAttemptAt,
-		"history": []any{map[string]any{"attempt": int64(1), "at": in.Lease.At, "ms": int64(250), "outcome": "transient", "code": "unavailable",
+		"history": []any{map[string]any{"what": "attempt", "attempt": int64(1), "at": in.Lease.At, "ms": int64(250), "outcome": "transient", "code": "unavailable",
 			"provider_code": "30001", "http_status": int64(503), "request_id": "RQ1", "worker": owner}},
 	})
 	e.wantSoon(doc, "due_at", 10*time.Minute)
@@ -73,7 +73,7 @@ func settleGivesBack(e *env) {
 
 	e.lapse("a")
 	in = e.claimOne()
-	e.settled(e.decide(in, fails(outbox.Transient, outbox.CodeNotSent)))
+	e.settled(e.decide(in, fails(outbox.Transient, outbox.CodeConflict)))
 	e.lapse("a")
 	e.settled(e.decide(e.claimOne(), fails(outbox.RateLimited, outbox.CodeRateLimited)))
 	e.want(e.get("a"), fields{"attempts": int64(1), "first_attempt_at": in.FirstAttemptAt})
@@ -117,16 +117,16 @@ func settleAbandoned(e *env) {
 	in := e.claimOne()
 	e.settled(e.decide(in, delivered()))
 	lost := func(n int64) map[string]any {
-		return map[string]any{"attempt": n, "outcome": "ambiguous", "code": "lease_expired"}
+		return map[string]any{"what": "attempt", "attempt": n, "outcome": "ambiguous", "code": "lease_expired"}
 	}
 	e.want(e.get("a"), fields{"attempts": int64(3), "history": []any{lost(1), lost(2),
-		map[string]any{"attempt": int64(3), "at": in.Lease.At, "ms": int64(250), "outcome": "done", "ref": "SM1", "worker": owner}}})
+		map[string]any{"what": "attempt", "attempt": int64(3), "at": in.Lease.At, "ms": int64(250), "outcome": "done", "ref": "SM1", "worker": owner}}})
 }
 
 func settleHistory(e *env) {
 	e.insert("a", fields{"max_attempts": int64(100)})
 	for range 25 {
-		s := e.decide(e.claimOne(), fails(outbox.Transient, outbox.CodeNotSent))
+		s := e.decide(e.claimOne(), fails(outbox.Transient, outbox.CodeConflict))
 		s.Decision.Delay = 0
 		e.settled(s)
 		e.lapse("a")
@@ -161,7 +161,7 @@ func settleLookUps(e *env) {
 		return doc
 	}
 	e.want(e.get("a"), fields{"dropped": nil, "history": []any{
-		map[string]any{"attempt": int64(1), "at": first.Lease.At, "ms": int64(250), "outcome": "ambiguous", "code": "no_answer",
+		map[string]any{"what": "attempt", "attempt": int64(1), "at": first.Lease.At, "ms": int64(250), "outcome": "ambiguous", "code": "no_answer",
 			"provider_code": "30001", "http_status": int64(503), "request_id": "RQ1", "worker": owner},
 		entry(three, "absent", map[string]any{"first": one.Lease.At, "last": three.Lease.At, "n": int64(3)}),
 		entry(blind, "ambiguous", map[string]any{"code": "cannot_tell", "http_status": int64(500)}),
@@ -215,7 +215,7 @@ func settleGivesBackTraces(e *env) {
 func settleTexts(e *env) {
 	in := e.insertAndClaim("a", nil)
 	s := e.decide(in, outbox.Verdict{Event: outbox.Failed, Failure: &outbox.Failure{
-		Class: outbox.Transient, Code: outbox.CodeNotSent, Message: "$status " + strings.Repeat("ü", 5000), Provider: "$$ROOT", ProviderCode: "\xff" + strings.Repeat("9", 5000), RequestID: "$_id",
+		Class: outbox.Transient, Code: outbox.CodeConflict, Message: "$status " + strings.Repeat("ü", 5000), Provider: "$$ROOT", ProviderCode: "\xff" + strings.Repeat("9", 5000), RequestID: "$_id",
 	}})
 	e.settled(s)
 	last := e.get("a")["last_error"].(map[string]any)
@@ -229,7 +229,7 @@ func settleTexts(e *env) {
 }
 
 func settleTable(e *env) {
-	verdicts := []outbox.Verdict{delivered(), fails(outbox.Transient, outbox.CodeNotSent), fails(outbox.Permanent, outbox.CodeOptedOut), unsent(), fails(outbox.Ambiguous, outbox.CodeNoAnswer)}
+	verdicts := []outbox.Verdict{delivered(), fails(outbox.Transient, outbox.CodeConflict), fails(outbox.Permanent, outbox.CodeOptedOut), unsent(), fails(outbox.Ambiguous, outbox.CodeNoAnswer)}
 	status := []string{"done", "pending", "dead", "pending", "pending"}
 	for n := range 25 {
 		e.insert(fmt.Sprintf("%02d", n), fields{"due_at": e.ago(time.Duration(100-n) * time.Second)})
@@ -282,7 +282,7 @@ func settleSizes(e *env) {
 func settleLeftovers(e *env) {
 	old := e.ago(time.Hour)
 	in := e.insertAndClaim("a", fields{"dead_at": old, "dead_reason": "exhausted", "purge_at": old, "done_at": old})
-	e.settled(e.decide(in, fails(outbox.Transient, outbox.CodeNotSent)))
+	e.settled(e.decide(in, fails(outbox.Transient, outbox.CodeConflict)))
 	e.want(e.get("a"), fields{"dead_at": nil, "dead_reason": nil, "purge_at": nil, "done_at": nil})
 }
 

@@ -27,9 +27,11 @@ type Config struct {
 	// Limits of clients and load; zero fields take their defaults.
 	Limits Limits
 	// ClientHeader names the header in which a proxy in front gives the client's address, such as X-Real-IP. Empty: the
-	// connection's address is the client's. Set it only where a proxy overwrites the header: it decides whom a limit meets.
+	// connection's address is the client's. Set it only where a proxy overwrites the header: it decides whom a limit
+	// meets.
 	ClientHeader string
-	// Simulator is the control URL of the providers' simulators. It lets the shop switch them off and on. Nil: it cannot.
+	// Simulator is the control URL of the providers' simulators. It lets the shop switch them off and on. Nil: it
+	// cannot.
 	Simulator *url.URL
 	// Logger gets a line for each request. Defaults to one that discards.
 	Logger *slog.Logger

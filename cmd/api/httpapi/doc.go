@@ -21,13 +21,14 @@
 //
 // Everything else is transport: the request could not be read, is not allowed, or cannot be served now. It is
 // application/problem+json, with 400, 403, 404 (no such path), 405, 408, 409, 413, 414, 415, 429, 500 or 503, and says
-// nothing about the business. After a 503 or a lost answer to POST /payments nobody knows whether the payment was written:
-// repeat the request under the same Idempotency-Key.
+// nothing about the business. After a 503 or a lost answer to POST /payments nobody knows whether the payment was
+// written: repeat the request under the same Idempotency-Key.
 //
 // # Limits
 //
-// Each client has a token bucket and a number of requests that may wait. All clients together share a number of requests
-// that may use the database; one more is refused at once, with 503. POST and GET answer within 5 s whatever MongoDB does.
+// Each client has a token bucket and a number of requests that may wait. All clients together share a number of
+// requests that may use the database; one more is refused at once, with 503. POST and GET answer within 5 s whatever
+// MongoDB does.
 //
 // # Webhooks
 //

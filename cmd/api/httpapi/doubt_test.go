@@ -52,8 +52,8 @@ func (a *api) subjects() []string {
 	return list
 }
 
-// Where nobody knows whether the card was charged, the customer reads that we are checking, never that it failed. When a
-// person has found the charge at Stripe, the payment is paid, and nothing of a failure is left.
+// Where nobody knows whether the card was charged, the customer reads that we are checking, never that it failed. When
+// a person has found the charge at Stripe, the payment is paid, and nothing of a failure is left.
 func TestDoubtIsNoFailure(t *testing.T) {
 	a := start(t)
 	s := store.New(a.db, "outbox", store.Options{Rules: outbox.Rules{WriteBack: []string{payments.Collection}}})
@@ -85,7 +85,7 @@ func TestDoubtIsNoFailure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	resolution, err := outbox.Resolve(in, outbox.Answer{Sent: true, Evidence: "pi_1", By: "a test"}, parking(), s.Now())
+	resolution, err := outbox.Resolve(in, outbox.PersonVerdict{Sent: true, Evidence: "pi_1", By: "a test"}, parking(), s.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,8 +51,8 @@ func own(t *testing.T, monitor *event.CommandMonitor) (*mongodb.Member, *mongo.D
 	return member, db
 }
 
-// A MongoDB that freezes in the middle of a transaction: whether it was committed is not known, and the answer comes within
-// 5 s. Repeating the order under its key tells, and it was taken once.
+// A MongoDB that freezes in the middle of a transaction: whether it was committed is not known, and the answer comes
+// within 5 s. Repeating the order under its key tells, and it was taken once.
 func TestMongoDBFreezesWithinATransaction(t *testing.T) {
 	for _, command := range []string{"insert", "commitTransaction"} {
 		t.Run(command, func(t *testing.T) {

@@ -73,16 +73,16 @@ func (a *API) pattern(r *http.Request, method string) string {
 // admit lets a request through its client's limit.
 func (a *API) admit(x *exchange) error {
 	switch {
-	case x.route == "/healthz", x.route == "/readyz", x.route == "/metrics": // asked by those who watch over this process, above all when it has no time
-		return nil
+	case x.route == "/healthz", x.route == "/readyz", x.route == "/metrics":
+		return nil // those who watch over this process ask, above all when it has no time
 	case strings.HasPrefix(x.route, "/webhooks/"): // from few addresses, in bursts, and signed
 		return nil
 	}
 	return a.clients.admit(x, a.clientOf(x.r), time.Now())
 }
 
-// work takes one of the places among those that use the database. It is called once the request is read: who sends slowly
-// must not keep a place from others.
+// work takes one of the places among those that use the database. It is called once the request is read: who sends
+// slowly must not keep a place from others.
 func (a *API) work(x *exchange) error {
 	release, ok := a.working.take()
 	if !ok {

@@ -36,6 +36,8 @@ type api struct {
 	http *http.Client
 	db   *mongo.Database
 	log  *safeBuffer
+
+	namespace string // that Twilio's callbacks carry
 }
 
 func start(t *testing.T, opts ...*options.ClientOptions) *api {
@@ -162,7 +164,8 @@ func (a *api) try(method, path, body string, headers ...string) (answer, error) 
 	return ans, json.Unmarshal(data, &ans.body)
 }
 
-// checkForm checks the one convention: 422 is business, every other error is a problem, and neither looks like the other.
+// checkForm checks the one convention: 422 is business, every other error is a problem, and neither looks like the
+// other.
 func (a *api) checkForm(what string, ans answer) {
 	a.t.Helper()
 	want := "application/json"

@@ -9,8 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// metrics counts answers. Business errors and transport errors are counted apart: the first are a matter of customers and
-// their data, the second of this service and its clients.
+// metrics counts answers. Business errors and transport errors are counted apart: the first are a matter of customers
+// and their data, the second of this service and its clients.
 type metrics struct {
 	answers  *prometheus.CounterVec
 	business *prometheus.CounterVec

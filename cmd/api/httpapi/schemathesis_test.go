@@ -18,8 +18,8 @@ import (
 // schemathesis is the version of the tester that the test installs.
 const schemathesis = "4.32.5"
 
-// tester returns a directory with schemathesis, made once and kept in the checkout's cache. Where there is no Python, or
-// it cannot be had, the test fails where CI=true is set and is skipped elsewhere.
+// tester returns a directory with schemathesis, made once and kept in the checkout's cache. Where there is no Python,
+// or it cannot be had, the test fails where CI=true is set and is skipped elsewhere.
 func tester(t *testing.T) string {
 	t.Helper()
 	missing := func(format string, args ...any) {
@@ -62,7 +62,8 @@ func tester(t *testing.T) string {
 	return dir
 }
 
-// The API does what its description says, to requests that keep it and to requests that break it, and never answers 5xx.
+// The API does what its description says, to requests that keep it and to requests that break it, and never answers
+// 5xx.
 func TestTheAPIKeepsItsDescription(t *testing.T) {
 	dir := tester(t)
 	a := start(t)

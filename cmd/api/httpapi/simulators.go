@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// simulators switches simulated providers off and on, for the shop. Off is a fault of the simulator's: 503, without end.
+// simulators switches simulated providers off and on, for the shop. Off is a fault of the simulator's: 503, without
+// end.
 type simulators struct {
 	url    *url.URL
 	http   *http.Client

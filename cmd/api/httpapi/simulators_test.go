@@ -27,7 +27,7 @@ func TestSimulatorsAreSwitched(t *testing.T) {
 	}
 	a := start(t).with(httpapi.Config{Simulator: control})
 	status := func() string {
-		resp, err := http.Get(sims.SendGridURL + "/v3/scopes")
+		resp, err := http.Get(sims.SendGridURL + "/v3/messages")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/outboxd/outboxd/cmd/api/httpapi"
 	"github.com/outboxd/outboxd/cmd/api/payments"
+	"github.com/outboxd/outboxd/migrations"
 )
 
 const stripeSecret, twilioToken = "whsec_test", "twilio-token"
@@ -95,7 +96,7 @@ func TestStripesEventsThatDoNotFit(t *testing.T) {
 	a := withAll(t)
 	id := a.order()
 	for name, change := range map[string][]string{
-		"another amount": {"1999", "1998"}, "another currency": {`"eur"`, `"usd"`}, "another customer": {"cus_1", "cus_2"},
+		"another amount": {"1999", "1998"}, "another currency": {`"eur"`, `"usd"`}, "another customer": {"cus_1", "cus_2"}, "another outbox": {`"outbox_id"`, `"outbox_ns":"aaaaaaaaaa","outbox_id"`},
 		"of nobody": {"charge:" + id, "order-7"}, "an unknown payment": {id, "pay_aaaaaaaaaaaaaaaaaaaaaaaaaa"}, "no id of a payment": {id, "pay_x"},
 		"another event": {"payment_intent.succeeded", "payment_intent.processing"}, "of something else": {"payment_intent.succeeded", "charge.succeeded"},
 	} {
@@ -127,6 +128,9 @@ func TestStripesEventsThatDoNotFit(t *testing.T) {
 func (a *api) callback(outboxID, sid, status, token string) answer {
 	a.t.Helper()
 	path := "/webhooks/twilio?outbox_id=" + url.QueryEscape(outboxID)
+	if a.namespace != "" {
+		path += "&outbox_ns=" + a.namespace
+	}
 	form := url.Values{"MessageSid": {sid}, "MessageStatus": {status}, "To": {"+4915112345678"}}
 	mac := hmac.New(sha1.New, []byte(token))
 	mac.Write([]byte("https://pay.example.org" + path + "MessageSid" + sid + "MessageStatus" + status + "To+4915112345678"))
@@ -170,6 +174,21 @@ func TestTwiliosReports(t *testing.T) {
 	if ans := a.callback("charge:x:done:1", "SM1", "sent", "other"); ans.status != http.StatusForbidden {
 		t.Errorf("forged: %d %s", ans.status, ans.text)
 	}
+	// What becomes of the messages of a copy of this database is not ours.
+	id := a.order()
+	a.set(id, paid())
+	a.namespace = "aaaaaaaaaa"
+	if ans := a.callback("charge:"+id+":done:1", "SMcopy", "undelivered", twilioToken); ans.status != http.StatusNoContent || a.message(id, "sms") != "pending" {
+		t.Errorf("of a copy: %d %s, the text is %s", ans.status, ans.text, a.message(id, "sms"))
+	}
+	own, err := migrations.New(a.db, "").Namespace(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.namespace = own
+	if a.callback("charge:"+id+":done:1", "SMown", "undelivered", twilioToken); a.message(id, "sms") != "failed" {
+		t.Errorf("of this outbox: the text is %s", a.message(id, "sms"))
+	}
 	if ans := a.callback("order-7", "SM1", "sent", twilioToken); ans.status != http.StatusNoContent {
 		t.Errorf("nobody's: %d %s", ans.status, ans.text)
 	}
@@ -177,7 +196,7 @@ func TestTwiliosReports(t *testing.T) {
 		t.Errorf("no callback: %d %s", ans.status, ans.text)
 	}
 	var receipts []bson.M
-	if a.read(payments.Receipts, &receipts); len(receipts) != 10 || strings.Contains(fmt.Sprint(receipts), "+49") {
+	if a.read(payments.Receipts, &receipts); len(receipts) != 12 || strings.Contains(fmt.Sprint(receipts), "+49") {
 		t.Errorf("%d receipts: %v", len(receipts), receipts)
 	}
 }

@@ -17,9 +17,10 @@ const (
 	killFor = 90 * time.Second
 )
 
-// abandoned ends the transactions of which a server that did not answer knows nothing yet: neither the driver's abort nor
-// anything else reached it. Until it ends them, nobody can use their idempotency keys, for up to a minute after it answers
-// again. A session stays out of the driver's pool until then, so that nobody else's transaction is ended with it.
+// abandoned ends the transactions of which a server that did not answer knows nothing yet: neither the driver's abort
+// nor anything else reached it. Until it ends them, nobody can use their idempotency keys, for up to a minute after it
+// answers again. A session stays out of the driver's pool until then, so that nobody else's transaction is ended with
+// it.
 type abandoned struct {
 	client *mongo.Client
 	ctx    context.Context // no request's: it ends with the Service

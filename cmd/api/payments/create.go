@@ -16,8 +16,8 @@ type Trace struct{ Parent, State string }
 
 // Create writes a payment and the intent that charges it, both or neither. key may be empty.
 //
-// Under an idempotency key that was used before it writes nothing, and returns the payment of that time (replayed), or a
-// [*Refused] if the order was another one. While another request under the key is under way it returns [ErrInFlight].
+// Under an idempotency key that was used before it writes nothing, and returns the payment of that time (replayed), or
+// a [*Refused] if the order was another one. While another request under the key is under way it returns [ErrInFlight].
 // After any other error it is not known whether they were written; under a key, repeating tells.
 func (s *Service) Create(ctx context.Context, o Order, key string, trace Trace) (p *Payment, replayed bool, err error) {
 	ctx, cancel := s.within(ctx)
@@ -28,8 +28,8 @@ func (s *Service) Create(ctx context.Context, o Order, key string, trace Trace) 
 	err = s.transaction(ctx, func(ctx context.Context) error {
 		if _, err := s.payments.InsertOne(ctx, p); err != nil {
 			if se, ok := errors.AsType[mongo.ServerError](err); ok && key != "" && se.HasErrorCode(writeConflict) {
-				// The ids are random: only a transaction that is open under the same key can be in the way. Waiting for it
-				// here would hold a connection for as long as it takes.
+				// The ids are random: only a transaction that is open under the same key can be in the way. Waiting for
+				// it here would hold a connection for as long as it takes.
 				return ErrInFlight
 			}
 			return err

@@ -85,10 +85,21 @@ func deliveryUpdate(outboxID, channel, event string, at time.Time) (*mongo.Updat
 		}}}), true
 }
 
+// namespace returns whether a label outbox_ns is that of this outbox. A copy of the database, for tests say, has the
+// same payments and may use the same account at a provider; what becomes of its messages is not ours.
+func (s *Service) namespace(ctx context.Context) (ours func(string) bool, err error) {
+	own, err := s.schema.Namespace(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the outbox's namespace: %w", err)
+	}
+	return func(label string) bool { return label == "" || label == own }, nil
+}
+
 // SMSReport is a status callback of Twilio's about the text of an intent.
 type SMSReport struct {
 	MessageID string // Twilio's
 	OutboxID  string
+	Namespace string // of the outbox that the intent is in; empty of an older intent
 	Status    string
 }
 
@@ -101,8 +112,12 @@ func (s *Service) ReportSMS(ctx context.Context, r SMSReport) error {
 	if err := s.keepReceipt(ctx, "twilio:"+r.MessageID+":"+r.Status, r.Status, payment, now); err != nil {
 		return err
 	}
+	ours, err := s.namespace(ctx)
+	if err != nil {
+		return err
+	}
 	update, ok := deliveryUpdate(r.OutboxID, "sms", r.Status, now)
-	if !ok {
+	if !ok || !ours(r.Namespace) {
 		return nil
 	}
 	if _, err := s.payments.UpdateOne(ctx, update.Filter, update.Update); err != nil {

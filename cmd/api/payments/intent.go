@@ -31,12 +31,12 @@ func (s Senders) Validate() error {
 	return errors.Join(errs...)
 }
 
-// receiptLife is how long after the order a message about it is still worth sending. It is longer than a worker tries to
-// charge (retry.give_up, 72 h), so that a late charge has its receipt.
+// receiptLife is how long after the order a message about it is still worth sending. It is longer than a worker tries
+// to charge (retry.give_up, 72 h), so that a late charge has its receipt.
 const receiptLife = 4 * 24 * time.Hour
 
-// chargeIntent returns the intent that charges the payment's card, as contract v1 describes it. Its _id derives from the
-// payment's, so a payment can have no second one.
+// chargeIntent returns the intent that charges the payment's card, as contract v1 describes it. Its _id derives from
+// the payment's, so a payment can have no second one.
 func (p *Payment) chargeIntent(from Senders, trace Trace) bson.D {
 	payload := bson.D{
 		{Key: "amount", Value: p.Amount},
@@ -109,8 +109,8 @@ func (p *Payment) onDone(from Senders) bson.A {
 	return list
 }
 
-// onDead tells that the payment failed, or that nobody knows yet whether it did. To tell a customer who was charged that
-// they were not is the worst of the three.
+// onDead tells that the payment failed, or that nobody knows yet whether it did. To tell a customer who was charged
+// that they were not is the worst of the three.
 func (p *Payment) onDead(from Senders) bson.A {
 	if p.Email == "" {
 		return nil
@@ -168,8 +168,8 @@ func (p *Payment) became(m Message) bson.D {
 // metadata knows the payment by its id alone: it goes to logs and to the providers.
 func (p *Payment) metadata() bson.D { return bson.D{{Key: "payment_id", Value: p.ID}} }
 
-// traceParent and maxTraceState are from the W3C recommendation "Trace Context"; a header that fits neither is left out,
-// as the recommendation asks.
+// traceParent and maxTraceState are from the W3C recommendation "Trace Context"; a header that fits neither is left
+// out, as the recommendation asks.
 var traceParent = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
 
 const maxTraceState = 512

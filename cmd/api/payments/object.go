@@ -19,8 +19,8 @@ const (
 	errTooDeep   = Unreadable("the body nests too deep")
 )
 
-// readObject reads one JSON object strictly. encoding/json takes the last of two fields with one name, and replaces what
-// is no character: either way the order would not be what was sent. Its error is an [Unreadable].
+// readObject reads one JSON object strictly. encoding/json takes the last of two fields with one name, and replaces
+// what is no character: either way the order would not be what was sent. Its error is an [Unreadable].
 func readObject(data []byte) (map[string]any, error) {
 	if !utf8.Valid(data) || hasLoneSurrogate(data) {
 		return nil, errNotText

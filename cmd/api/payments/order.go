@@ -75,8 +75,8 @@ func (o *Order) text(name string) *string {
 	panic("payments: no place for the field " + name) // a new field without its line here
 }
 
-// ReadOrder reads the body of a request. Its error is an [Unreadable] for a body that is no JSON object, or a [*Refused]
-// with everything that is wrong with the object's values.
+// ReadOrder reads the body of a request. Its error is an [Unreadable] for a body that is no JSON object, or a
+// [*Refused] with everything that is wrong with the object's values.
 func ReadOrder(body []byte) (Order, error) {
 	object, err := readObject(body)
 	if err != nil {
@@ -115,7 +115,8 @@ func ReadOrder(body []byte) (Order, error) {
 	return o, nil
 }
 
-// outOfBounds asks the contract about the amount, whose limits depend on the currency: the database would refuse the intent.
+// outOfBounds asks the contract about the amount, whose limits depend on the currency: the database would refuse the
+// intent.
 func (o *Order) outOfBounds() []Problem {
 	in := outbox.Parse(map[string]any{"_id": "x", "kind": outbox.KindCharge, "status": string(outbox.StatusPending), "due_at": time.Now(),
 		"payload": map[string]any{"amount": o.Amount, "currency": o.Currency, "customer": "x", "payment_method": "x"}}, outbox.Rules{})
@@ -182,8 +183,8 @@ func wholeNumber(v any) (int64, bool) {
 const maxKey = 255
 
 // ReadKey returns a request's idempotency key, empty if it has none. values are those of the header Idempotency-Key,
-// which is a string of RFC 9651 ("8e03978e-40d5") in the IETF's draft, and bare in most clients. Both name the same key.
-// Its error is a [*Refused].
+// which is a string of RFC 9651 ("8e03978e-40d5") in the IETF's draft, and bare in most clients. Both name the same
+// key. Its error is a [*Refused].
 func ReadKey(values []string) (string, error) {
 	if len(values) == 0 {
 		return "", nil

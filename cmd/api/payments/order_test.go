@@ -58,7 +58,8 @@ func parsed(t interface{ Fatalf(string, ...any) }, intent bson.D) *outbox.Intent
 	return outbox.Parse(doc, outbox.Rules{WriteBack: []string{Collection}, Namespace: "k3m9x0q2ab"})
 }
 
-// Whatever order is accepted, its intent keeps the contract: nothing that a customer writes becomes a 500 or a dead letter.
+// Whatever order is accepted, its intent keeps the contract: nothing that a customer writes becomes a 500 or a dead
+// letter.
 func TestEveryAcceptedOrderMakesAValidIntent(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		fields := map[string]any{"amount": rapid.Int64Range(1, maxAmount).Draw(t, "amount")}

@@ -21,6 +21,7 @@ type ChargeEvent struct {
 	At            time.Time
 	PaymentIntent string
 	OutboxID      string // of its metadata
+	Namespace     string // of its metadata; empty of an older intent
 	Amount        int64
 	Currency      string
 	Customer      string
@@ -38,9 +39,9 @@ var endCodes = map[string]string{"failed": outbox.CodeDeclined, "canceled": outb
 
 // ReportCharge stores an event once, and writes on the payment how its PaymentIntent ended. Repeating it is harmless.
 //
-// Most charges have ended by then, and the event tells nothing new. A bank debit has not: Stripe has accepted it, and its
-// event days later is the first to know. Where that one failed, the message to the customer is an intent, inserted in the
-// same transaction.
+// Most charges have ended by then, and the event tells nothing new. A bank debit has not: Stripe has accepted it, and
+// its event days later is the first to know. Where that one failed, the message to the customer is an intent, inserted
+// in the same transaction.
 func (s *Service) ReportCharge(ctx context.Context, e ChargeEvent) error {
 	ctx, cancel := s.within(ctx)
 	defer cancel()
@@ -52,11 +53,15 @@ func (s *Service) ReportCharge(ctx context.Context, e ChargeEvent) error {
 	if err := s.keepReceipt(ctx, "stripe:"+e.ID, e.Type, payment, e.At); err != nil {
 		return err
 	}
+	same, err := s.namespace(ctx)
+	if err != nil {
+		return err
+	}
 	end := ends[e.Type]
-	if end == "" || !ours {
+	if end == "" || !ours || !same(e.Namespace) {
 		return nil
 	}
-	err := s.transaction(ctx, func(ctx context.Context) error { return s.settle(ctx, payment, end, e) })
+	err = s.transaction(ctx, func(ctx context.Context) error { return s.settle(ctx, payment, end, e) })
 	if err != nil {
 		return fmt.Errorf("write how a charge ended on its payment: %w", err)
 	}

@@ -75,7 +75,8 @@ func (w *watcher) remove(id string, one *watch) {
 	}
 }
 
-// look reads what is waited for until ctx ends. A read that fails is made again: those who wait have a bound of their own.
+// look reads what is waited for until ctx ends. A read that fails is made again: those who wait have a bound of their
+// own.
 func (w *watcher) look(ctx context.Context) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()

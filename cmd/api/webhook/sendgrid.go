@@ -25,7 +25,8 @@ const (
 )
 
 // ParseSendGridKey reads the public key of a signed Event Webhook as SendGrid's settings show it: base64 of a
-// SubjectPublicKeyInfo (SendGrid, "Getting Started with the Event Webhook Security Features"). The error never repeats it.
+// SubjectPublicKeyInfo (SendGrid, "Getting Started with the Event Webhook Security Features"). The error never repeats
+// it.
 func ParseSendGridKey(text string) (*ecdsa.PublicKey, error) {
 	der, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {
@@ -39,8 +40,8 @@ func ParseSendGridKey(text string) (*ecdsa.PublicKey, error) {
 	return key, nil
 }
 
-// VerifySendGrid checks that a batch was signed with the key. Its timestamp needs no bound: what is played back is stored
-// already.
+// VerifySendGrid checks that a batch was signed with the key. Its timestamp needs no bound: what is played back is
+// stored already.
 func VerifySendGrid(key *ecdsa.PublicKey, signature, timestamp string, body []byte) error {
 	if genuine, err := eventwebhook.VerifySignature(key, body, signature, timestamp); err != nil || !genuine {
 		return ErrSignature
@@ -48,8 +49,8 @@ func VerifySendGrid(key *ecdsa.PublicKey, signature, timestamp string, body []by
 	return nil
 }
 
-// ReadSendGrid reads a verified batch. It leaves out events of e-mails that no intent stands for, and what SendGrid does
-// not write.
+// ReadSendGrid reads a verified batch. It leaves out events of e-mails that no intent stands for, and what SendGrid
+// does not write.
 func ReadSendGrid(body []byte) ([]payments.EmailEvent, error) {
 	var batch []map[string]json.RawMessage
 	if err := json.Unmarshal(body, &batch); err != nil {
@@ -76,6 +77,8 @@ func readEvent(fields map[string]json.RawMessage) (payments.EmailEvent, bool) {
 	}
 	e := payments.EmailEvent{
 		OutboxID:  text(outbox.ReservedMetadata),
+		Namespace: providers.Token(text(outbox.ReservedNamespace)),
+		Key:       providers.Token(text(outbox.ReservedKey)),
 		Event:     providers.Token(text("event")),
 		MessageID: providers.Token(text("sg_message_id")),
 	}

@@ -88,7 +88,7 @@ func ReadStripe(body []byte) (payments.ChargeEvent, error) {
 		return payments.ChargeEvent{}, errNoEvent
 	}
 	event.PaymentIntent, event.Amount, event.Currency = intent.ID, intent.Amount, intent.Currency
-	event.Customer, event.OutboxID = idOf(intent.Customer), intent.Metadata[outbox.ReservedMetadata]
+	event.Customer, event.OutboxID, event.Namespace = idOf(intent.Customer), intent.Metadata[outbox.ReservedMetadata], intent.Metadata[outbox.ReservedNamespace]
 	return event, nil
 }
 

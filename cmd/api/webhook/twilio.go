@@ -18,9 +18,10 @@ import (
 // TwilioHeader carries Twilio's signature.
 const TwilioHeader = "X-Twilio-Signature"
 
-// VerifyTwilio checks that a status callback was signed with the account's auth token. address is the whole URL as Twilio
-// was told it, with its query; form is the body. Source: Twilio, "Webhooks security": the URL, then each parameter's name
-// and value in the order of the names. Whether the URL is signed with its port is not consistent, so both count.
+// VerifyTwilio checks that a status callback was signed with the account's auth token. address is the whole URL as
+// Twilio was told it, with its query; form is the body. Source: Twilio, "Webhooks security": the URL, then each
+// parameter's name and value in the order of the names. Whether the URL is signed with its port is not consistent, so
+// both count.
 func VerifyTwilio(token string, address url.URL, form url.Values, signature string) error {
 	given, err := base64.StdEncoding.DecodeString(signature)
 	if err != nil {
@@ -63,6 +64,7 @@ func ReadTwilio(query, form url.Values) (payments.SMSReport, error) {
 		MessageID: providers.Token(form.Get("MessageSid")),
 		Status:    strings.ToLower(providers.Token(form.Get("MessageStatus"))),
 		OutboxID:  query.Get(outbox.ReservedMetadata),
+		Namespace: query.Get(outbox.ReservedNamespace),
 	}
 	if r.MessageID == "" || r.Status == "" || len(r.OutboxID) > maxOutboxID {
 		return payments.SMSReport{}, errors.New("the form is no status callback of Twilio's")

@@ -233,6 +233,6 @@ func (w *work) Deliver(_ context.Context, in *outbox.Intent, _ func(context.Cont
 }
 
 // LookUp finds nothing, as nothing was done.
-func (w *work) LookUp(context.Context, *outbox.Intent) (outbox.Receipt, bool, error) {
-	return outbox.Receipt{}, false, nil
+func (w *work) LookUp(context.Context, *outbox.Intent) (outbox.Answer, error) {
+	return outbox.Answer{}, nil
 }

@@ -82,6 +82,12 @@ func TestEachProblemNamesWhatToCorrect(t *testing.T) {
 			want: []string{"variable STRIPE_API_KEY: and STRIPE_API_KEY_FILE are both set; unset one of them"}},
 		{name: "secret with a space", env: []string{"STRIPE_API_KEY=sk test"},
 			want: []string{"variable STRIPE_API_KEY: cannot stand in a request: it holds a space or a character that is not printable ASCII"}},
+		{name: "base url with a version", env: []string{stripeKey, "STRIPE_API_URL=https://api.stripe.com/v1"},
+			want: []string{"variable STRIPE_API_URL: the URL must not hold the version of the API (such as /v1, /v3 or /2010-04-01), which every request adds itself"}},
+		{name: "base url with a version, a slash and more", env: []string{stripeKey, "SENDGRID_API_URL=https://gateway.example/mail/V3/"},
+			want: []string{"variable SENDGRID_API_URL: the URL must not hold the version of the API (such as /v1, /v3 or /2010-04-01), which every request adds itself"}},
+		{name: "base url with a date", env: []string{stripeKey, "TWILIO_API_URL=https://api.twilio.com/2010-04-01"},
+			want: []string{"variable TWILIO_API_URL: the URL must not hold the version of the API (such as /v1, /v3 or /2010-04-01), which every request adds itself"}},
 		{name: "base url", env: []string{stripeKey, "STRIPE_API_URL=ftp://user:pa55word@h"},
 			want: []string{"variable STRIPE_API_URL: the URL must be absolute and begin with http:// or https://"}},
 		{name: "callback", env: append([]string{"TWILIO_CALLBACK_URL=hooks?token=pa55word"}, everything...),
@@ -124,7 +130,7 @@ write_back: {collections: orders}
 lanes:
   charge: {timeout: 60s, lease: 60s, concurrency: 0, on_ambiguous: guess}
   sms:
-    retry: {max_attempts: 101, base: 10m, max: 1m}
+    retry: {max_attempts: 101, base: 10m, max: 1m, give_up: 0s}
     breaker: {probes: 0}
     reconcile: {interval: 1ms, absent_after: 2h}
 retention: {done: 0s, cancelled: -1h}
@@ -136,6 +142,7 @@ write_back: {collections: [orders, "", orders, system.users]}
 			"outboxd.yaml:3: lanes.charge.concurrency: is 0, must be at least 1",
 			"outboxd.yaml:3: lanes.charge.lease: is 1m0s, must be at least timeout + 5s (1m5s)",
 			`outboxd.yaml:3: lanes.charge.on_ambiguous: is "guess", must be retry, reconcile or park`,
+			"outboxd.yaml:5: lanes.sms.retry.give_up: is 0s, must be above 0",
 			"outboxd.yaml:5: lanes.sms.retry.max_attempts: is 101, must be 1 to 100",
 			"outboxd.yaml:5: lanes.sms.retry.max: is 1m0s, must be at least retry.base (10m0s)",
 			"outboxd.yaml:7: lanes.sms.reconcile.interval: is 1ms, must be at least 1s",

@@ -21,7 +21,7 @@ func DefaultLanes() []Lane {
 		return Lane{Lane: dispatcher.Lane{
 			Kind: kind, Concurrency: concurrency, Timeout: timeout, Lease: lease,
 			Policy: outbox.Policy{
-				Retry:       outbox.RetryPolicy{MaxAttempts: 12, Base: 2 * time.Second, Max: 15 * time.Minute},
+				Retry:       outbox.RetryPolicy{MaxAttempts: 12, Base: 2 * time.Second, Max: 15 * time.Minute, GiveUp: outbox.DefaultGiveUp},
 				OnAmbiguous: ambiguity,
 				Reconcile:   outbox.ReconcilePolicy{Wait: 30 * time.Second, Interval: 30 * time.Second, AbsentAfter: absentAfter, GiveUp: giveUp},
 				AsksFirst:   kind == outbox.KindCharge, // a charge reads its stored PaymentIntent before it repeats anything
@@ -55,6 +55,7 @@ func (f *file) lane(l *Lane) keys {
 		}),
 		"retry": f.mapping(keys{
 			"max_attempts": f.number(&p.Retry.MaxAttempts), "base": f.duration(&p.Retry.Base), "max": f.duration(&p.Retry.Max),
+			"give_up": f.duration(&p.Retry.GiveUp),
 		}),
 		"breaker": f.mapping(keys{
 			"window": f.duration(&b.Window), "buckets": f.number(&b.Buckets), "min_requests": f.number(&b.MinRequests),
@@ -68,6 +69,9 @@ func (f *file) lane(l *Lane) keys {
 func (f *file) check(l Lane) {
 	lane := l.Lane
 	lane.Provider = struct{ dispatcher.Provider }{}
+	if lane.Policy.Retry.GiveUp == 0 { // which the policy takes for its default
+		f.bad("lanes."+l.Kind+".retry.give_up", "is 0s, must be above 0")
+	}
 	_, err := dispatcher.New(dispatcher.Config{
 		Worker: "configuration", Store: struct{ dispatcher.Store }{}, Lanes: []dispatcher.Lane{lane}, Logger: slog.New(slog.DiscardHandler),
 	})

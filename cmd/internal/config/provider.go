@@ -21,7 +21,7 @@ type SendGrid struct {
 type Twilio struct {
 	SID, Token providers.Secret
 	URL        string // empty: the SDK's
-	Callback   string // where Twilio reports what becomes of a text, with ?outbox_id= added; empty: nowhere
+	Callback   string // where Twilio reports what becomes of a text, with the intent's labels added; empty: nowhere
 }
 
 // Providers are the credentials; a provider without any is nil and its kind is not served.

@@ -34,6 +34,8 @@ func questions(now time.Time) []question {
 			bson.D{{Key: "priority", Value: 1}, {Key: "due_at", Value: 1}, {Key: "_id", Value: 1}}},
 		{"what has expired", migrations.IndexExpires,
 			bson.D{{Key: "expires_at", Value: until}, {Key: "due_at", Value: exists}}, bson.D{{Key: "expires_at", Value: 1}}},
+		{"what is settled but not written", migrations.IndexRecorded,
+			bson.D{{Key: "outcome", Value: exists}, {Key: "due_at", Value: until}}, bson.D{{Key: "due_at", Value: 1}}},
 		{"dead letters", migrations.IndexDead,
 			bson.D{{Key: "dead_at", Value: exists}}, bson.D{{Key: "dead_at", Value: -1}, {Key: "_id", Value: -1}}},
 		{"what no claim can see", migrations.IndexUnclaimable, bson.D{}, bson.D{{Key: "status", Value: 1}}},

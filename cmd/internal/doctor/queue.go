@@ -89,6 +89,28 @@ func leases(ctx context.Context, p Patient) (detail, remedy string, err error) {
 	return fmt.Sprintf("%s ran out more than %v ago and nobody took them over", upTo(n), overdue), "start a worker for their kinds; it asks the provider before it sends again", nil
 }
 
+// waits looks for outcomes whose consequences cannot be written, because somebody holds what they concern.
+func waits(ctx context.Context, p Patient) (detail, remedy string, err error) {
+	waiting, err := p.Store.Waiting(ctx)
+	if err != nil {
+		return "", "", err
+	}
+	var texts []string
+	var longest time.Duration
+	for _, kind := range slices.Sorted(maps.Keys(waiting)) {
+		w := waiting[kind]
+		longest = max(longest, w.Age)
+		texts = append(texts, fmt.Sprintf("%d of %s, since %v", w.N, kind, w.Age.Round(time.Second)))
+	}
+	if len(texts) == 0 {
+		return "nothing waits to be written", "", nil
+	}
+	if longest < time.Minute { // a lock that is just being held
+		return strings.Join(texts, "; "), "", nil
+	}
+	return strings.Join(texts, "; "), "the field outcome.why says what is in the way: end the transaction or the change of schema that holds it; the workers go on by themselves", nil
+}
+
 // malformed looks for intents that no claim can see, and for dead letters that broke the contract.
 func malformed(ctx context.Context, p Patient) (detail, remedy string, err error) {
 	unseen, err := p.Store.Database().Collection(p.Collection).CountDocuments(ctx,

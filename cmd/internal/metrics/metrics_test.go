@@ -13,6 +13,7 @@ import (
 	"github.com/outboxd/outboxd/cmd/internal/metrics"
 	"github.com/outboxd/outboxd/dispatcher"
 	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store"
 )
 
 var kinds = []string{"charge", "email", "sms"}
@@ -20,6 +21,7 @@ var kinds = []string{"charge", "email", "sms"}
 // waiting is a queue that answers what it is told to.
 type waiting struct {
 	ages  map[string]time.Duration
+	waits map[string]store.Waiting
 	err   error
 	asked int
 }
@@ -30,6 +32,13 @@ func (w *waiting) Oldest(ctx context.Context) (map[string]time.Duration, error) 
 		return nil, errors.New("the question is not bounded")
 	}
 	return w.ages, w.err
+}
+
+func (w *waiting) Waiting(ctx context.Context) (map[string]store.Waiting, error) {
+	if _, bounded := ctx.Deadline(); !bounded {
+		return nil, errors.New("the question is not bounded")
+	}
+	return w.waits, w.err
 }
 
 // status is lanes that are in given states.
@@ -67,7 +76,8 @@ func expect(t *testing.T, lines []string, want ...string) {
 }
 
 func TestEverythingIsCountedUnderBoundedLabels(t *testing.T) {
-	m := metrics.New(metrics.Config{Kinds: kinds, Unserved: []string{"sms"}, Queue: &waiting{ages: map[string]time.Duration{"charge": 2500 * time.Millisecond, "fax": time.Second, "telex": 3 * time.Second}}, Version: "v1", Revision: "abc"})
+	m := metrics.New(metrics.Config{Kinds: kinds, Unserved: []string{"sms"}, Queue: &waiting{ages: map[string]time.Duration{"charge": 2500 * time.Millisecond, "fax": time.Second, "telex": 3 * time.Second},
+		waits: map[string]store.Waiting{"sms": {N: 3, Age: time.Minute}, "fax": {N: 1, Age: time.Second}, "telex": {N: 2, Age: time.Hour}}}, Version: "v1", Revision: "abc"})
 	m.ShowLanes(status{{Kind: "charge", State: dispatcher.StateGated, Breaker: "closed", InFlight: 3}})
 
 	m.Claimed("charge", 5, time.Millisecond, nil)
@@ -91,6 +101,12 @@ func TestEverythingIsCountedUnderBoundedLabels(t *testing.T) {
 		`outboxd_attempt_duration_seconds_count{kind="charge"} 2`,
 		`outboxd_lease_lost_total{kind="email"} 1`,
 		`outboxd_notes_total{code="write_back_missed",kind="charge"} 1`,
+		`outboxd_consequences_waiting{kind="charge"} 0`,
+		`outboxd_consequences_waiting{kind="sms"} 3`,
+		`outboxd_consequences_waiting{kind="other"} 3`,
+		`outboxd_consequences_waiting_age_seconds{kind="charge"} 0`,
+		`outboxd_consequences_waiting_age_seconds{kind="sms"} 60`,
+		`outboxd_consequences_waiting_age_seconds{kind="other"} 3600`,
 		`outboxd_lane_state{kind="charge",state="gated"} 1`,
 		`outboxd_lane_state{kind="charge",state="open"} 0`,
 		`outboxd_breaker_state{kind="charge",state="closed"} 1`,
@@ -130,5 +146,34 @@ func TestAScrapeOutlivesTheDatabase(t *testing.T) {
 		q.err, q.ages = nil, map[string]time.Duration{"sms": time.Minute}
 		<-time.After(5 * time.Second) // of the bubble
 		expect(t, page(t, m), "outboxd_queue_up 1", `outboxd_oldest_due_age_seconds{kind="sms"} 60`)
+	})
+}
+
+// Documents that are no intents are counted at most once in a while; an unanswered question leaves the series out.
+func TestForeignDocumentsAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		var err error
+		m := metrics.New(metrics.Config{Kinds: kinds, Queue: &waiting{}, Foreign: func(ctx context.Context) (int64, error) {
+			asked++
+			if _, bounded := ctx.Deadline(); !bounded {
+				return 0, errors.New("the question is not bounded")
+			}
+			return int64(asked), err
+		}})
+		for range 3 {
+			expect(t, page(t, m), "outboxd_foreign_documents 1")
+		}
+		<-time.After(5 * time.Second)
+		err = errors.New("the database is away")
+		if lines := page(t, m); slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "outboxd_foreign_documents") }) {
+			t.Errorf("a count without an answer: %q", lines)
+		}
+		<-time.After(5 * time.Second)
+		err = nil
+		expect(t, page(t, m), "outboxd_foreign_documents 3")
+		if asked != 3 {
+			t.Errorf("asked %d times, want 3", asked)
+		}
 	})
 }

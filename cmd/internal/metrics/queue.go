@@ -7,12 +7,16 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/outboxd/outboxd/store"
 )
 
 // Queue tells what waits in the database.
 type Queue interface {
 	// Oldest returns, by kind, how long the oldest due intent has waited. A kind without due intents is absent.
 	Oldest(ctx context.Context) (map[string]time.Duration, error)
+	// Waiting counts, by kind, what is settled but for its consequences, and tells how long the oldest of that waits.
+	Waiting(ctx context.Context) (map[string]store.Waiting, error)
 }
 
 const (
@@ -22,6 +26,8 @@ const (
 
 var (
 	oldestDue = prometheus.NewDesc("outboxd_oldest_due_age_seconds", "How long the oldest due intent of a kind has waited; 0 if none is due. The kind \"other\" is all that outboxd has no provider for.", []string{"kind"}, nil)
+	waiting   = prometheus.NewDesc("outboxd_consequences_waiting", "Intents whose outcome is recorded while their follow-ups and write_back cannot be written; at most 10000 are counted.", []string{"kind"}, nil)
+	waitAge   = prometheus.NewDesc("outboxd_consequences_waiting_age_seconds", "How long the oldest of them waits; 0 if none does.", []string{"kind"}, nil)
 	queueUp   = prometheus.NewDesc("outboxd_queue_up", "1 if the database answered what waits, else 0.", nil, nil)
 )
 
@@ -33,17 +39,21 @@ type queue struct {
 	mu    sync.Mutex
 	asked time.Time
 	ages  map[string]time.Duration // nil if the database did not answer
+	waits map[string]store.Waiting
 }
 
 func newQueue(source Queue, kinds []string) *queue { return &queue{source: source, kinds: kinds} }
 
 func (q *queue) Describe(ch chan<- *prometheus.Desc) {
 	ch <- oldestDue
+	ch <- waiting
+	ch <- waitAge
 	ch <- queueUp
 }
 
 func (q *queue) Collect(ch chan<- prometheus.Metric) {
-	ages, up := q.ask(), 1.0
+	ages, waits := q.ask()
+	up := 1.0
 	if ages == nil {
 		up = 0
 	}
@@ -51,24 +61,32 @@ func (q *queue) Collect(ch chan<- prometheus.Metric) {
 	for kind, age := range ages {
 		ch <- prometheus.MustNewConstMetric(oldestDue, prometheus.GaugeValue, age.Seconds(), kind)
 	}
+	for kind, w := range waits {
+		ch <- prometheus.MustNewConstMetric(waiting, prometheus.GaugeValue, float64(w.N), kind)
+		ch <- prometheus.MustNewConstMetric(waitAge, prometheus.GaugeValue, w.Age.Seconds(), kind)
+	}
 }
 
-func (q *queue) ask() map[string]time.Duration {
+func (q *queue) ask() (map[string]time.Duration, map[string]store.Waiting) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if !q.asked.IsZero() && time.Since(q.asked) < queueAge {
-		return q.ages
+		return q.ages, q.waits
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), queueTimeout)
 	defer cancel()
 	found, err := q.source.Oldest(ctx)
-	q.asked, q.ages = time.Now(), nil
-	if err != nil {
-		return nil
+	var waits map[string]store.Waiting
+	if err == nil {
+		waits, err = q.source.Waiting(ctx)
 	}
-	q.ages = make(map[string]time.Duration, len(q.kinds))
+	q.asked, q.ages, q.waits = time.Now(), nil, nil
+	if err != nil {
+		return nil, nil
+	}
+	q.ages, q.waits = make(map[string]time.Duration, len(q.kinds)), make(map[string]store.Waiting, len(q.kinds))
 	for _, kind := range q.kinds {
-		q.ages[kind] = 0
+		q.ages[kind], q.waits[kind] = 0, store.Waiting{}
 	}
 	for kind, age := range found {
 		if !slices.Contains(q.kinds, kind) {
@@ -76,5 +94,11 @@ func (q *queue) ask() map[string]time.Duration {
 		}
 		q.ages[kind] = max(q.ages[kind], age)
 	}
-	return q.ages
+	for kind, w := range waits {
+		if !slices.Contains(q.kinds, kind) {
+			kind = other
+		}
+		q.waits[kind] = store.Waiting{N: q.waits[kind].N + w.N, Age: max(q.waits[kind].Age, w.Age)}
+	}
+	return q.ages, q.waits
 }

@@ -10,13 +10,26 @@ import (
 	"github.com/outboxd/outboxd/store"
 )
 
-// watch listens to the change stream while that is worth it, until ctx ends, or until the database refuses it; then lanes
-// poll.
+// watch listens to the change stream while that is worth it, until ctx ends. While the database refuses it, lanes poll.
 func watch(ctx context.Context, db *store.Store, d *dispatcher.Dispatcher, log *slog.Logger) {
+	refused := false // it was told; one goroutine at a time comes here
 	err := d.Listen(ctx, func(ctx context.Context) error {
 		return db.Watch(ctx, store.Hints{
-			Wake: d.Wake, Intent: d.WakeFor, Due: d.WakeAt, Open: d.Watched,
+			Wake: d.Wake, Intent: d.WakeFor, Due: d.WakeAt,
 			Lane: func(string) { d.WakeShared() },
+			Open: func(open bool) {
+				if open && refused {
+					refused = false
+					log.Info("the change stream is open again")
+				}
+				d.Watched(open)
+			},
+			Refused: func(err error) {
+				if !refused {
+					refused = true
+					log.Warn("no change stream; intents are found by polling, up to a second later; it is tried again", "err", err)
+				}
+			},
 		})
 	})
 	if err != nil {

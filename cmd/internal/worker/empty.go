@@ -71,7 +71,8 @@ func (w *worker) awaitEmpty(db *store.Store, d *dispatcher.Dispatcher, swept <-c
 	}
 }
 
-// empty reports whether there is nothing left to wait for. While a lane is busy the database is not asked: counting what
+// empty reports whether there is nothing left to wait for, in any lane at one instant: what ends in one lane may have
+// follow-ups in another. While a lane is busy the database is not asked: counting what
 // waits costs more, the more there is.
 func (w *worker) empty(db *store.Store, d *dispatcher.Dispatcher, opens map[string]time.Time) (bool, error) {
 	ctx, cancel := context.WithTimeout(w.stop, readyTimeout+emptySlack)
@@ -81,6 +82,8 @@ func (w *worker) empty(db *store.Store, d *dispatcher.Dispatcher, opens map[stri
 	if slices.ContainsFunc(lanes, func(l dispatcher.LaneStatus) bool { return l.InFlight > 0 }) {
 		return false, nil
 	}
+	var kinds []string
+	within := make(map[string]time.Duration)
 	for _, l := range lanes {
 		if l.State == dispatcher.StatePaused || l.State == dispatcher.StateHeld {
 			continue
@@ -88,22 +91,21 @@ func (w *worker) empty(db *store.Store, d *dispatcher.Dispatcher, opens map[stri
 		if !l.Until.IsZero() {
 			opens[l.Kind] = l.Until.Add(emptySlack)
 		}
-		left, err := db.Remaining(ctx, []string{l.Kind}, max(w.Config.Within, opens[l.Kind].Sub(now)))
-		if err != nil {
-			return false, err
-		}
-		if !left[0].Empty() {
-			return false, nil
-		}
+		kinds = append(kinds, l.Kind)
+		within[l.Kind] = max(w.Config.Within, opens[l.Kind].Sub(now))
 	}
-	return true, nil
+	left, err := db.Remaining(ctx, kinds, within)
+	if err != nil {
+		return false, err
+	}
+	return !slices.ContainsFunc(left, func(r store.Remaining) bool { return !r.Empty() }), nil
 }
 
 // remains tells what is left of the kinds that were served.
 func (w *worker) remains(db *store.Store, d *dispatcher.Dispatcher) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.stop), readyTimeout+emptySlack)
 	defer cancel()
-	left, err := db.Remaining(ctx, kinds(w.Config.Lanes), 0)
+	left, err := db.Remaining(ctx, kinds(w.Config.Lanes), nil)
 	if err != nil {
 		return fmt.Errorf("say what remains: %w", err)
 	}

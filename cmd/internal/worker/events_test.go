@@ -118,7 +118,8 @@ func TestEventsTellWhatTheLogDoesNotShowYet(t *testing.T) {
 		if code := <-answers; code != http.StatusNoContent {
 			t.Fatalf("%s: the API answered %d", name, code)
 		}
-		receipt, found, err := p.LookUp(ctx, in)
+		answer, err := p.LookUp(ctx, in)
+		receipt, found := answer.Receipt, answer.Found
 		if err != nil || found != c.found {
 			t.Errorf("%s: %+v, %v, %v", name, receipt, found, err)
 		}
@@ -130,30 +131,39 @@ func TestEventsTellWhatTheLogDoesNotShowYet(t *testing.T) {
 }
 
 func TestWhichEventsCount(t *testing.T) {
+	labels := func(id string) map[string]string {
+		return map[string]string{"outbox_id": id, "outbox_ns": "ns1", "outbox_key": "s0"}
+	}
 	db := mongotest.Database(t)
 	var log bytes.Buffer
 	e := emailEvents(db, "seen", slog.New(slog.NewTextHandler(&log, nil)))
 	now := time.Now()
 	for id, entry := range map[string]struct {
-		event string
-		at    time.Time
-		want  bool
+		event   string
+		at      time.Time
+		ns, key any
+		want    bool
 	}{
-		"accepted":   {"processed", now, true},
-		"bounced":    {"bounce", now, true},
-		"of earlier": {"delivered", now.Add(-2 * time.Hour), false},
-		"opened":     {"open", now, false},
+		"accepted":              {"processed", now, "ns1", "s0", true},
+		"bounced":               {"bounce", now, "ns1", "s0", true},
+		"of earlier":            {"delivered", now.Add(-2 * time.Hour), "ns1", "s0", false},
+		"opened":                {"open", now, "ns1", "s0", false},
+		"of another outbox":     {"processed", now, "ns2", "s0", false},
+		"of another type":       {"processed", now, "ns1", "o0", false},
+		"of another generation": {"processed", now, "ns1", "s1", false},
+		"of older code":         {"processed", now, nil, nil, false},
 	} {
 		if _, err := db.Collection("seen").InsertOne(t.Context(), bson.D{
-			{Key: "outbox_id", Value: id}, {Key: "event", Value: entry.event}, {Key: "sg_message_id", Value: "m." + id}, {Key: "at", Value: entry.at},
+			{Key: "outbox_id", Value: id}, {Key: "outbox_ns", Value: entry.ns}, {Key: "outbox_key", Value: entry.key},
+			{Key: "event", Value: entry.event}, {Key: "sg_message_id", Value: "m." + id}, {Key: "at", Value: entry.at},
 		}); err != nil {
 			t.Fatal(err)
 		}
-		if message, found := e.Accepted(t.Context(), id, now.Add(-time.Hour)); found != entry.want || found && message != "m."+id {
+		if message, found := e.Accepted(t.Context(), labels(id), now.Add(-time.Hour)); found != entry.want || found && message != "m."+id {
 			t.Errorf("%s: %q, %v", id, message, found)
 		}
 	}
-	if _, found := e.Accepted(t.Context(), "unheard of", now.Add(-time.Hour)); found || log.Len() > 0 {
+	if _, found := e.Accepted(t.Context(), labels("unheard of"), now.Add(-time.Hour)); found || log.Len() > 0 {
 		t.Errorf("found %v, logged %s", found, log.String())
 	}
 }
@@ -162,7 +172,7 @@ func TestWhichEventsCount(t *testing.T) {
 func TestEventsThatCannotBeReadLeaveItToTheLog(t *testing.T) {
 	db := mongotest.Database(t)
 	if _, err := db.Collection("broken").InsertOne(t.Context(), bson.D{
-		{Key: "outbox_id", Value: "mail-1"}, {Key: "event", Value: "processed"}, {Key: "sg_message_id", Value: 17}, {Key: "at", Value: time.Now()},
+		{Key: "outbox_id", Value: "mail-1"}, {Key: "outbox_key", Value: "s0"}, {Key: "event", Value: "processed"}, {Key: "sg_message_id", Value: 17}, {Key: "at", Value: time.Now()},
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -185,8 +195,8 @@ func TestEventsThatCannotBeReadLeaveItToTheLog(t *testing.T) {
 	if _, err := p.Deliver(ctx, email("mail-1"), nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, found, err := p.LookUp(ctx, email("mail-1")); err != nil || !found {
-		t.Errorf("%v, %v", found, err)
+	if answer, err := p.LookUp(ctx, email("mail-1")); err != nil || !answer.Found {
+		t.Errorf("%v, %v", answer.Found, err)
 	}
 	if strings.Count(log.String(), "cannot be read") != 1 || strings.Contains(log.String(), "ada@") {
 		t.Errorf("logged %q", log.String())

@@ -19,17 +19,20 @@ const (
 // readiness is whether the worker can work, and if not, why. The database is asked when somebody wants to know, and not
 // otherwise: an idle worker has no questions. It is safe for concurrent use.
 type readiness struct {
-	asking sync.Mutex // held while the database is asked
-	asked  time.Time  // these two are guarded by asking
-	found  []string
+	asking  sync.Mutex // held while the database is asked
+	askedAt time.Time  // these two are guarded by asking
+	found   []string
 
 	mu                      sync.Mutex
 	database, schema, lease func(context.Context) error // nil: the worker has not come so far
 	claims                  map[string]bool             // kinds whose last claim failed
 	stopping                bool
+	providers               map[string]string // what each served provider answered to its harmless question at start
 }
 
-func newReadiness() *readiness { return &readiness{claims: make(map[string]bool)} }
+func newReadiness() *readiness {
+	return &readiness{claims: make(map[string]bool), providers: make(map[string]string)}
+}
 
 // begin tells how to ask whether MongoDB has a primary that answers, whether the schema fits, and whether a lease could be
 // taken.
@@ -49,7 +52,7 @@ func (r *readiness) ask(ctx context.Context) []string {
 	}
 	r.asking.Lock()
 	defer r.asking.Unlock()
-	if !r.asked.IsZero() && time.Since(r.asked) < readyAge {
+	if !r.askedAt.IsZero() && time.Since(r.askedAt) < readyAge {
 		return r.found
 	}
 	// The answer is for others as well, so that a client which left must not spoil it.
@@ -65,7 +68,7 @@ func (r *readiness) ask(ctx context.Context) []string {
 	} else if err != nil {
 		r.found = []string{"the worker may not claim: " + err.Error()}
 	}
-	r.asked = time.Now()
+	r.askedAt = time.Now()
 	return r.found
 }
 
@@ -78,6 +81,13 @@ func (r *readiness) claimed(kind string, err error) {
 	} else {
 		delete(r.claims, kind)
 	}
+}
+
+// asked is told what the provider of a kind answered. It is a detail, and nothing against being ready.
+func (r *readiness) asked(kind, answer string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.providers[kind] = answer
 }
 
 func (r *readiness) stop() {
@@ -107,10 +117,13 @@ func (r *readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if len(reasons) > 0 {
 		status = http.StatusServiceUnavailable
 	}
+	r.mu.Lock()
 	body, err := json.Marshal(struct {
-		Ready   bool     `json:"ready"`
-		Reasons []string `json:"reasons,omitempty"`
-	}{len(reasons) == 0, reasons})
+		Ready     bool              `json:"ready"`
+		Reasons   []string          `json:"reasons,omitempty"`
+		Providers map[string]string `json:"providers,omitempty"`
+	}{len(reasons) == 0, reasons, r.providers})
+	r.mu.Unlock()
 	if err != nil { // strings and a bool can always be encoded
 		panic(err)
 	}

@@ -138,7 +138,7 @@ func (w *worker) run() error {
 	w.announce(addr.String())
 	w.showRates(db)
 	w.serving = true
-	served := w.serve(db, d)
+	served := w.serve(db, d, list)
 	return errors.Join(served, h.close())
 }
 
@@ -174,8 +174,9 @@ func (w *worker) showRates(db *store.Store) {
 }
 
 // serve runs the dispatcher and everything beside it, and returns when all of it has ended.
-func (w *worker) serve(db *store.Store, d *dispatcher.Dispatcher) error {
+func (w *worker) serve(db *store.Store, d *dispatcher.Dispatcher, list []dispatcher.Lane) error {
 	var beside sync.WaitGroup
+	beside.Go(func() { w.askProviders(list) })
 	beside.Go(func() { watch(w.stop, db, d, w.Logger) })
 	swept := make(chan struct{})
 	beside.Go(func() { sweep(w.stop, db, w.Logger, swept) })

@@ -45,6 +45,9 @@ const (
 	RuleDrain         = "drain"           // a worker that was told to end did not do so in good order
 	RuleEarly         = "claimed-early"   // claimed before it was due
 	RuleTokenReused   = "token-reused"    // a lease token that had been given before
+	RuleRecorded      = "recorded"        // a recorded outcome that was sent again, was changed, or was never written
+	RuleOversized     = "oversized"       // sent or settled otherwise, though what follows it is too large
+	RuleCancelled     = "cancelled"       // cancelled though it may have acted, or by nobody
 )
 
 // Violation is a promise that was broken.
@@ -74,14 +77,20 @@ type Totals struct {
 	Waiting      int            `json:"waiting"` // rightfully
 	Claims       int            `json:"claims"`
 	Reclaims     int            `json:"reclaims"` // of leases that ran out
+	Recorded     int            `json:"recorded"` // outcomes that were recorded because their consequences had to wait
+	Hands        map[string]int `json:"hands"`    // what was done by hand, and seen
+	Oversized    int            `json:"oversized"`
 	Lost         int            `json:"lost"`
 	ChargedTwice int            `json:"charged_twice"`
 }
 
 // Judge checks every promise.
 func Judge(h History) Report {
-	j := &judge{History: h, known: make(map[string]*known), effects: make(map[string][]simulator.Effect), lives: make(map[string]*life), workers: make(map[string]*Worker)}
-	j.totals = Totals{Transactions: make(map[string]int), Intents: make(map[string]int), Ends: make(map[string]int), Effects: make(map[string]int), Duplicates: make(map[string]int)}
+	j := &judge{History: h, known: make(map[string]*known), effects: make(map[string][]simulator.Effect), lives: make(map[string]*life), workers: make(map[string]*Worker), hands: make(map[Hand]bool)}
+	j.totals = Totals{Transactions: make(map[string]int), Intents: make(map[string]int), Ends: make(map[string]int), Effects: make(map[string]int), Duplicates: make(map[string]int), Hands: make(map[string]int)}
+	for _, hand := range h.Hands {
+		j.hands[hand] = true
+	}
 	for i := range h.Workers {
 		j.workers[h.Workers[i].Name] = &h.Workers[i]
 	}
@@ -110,6 +119,7 @@ type judge struct {
 	effects    map[string][]simulator.Effect
 	lives      map[string]*life
 	workers    map[string]*Worker
+	hands      map[Hand]bool
 	violations []Violation
 	totals     Totals
 }
@@ -211,6 +221,9 @@ func (j *judge) intent(k *known) {
 		j.waiting(k, doc, effects)
 		return
 	}
+	if doc.Outcome != nil {
+		j.wrong(RuleRecorded, k.ID, "it is %s, and still has the outcome that was recorded on the way", doc.end())
+	}
 	j.counts(k, doc)
 	j.truth(k, doc, effects)
 	j.moments(k, effects)
@@ -221,6 +234,10 @@ func (j *judge) intent(k *known) {
 func (j *judge) waiting(k *known, doc *Doc, effects []simulator.Effect) {
 	if doc.Status == string(outbox.StatusPending) && doc.DueAt.After(j.End) && k.Due.After(j.End) && doc.Attempts == 0 && len(effects) == 0 {
 		j.totals.Waiting++
+		return
+	}
+	if doc.Outcome != nil {
+		j.wrong(RuleRecorded, k.ID, "its outcome (%s) is recorded, and was never written", cmp.Or(doc.Outcome.Reason, doc.Outcome.Event))
 		return
 	}
 	j.wrong(RuleStuck, k.ID, "it is %s, due %v after the end of the run, after %d attempts and %d effects", doc.Status, doc.DueAt.Sub(j.End).Round(time.Millisecond), doc.Attempts, len(effects))
@@ -234,12 +251,13 @@ func (j *judge) counts(k *known, doc *Doc) {
 	if doc.Attempts > k.MaxAttempts {
 		j.wrong(RuleAttempts, k.ID, "%d attempts of %d", doc.Attempts, k.MaxAttempts)
 	}
-	if want := min(doc.Attempts, outbox.MaxHistory); len(doc.History) != want {
-		j.wrong(RuleAttempts, k.ID, "%d attempts and %d records in history, want %d", doc.Attempts, len(doc.History), want)
+	records := doc.attempts()
+	if want := min(doc.Attempts, outbox.MaxHistory); len(records) != want {
+		j.wrong(RuleAttempts, k.ID, "%d attempts and %d records in history, want %d", doc.Attempts, len(records), want)
 		return
 	}
-	for n, r := range doc.History {
-		if want := doc.Attempts - len(doc.History) + n + 1; r.Attempt != want {
+	for n, r := range records {
+		if want := doc.Attempts - len(records) + n + 1; r.Attempt != want {
 			j.wrong(RuleAttempts, k.ID, "record %d of history is attempt %d, want %d", n, r.Attempt, want)
 		}
 	}

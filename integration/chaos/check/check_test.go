@@ -216,13 +216,18 @@ func TestCorruptedHistories(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			h := right()
 			c.corrupt(h)
-			r := check.Judge(h.History)
-			if !slices.ContainsFunc(r.Violations, func(v check.Violation) bool {
-				return v.Rule == c.rule && v.ID == c.id && strings.Contains(v.Text, c.text)
-			}) {
-				t.Errorf("not noticed; violations: %v", r.Violations)
-			}
+			notices(t, check.Judge(h.History), c.rule, c.id, c.text)
 		})
+	}
+}
+
+// notices expects a violation.
+func notices(t *testing.T, r check.Report, rule, id, text string) {
+	t.Helper()
+	if !slices.ContainsFunc(r.Violations, func(v check.Violation) bool {
+		return v.Rule == rule && v.ID == id && strings.Contains(v.Text, text)
+	}) {
+		t.Errorf("not noticed; violations: %v", r.Violations)
 	}
 }
 

@@ -16,6 +16,8 @@ func (j *judge) truth(k *known, doc *Doc, effects []simulator.Effect) {
 	n := len(effects)
 	j.multiple(k, effects)
 	switch {
+	case k.Oversized && (n > 0 || doc.Status != string(outbox.StatusCancelled) && doc.end() != "dead/invalid" && doc.end() != "dead/expired"):
+		j.wrong(RuleOversized, k.ID, "what follows it is too large, and it is %s with %d effects", doc.end(), n)
 	case k.Refused && n > 0:
 		j.wrong(RuleUnknown, k.ID, "the provider refuses it, and it had %d effects", n)
 	case doc.Status == string(outbox.StatusDone) && n == 0:
@@ -36,12 +38,22 @@ func (j *judge) truth(k *known, doc *Doc, effects []simulator.Effect) {
 
 // key checks that a charge was confirmed under its own key, or under one of the fresh ones that its progress tells of.
 func (j *judge) key(k *known, doc *Doc, e simulator.Effect) {
-	suffix, own := strings.CutPrefix(e.Key, k.ID+":confirm")
-	fresh, err := strconv.Atoi(strings.TrimPrefix(suffix, ":"))
+	want := k.ID + ":confirm"
+	suffix, own := strings.CutPrefix(e.Key, want)
+	suffix = strings.TrimPrefix(suffix, ":")
+	if j.Namespace != "" {
+		begin, end := j.Namespace+"/s0/confirm", "/"+k.ID
+		want = begin + end
+		suffix, own = strings.CutPrefix(e.Key, begin)
+		var last bool
+		suffix, last = strings.CutSuffix(suffix, end)
+		suffix, own = strings.TrimPrefix(suffix, "."), own && last
+	}
+	fresh, err := strconv.Atoi(suffix)
 	if own && (suffix == "" || err == nil && doc.Progress != nil && fresh <= doc.Progress.Confirm) {
 		return
 	}
-	j.wrong(RuleKey, k.ID, "the charge was confirmed under the key %q, want %q", e.Key, k.ID+":confirm")
+	j.wrong(RuleKey, k.ID, "the charge was confirmed under the key %q, want %q", e.Key, want)
 }
 
 // saysNo reports whether the reason of a dead letter says that there was no effect.
@@ -134,10 +146,16 @@ func (j *judge) moments(k *known, effects []simulator.Effect) {
 			j.wrong(RuleExpired, k.ID, "it was sent %v after its expiry", e.At.Sub(k.Expires))
 		}
 		leases := j.life(k.ID).leases
-		allowed := slices.ContainsFunc(leases, func(l lease) bool {
-			return e.At.After(l.at.Add(-j.Rules.Skew)) && e.At.Before(l.due.Add(late-j.Rules.Fence))
-		})
-		if !allowed && !j.frozen(k.ID, e.At) {
+		within := func(writing bool) bool {
+			return slices.ContainsFunc(leases, func(l lease) bool {
+				return l.writing == writing && e.At.After(l.at.Add(-j.Rules.Skew)) && e.At.Before(l.due.Add(late-j.Rules.Fence))
+			})
+		}
+		switch {
+		case within(false) || j.frozen(k.ID, e.At):
+		case within(true):
+			j.wrong(RuleRecorded, k.ID, "its outcome was recorded, and it was sent again at %s", stamp(e.At))
+		default:
 			j.wrong(RuleOutsideLease, k.ID, "it was sent at %s, and its leases were %v", stamp(e.At), leases)
 		}
 	}
@@ -164,6 +182,12 @@ func (j *judge) followUp(k *known, doc *Doc) {
 
 // consequences checks write_back.
 func (j *judge) consequences(k *known, doc *Doc) {
+	if k.Oversized {
+		j.totals.Oversized++
+	}
+	if k.Shared != "" {
+		j.shared(k, doc)
+	}
 	if !k.WriteBack {
 		return
 	}
@@ -183,6 +207,21 @@ func (j *judge) consequences(k *known, doc *Doc) {
 		return
 	}
 	if want.State != "open" {
+		j.totals.WriteBacks++
+	}
+}
+
+// shared checks what an intent wrote back to a document to which many do.
+func (j *judge) shared(k *known, doc *Doc) {
+	want := ""
+	if status := outbox.Status(doc.Status); status == outbox.StatusDone || status == outbox.StatusDead {
+		want = doc.end()
+	}
+	if got := j.Shared[k.Shared][k.ID]; got != want {
+		j.wrong(RuleWriteBack, k.ID, "it is %s, and write_back left %q in the shared document %s, want %q", doc.end(), got, k.Shared, want)
+		return
+	}
+	if want != "" {
 		j.totals.WriteBacks++
 	}
 }

@@ -34,7 +34,9 @@ type Intent struct {
 	Due         time.Time `json:"due,omitzero"`
 	Expires     time.Time `json:"expires,omitzero"`
 	Refused     bool      `json:"refused,omitempty"`    // the provider's answer is no
+	Oversized   bool      `json:"oversized,omitempty"`  // its follow-ups come to more than may be
 	WriteBack   bool      `json:"write_back,omitempty"` // to the order
+	Shared      string    `json:"shared,omitempty"`     // the document, shared by many, to which it writes back instead
 	OnDone      []Intent  `json:"on_done,omitempty"`
 	OnDead      []Intent  `json:"on_dead,omitempty"`
 }
@@ -54,6 +56,18 @@ type Doc struct {
 	LastError   *Error    `bson:"last_error,omitempty"`
 	History     []Record  `bson:"history,omitempty"`
 	Progress    *Progress `bson:"progress,omitempty"`
+	Outcome     *Outcome  `bson:"outcome,omitempty"`
+}
+
+// attempts are the records of history that tell of attempts. The others tell of look-ups and of what people did.
+func (d *Doc) attempts() []Record {
+	var list []Record
+	for _, r := range d.History {
+		if r.Attempt > 0 && (r.What == "" || r.What == string(outbox.WhatAttempt)) { // a call that was given back has no number
+			list = append(list, r)
+		}
+	}
+	return list
 }
 
 // Final reports whether nothing follows by itself.
@@ -74,6 +88,21 @@ type Lease struct {
 	Reclaimed bool      `bson:"reclaimed"`
 }
 
+// Outcome is what is known of an intent and only has to be written.
+type Outcome struct {
+	Event   string  `bson:"event"`
+	Reason  string  `bson:"reason,omitempty"` // empty: it ends done
+	Receipt *Result `bson:"receipt,omitempty"`
+}
+
+// leadsTo reports whether the end is the one that was recorded.
+func (o *Outcome) leadsTo(end *Doc) bool {
+	if o.Reason != "" {
+		return end.Status == string(outbox.StatusDead) && end.DeadReason == o.Reason
+	}
+	return end.Status == string(outbox.StatusDone) && (o.Receipt == nil || end.Result != nil && *end.Result == *o.Receipt)
+}
+
 // Result is a receipt.
 type Result struct {
 	Provider string `bson:"provider"`
@@ -91,8 +120,9 @@ type Progress struct {
 	Confirm int `bson:"confirm"` // which confirmation key is in use, from 1
 }
 
-// Record is an attempt in history.
+// Record is an entry of history.
 type Record struct {
+	What    string    `bson:"what,omitempty"` // empty: an attempt
 	Attempt int       `bson:"attempt"`
 	At      time.Time `bson:"at,omitempty"`
 	Outcome string    `bson:"outcome"`
@@ -108,6 +138,18 @@ type Order struct {
 	Why     string `bson:"why,omitempty"`
 	Code    string `bson:"code,omitempty"`
 }
+
+// Hand is what a person did to an intent, or tried to do. Where nobody knows whether it was done, it may have been.
+type Hand struct {
+	ID   string
+	What string // Unlock or Cancel
+}
+
+// What people do to intents by hand.
+const (
+	Unlock = "unlock" // set a leased one to pending
+	Cancel = "cancel" // the documented update
+)
 
 // Change is one event of the change stream on the outbox. Both documents are there but for an insert (no Before) and a
 // delete (no After).
@@ -157,16 +199,21 @@ type Trouble struct {
 
 // History is what everybody saw of one run.
 type History struct {
-	Journal  []Entry
-	Docs     map[string]*Doc
-	Orders   map[string]Order
-	Effects  []simulator.Effect
-	Changes  []Change
-	Workers  []Worker
-	Troubles []Trouble
-	Delays   []Span // when the network or the providers kept requests from being processed
-	Rules    Rules
-	End      time.Time // by the database's clock: when Docs was read
+	Journal []Entry
+	Docs    map[string]*Doc
+	Orders  map[string]Order
+	// Shared are the documents to which many intents write back: what each has of which intent.
+	Shared map[string]map[string]string
+	Hands  []Hand
+	// Namespace is the outbox's, which keys begin with; empty: keys are of the form that was in use before.
+	Namespace string
+	Effects   []simulator.Effect
+	Changes   []Change
+	Workers   []Worker
+	Troubles  []Trouble
+	Delays    []Span // when the network or the providers kept requests from being processed
+	Rules     Rules
+	End       time.Time // by the database's clock: when Docs was read
 }
 
 // Rules are the numbers of the run.

@@ -19,6 +19,7 @@ type life struct {
 type lease struct {
 	owner, token string
 	at, due      time.Time
+	writing      bool // of a recorded outcome: nothing may be sent under it
 }
 
 func (l lease) String() string {
@@ -59,6 +60,15 @@ func (j *judge) change(l *life, c *Change) {
 	held := func(d *Doc) bool { return d.Status == string(outbox.StatusLeased) && d.Lease != nil }
 	if a.Final() && !b.Final() {
 		l.ended = c
+		if b.Outcome != nil && !b.Outcome.leadsTo(a) {
+			j.wrong(RuleRecorded, a.ID, "its outcome was recorded as %+v, and it ended as %s with the receipt %+v", *b.Outcome, a.end(), a.Result)
+		}
+	}
+	if a.Outcome != nil && b.Outcome == nil {
+		j.totals.Recorded++
+	}
+	if b.Outcome != nil && a.Outcome == nil && !a.Final() {
+		j.wrong(RuleRecorded, a.ID, "its outcome was recorded, and is gone while it is %s", a.Status)
 	}
 	switch {
 	case b.Final():
@@ -69,9 +79,15 @@ func (j *judge) change(l *life, c *Change) {
 		if a.Attempts != b.Attempts || a.Lease.Owner != b.Lease.Owner || !a.DueAt.Equal(b.DueAt) {
 			j.wrong(RuleUnowned, a.ID, "its lease was changed under the same token")
 		}
-	case held(b):
-		j.settled(b, a)
+	case held(b) && a.Status == string(outbox.StatusPending) && a.Lease != nil:
+		j.byHand(Unlock, RuleUnowned, a)
 	case a.Status == string(outbox.StatusCancelled):
+		if b.Lease != nil || !b.AmbiguousAt.IsZero() || b.Outcome != nil {
+			j.wrong(RuleCancelled, a.ID, "it was cancelled while it was %s and may have acted: leased %v, ambiguous since %v, recorded %v", b.Status, b.Lease != nil, b.AmbiguousAt, b.Outcome != nil)
+		}
+		j.byHand(Cancel, RuleCancelled, a)
+	case b.Lease != nil: // the holder's, also where somebody unlocked it meanwhile
+		j.settled(b, a)
 	default:
 		j.wrong(RuleUnowned, a.ID, "it was changed from %s to %s while nobody held it", b.end(), a.end())
 	}
@@ -80,7 +96,7 @@ func (j *judge) change(l *life, c *Change) {
 // claim checks the beginning of a lease.
 func (j *judge) claim(l *life, b, a *Doc) {
 	j.totals.Claims++
-	now := lease{a.Lease.Owner, a.Lease.Token, a.Lease.At, a.DueAt}
+	now := lease{a.Lease.Owner, a.Lease.Token, a.Lease.At, a.DueAt, b.Outcome != nil}
 	for _, old := range l.leases {
 		if old.token == now.token {
 			j.wrong(RuleTokenReused, a.ID, "the lease of %s has the token of an earlier one", stamp(now.at))
@@ -91,12 +107,14 @@ func (j *judge) claim(l *life, b, a *Doc) {
 		j.wrong(RuleUncounted, a.ID, "the claim of %s by %s led from %d attempts to %d", stamp(now.at), now.owner, b.Attempts, a.Attempts)
 	}
 	length := now.due.Sub(now.at)
-	expired := !b.ExpiresAt.IsZero() && !b.ExpiresAt.After(now.at) && length == j.Rules.Expiry
+	// What needs no call is settled under a lease of another length.
+	expired := (!b.ExpiresAt.IsZero() && !b.ExpiresAt.After(now.at) || b.Outcome != nil) && length == j.Rules.Expiry
 	if want, ok := j.Rules.Lease[a.Kind]; ok && length != want && !expired {
 		j.wrong(RuleLeaseLength, a.ID, "the lease of %s is %v long, want %v", stamp(now.at), length, want)
 	}
 	again := b.Status == string(outbox.StatusLeased)
-	if a.Lease.Reclaimed != again {
+	unlocked := !again && b.Lease != nil // by hand: its holder may have called
+	if a.Lease.Reclaimed != (again || unlocked) {
 		j.wrong(RuleStolen, a.ID, "it was claimed at %s from %s, and reclaimed is %v", stamp(now.at), b.Status, a.Lease.Reclaimed)
 	}
 	switch {
@@ -106,9 +124,18 @@ func (j *judge) claim(l *life, b, a *Doc) {
 		j.wrong(RuleEarly, a.ID, "it was claimed %v before it was due", b.DueAt.Sub(now.at))
 	}
 	if again {
-		j.ranOut(a.ID, lease{b.Lease.Owner, b.Lease.Token, b.Lease.At, b.DueAt})
+		j.ranOut(a.ID, lease{owner: b.Lease.Owner, token: b.Lease.Token, at: b.Lease.At, due: b.DueAt})
 	}
 	j.owner(a.ID, now)
+}
+
+// byHand checks that a person did what was seen.
+func (j *judge) byHand(what, rule string, a *Doc) {
+	if j.hands[Hand{a.ID, what}] {
+		j.totals.Hands[what]++
+		return
+	}
+	j.wrong(rule, a.ID, "it was changed to %s as people do it (%s), and nobody did", a.Status, what)
 }
 
 // owner checks that a lease began while its worker lived. Only what the database had already received, and was kept from
@@ -156,11 +183,11 @@ func (j *judge) ranOut(id string, l lease) {
 func (j *judge) settled(b, a *Doc) {
 	if a.Attempts > b.Attempts || a.Attempts < b.Attempts-1 {
 		// Claims that ran out one after another are counted by the database beyond what may be; settling takes them back.
-		if a.Attempts > b.Attempts || a.Attempts < len(b.History) {
+		if a.Attempts > b.Attempts || a.Attempts < len(b.attempts()) {
 			j.wrong(RuleAttempts, a.ID, "settling led from %d attempts to %d", b.Attempts, a.Attempts)
 		}
 	}
-	for _, r := range added(b.History, a.History) {
+	for _, r := range added(b.attempts(), a.attempts()) {
 		if r.Worker == "" { // an attempt whose lease ran out
 			continue
 		}

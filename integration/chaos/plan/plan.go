@@ -1,8 +1,9 @@
 // Package plan makes the schedule of faults of a run from a seed: what happens when, for how long and to whom. One seed
 // always gives the same schedule; what it meets is as random as threads and sockets are.
 //
-// Four tracks run beside each other: workers, nodes of the database, the network, and the providers. Within a track one
-// fault follows another, so that none is undone by the next; between tracks they overlap as they like. Each track deals
+// Seven tracks run beside each other: workers, nodes of the database, the network, the providers, locks, changes of schema,
+// and what people do by hand. Within a track one fault follows another, so that none is undone by the next; between tracks
+// they overlap as they like. Each track deals
 // its faults from a shuffled deck, so that a short run meets many kinds and a long run meets all of them.
 package plan
 
@@ -35,6 +36,17 @@ const (
 	Storm   = "storm"   // the provider limits the rate
 	Hang    = "hang"    // the provider answers late or never
 	Replays = "replays" // Stripe stores a server error under the idempotency key
+	Refuse  = "refuse"  // the provider refuses some requests as if the account were not allowed to make them
+
+	HoldTargets = "hold-targets" // a business transaction holds the documents to which intents write back
+	HoldIntents = "hold-intents" // a transaction cancels intents that become due, and commits late or never
+
+	Modify = "collMod" // of the outbox and of the business documents
+	Index  = "index"   // made and dropped again
+	Behind = "behind"  // a change of schema waits behind a transaction, and everything else behind that
+
+	Unlock = "unlock" // a person sets leased intents to pending
+	Cancel = "cancel" // a person cancels pending intents, those that may have acted among them
 )
 
 // Tracks.
@@ -43,6 +55,9 @@ const (
 	Nodes     = "node"
 	Network   = "network"
 	Providers = "provider"
+	Locks     = "locks"
+	Schema    = "schema"
+	Hands     = "hand"
 )
 
 // Where network faults are.
@@ -114,6 +129,7 @@ func New(seed uint64, o Options) []Event {
 	deal(2, Providers, 3*s, s, 3*s, []card{
 		{what: Before, least: s, most: 4 * s}, {what: After, least: s, most: 4 * s}, {what: After, least: s, most: 4 * s},
 		{what: Storm, least: s, most: 2 * s}, {what: Hang, least: s, most: 3 * s}, {what: Replays, least: s, most: 2 * s},
+		{what: Refuse, least: s, most: 3 * s},
 	})
 	network := []card{
 		{what: Cut, where: ToProvider, least: s, most: 4 * s}, {what: HalfOpen, where: ToProvider, least: s, most: 4 * s}, {what: Reset, where: ToProvider, least: s, most: 3 * s},
@@ -132,6 +148,13 @@ func New(seed uint64, o Options) []Event {
 		})
 	}
 	deal(4, Network, 5*s, 2*s, 5*s, network)
+	deal(5, Locks, 3*s, s, 3*s, []card{
+		{what: HoldTargets, least: s / 2, most: 4 * s}, {what: HoldTargets, least: 4 * s, most: o.Lease + 4*s}, {what: HoldIntents, least: 2 * s, most: o.Lease},
+	})
+	deal(6, Schema, 6*s, 3*s, 8*s, []card{
+		{what: Modify, least: s / 10, most: s / 5}, {what: Index, least: s / 2, most: 2 * s}, {what: Behind, least: s, most: o.Lease / 3},
+	})
+	deal(7, Hands, 3*s, s, 3*s, []card{{what: Unlock, least: s / 10, most: s / 5}, {what: Cancel, least: s / 10, most: s / 5}})
 	slices.SortStableFunc(all, func(a, b Event) int { return int(a.At - b.At) })
 	return all
 }

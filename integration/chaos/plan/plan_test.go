@@ -36,7 +36,8 @@ func TestScheduleFits(t *testing.T) {
 		}
 		for _, what := range []string{
 			plan.Kill, plan.Term, plan.Freeze, plan.StepDown, plan.KillPrimary, plan.KillSecondary, plan.KillTwo, plan.PausePrimary, plan.Rollback,
-			plan.Cut, plan.Slow, plan.Reset, plan.HalfOpen, plan.Before, plan.After, plan.Storm, plan.Hang, plan.Replays,
+			plan.Cut, plan.Slow, plan.Reset, plan.HalfOpen, plan.Before, plan.After, plan.Storm, plan.Hang, plan.Replays, plan.Refuse,
+			plan.HoldTargets, plan.HoldIntents, plan.Modify, plan.Index, plan.Behind, plan.Unlock, plan.Cancel,
 		} {
 			if !seen[what] {
 				t.Errorf("seed %d has no %s in five minutes", seed, what)

@@ -32,7 +32,8 @@ func newTransport(t *testing.T) *providers.Transport {
 func newIntent(kind string, payload any) *outbox.Intent {
 	now := time.Now()
 	return &outbox.Intent{
-		ID: outbox.NewStringID("order-17"), Kind: kind, Status: outbox.StatusLeased, Attempts: 1, FirstAttemptAt: now.Add(-time.Second),
+		ID: outbox.NewStringID("order-17"), Namespace: "contract00", Kind: kind, Status: outbox.StatusLeased, Attempts: 1,
+		FirstDueAt: now.Add(-time.Second), FirstAttemptAt: now.Add(-time.Second),
 		AmbiguousAt: now, Lease: outbox.Lease{Token: "t", At: now}, Metadata: map[string]string{"note": "4711"}, Payload: payload,
 	}
 }

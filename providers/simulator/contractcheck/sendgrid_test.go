@@ -58,7 +58,8 @@ func TestSendGridRequestsFitTheDescription(t *testing.T) {
 			receipt, err := p.Deliver(t.Context(), in, nil)
 			expectClass(t, err, outbox.Done)
 			g.expect(t, send)
-			found, ok, err := p.LookUp(t.Context(), in)
+			answer, err := p.LookUp(t.Context(), in)
+			found, ok := answer.Receipt, answer.Found
 			expectClass(t, err, outbox.Done)
 			if !ok || !strings.HasPrefix(found.ID, receipt.ID) {
 				t.Errorf("look-up %+v %t, want what was delivered as %+v", found, ok, receipt)

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	stripesdk "github.com/stripe/stripe-go/v76"
 	"github.com/stripe/stripe-go/v76/account"
@@ -39,6 +40,7 @@ func TestStripe(t *testing.T) {
 	t.Parallel()
 	v := newVendor(t)
 	t.Run("provider", v.testProvider)
+	t.Run("settling", v.testSettling)
 	t.Run("SDK", v.testSDK)
 	t.Run("refused", v.testRefused)
 	t.Run("errors", v.testErrors)
@@ -93,7 +95,7 @@ func (v *vendor) testProvider(t *testing.T) {
 			tw.expect(t, taken(create), exchange{confirm, 200, row.confirm})
 			_, err = p.Deliver(ctx, in, save)
 			expectClass(t, err, row.class)
-			_, _, err = p.LookUp(ctx, in)
+			_, err = p.LookUp(ctx, in)
 			expectClass(t, err, row.class)
 			tw.expect(t, row.second...)
 			if err := p.Check(ctx); err != nil {
@@ -101,6 +103,33 @@ func (v *vendor) testProvider(t *testing.T) {
 			}
 			tw.expect(t, taken(funds))
 		})
+	}
+}
+
+// testSettling looks for what a forgotten life of the intent made, and cancels what an attempt left.
+func (v *vendor) testSettling(t *testing.T) {
+	t.Parallel()
+	tw := v.twin(t)
+	p, err := stripe.New(stripe.Config{APIKey: testKey, URL: tw.url, Transport: newTransport(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, account := range []string{"", "acct_contract"} {
+		charge := fullCharge()
+		charge.Account = account
+		in := newIntent(outbox.KindCharge, charge)
+		in.FirstDueAt = in.FirstDueAt.Add(-48 * time.Hour)
+		_, err = p.Deliver(t.Context(), in, func(_ context.Context, progress outbox.Progress) error {
+			in.Progress = maps.Clone(progress)
+			return outbox.ErrLeaseLost // so that nothing is confirmed
+		})
+		expectClass(t, err, outbox.Transient)
+		tw.expect(t, taken(list), taken(create))
+		answer, err := p.LookUp(t.Context(), in)
+		if err != nil || !answer.Certain {
+			t.Errorf("%+v, %v", answer, err)
+		}
+		tw.expect(t, taken(retrieve), taken(cancel))
 	}
 }
 

@@ -49,7 +49,8 @@ func TestTwilioRequestsFitTheDescription(t *testing.T) {
 			receipt, err := p.Deliver(t.Context(), in, nil)
 			expectClass(t, err, outbox.Done)
 			g.expect(t, "POST "+messages)
-			found, ok, err := p.LookUp(t.Context(), in)
+			answer, err := p.LookUp(t.Context(), in)
+			found, ok := answer.Receipt, answer.Found
 			expectClass(t, err, outbox.Done)
 			if !ok || found.ID != receipt.ID {
 				t.Errorf("look-up %+v %t, want what was delivered as %+v", found, ok, receipt)

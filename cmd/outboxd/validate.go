@@ -1,0 +1,137 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/outboxd/outboxd/cmd/internal/config"
+	"github.com/outboxd/outboxd/cmd/internal/extjson"
+	"github.com/outboxd/outboxd/cmd/internal/term"
+	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store"
+)
+
+type validateCmd struct {
+	File              string `arg:"" name:"FILE" help:"The documents as JSON or MongoDB Extended JSON: one, an array, or one after another (such as one on each line). A dash reads standard input."`
+	Config            string `placeholder:"FILE" help:"The workers' file of policies, to check write_back against its write_back.collections ($$OUTBOXD_CONFIG). Without it any collection passes."`
+	AllowUnknownKinds bool   `help:"Let kinds pass that this outboxd has no payload for. Without it, a mistyped kind is found."`
+	JSON              bool   `help:"One JSON object for each document: {line, kind, valid, reasons: [{line, path, text}]}."`
+}
+
+func (validateCmd) Help() string {
+	return `A document is checked as a producer's insert, by the rules of the collection's validator and of the worker together.
+Nothing is connected to. Each reason names the file, the line and the field, and never a value. Exit code 1 if any document breaks
+the contract, 2 if the file cannot be read.
+
+A date is an object in Extended JSON: {"$date": "2027-01-31T09:00:00Z"}. For a document without an _id, one is assumed.`
+}
+
+func (c validateCmd) Run(p *program) error {
+	rules := outbox.Rules{AnyWriteBack: true}
+	if c.Config != "" || p.env("OUTBOXD_CONFIG") != "" {
+		policies, err := config.LoadPolicies(p.source)
+		if err != nil {
+			return err
+		}
+		rules = outbox.Rules{WriteBack: policies.WriteBack}
+	}
+	text, name, err := p.read(c.File)
+	if err != nil {
+		return err
+	}
+	documents, broken := extjson.Parse(text)
+	bad := 0
+	for _, d := range documents {
+		reasons, kind, err := c.check(d, rules)
+		if err != nil {
+			return err
+		}
+		if len(reasons) > 0 {
+			bad++
+		}
+		if err := c.say(p, name, d, kind, reasons); err != nil {
+			return err
+		}
+	}
+	switch {
+	case broken != nil:
+		return fmt.Errorf("%s: %w", name, broken)
+	case len(documents) == 0:
+		return fmt.Errorf("%s holds no document", name)
+	case bad > 0:
+		return fmt.Errorf("%d of %d documents break the contract", bad, len(documents))
+	case c.JSON:
+		return nil
+	}
+	_, err = fmt.Fprintf(p.out, "%d valid.\n", len(documents))
+	return err
+}
+
+// reason is one way in which a document breaks the contract, and where.
+type reason struct {
+	outbox.Problem
+	line int
+}
+
+// check returns what is wrong with a document, in the order of its lines.
+func (c validateCmd) check(d *extjson.Document, rules outbox.Rules) (reasons []reason, kind string, err error) {
+	problems := slices.Clone(d.Problems)
+	if d.BSON != nil {
+		in, err := store.ParseInsert(d.BSON, rules)
+		if err != nil {
+			return nil, "", fmt.Errorf("read the document of line %d: %w", d.Line, err)
+		}
+		kind = in.Kind
+		problems = append(problems, in.Problems...)
+		if !c.AllowUnknownKinds {
+			problems = append(problems, unknownKinds(in.Document, "")...)
+		}
+	}
+	for _, p := range problems {
+		if p.Text == "must be a Date" {
+			p.Text += `, {"$date": "2027-01-31T09:00:00Z"} in Extended JSON`
+		}
+		reasons = append(reasons, reason{p, d.LineOf(p.Path)})
+	}
+	slices.SortStableFunc(reasons, func(a, b reason) int { return a.line - b.line })
+	return reasons, kind, nil
+}
+
+// unknownKinds reports kinds that no payload is known for, in an intent and in its follow-ups. They are no problem of the
+// contract's, which lets any kind wait for a worker that serves it.
+func unknownKinds(doc map[string]any, path string) []outbox.Problem {
+	var problems []outbox.Problem
+	known := []string{outbox.KindCharge, outbox.KindEmail, outbox.KindSMS}
+	if kind, ok := doc["kind"].(string); ok && kind != "" && !slices.Contains(known, kind) {
+		problems = append(problems, outbox.Problem{Path: path + "kind",
+			Text: "is none of " + strings.Join(known, ", ") + ": no worker of this release serves it (--allow-unknown-kinds lets it pass)"})
+	}
+	for _, field := range []string{"on_done", "on_dead"} {
+		list, _ := doc[field].([]any)
+		for i, item := range list {
+			if followUp, ok := item.(map[string]any); ok {
+				problems = append(problems, unknownKinds(followUp, fmt.Sprintf("%s%s.%d.", path, field, i))...)
+			}
+		}
+	}
+	return problems
+}
+
+func (c validateCmd) say(p *program, name string, d *extjson.Document, kind string, reasons []reason) error {
+	if !c.JSON {
+		for _, r := range reasons {
+			if _, err := fmt.Fprintf(p.out, "%s:%d: %s\n", name, r.line, strings.TrimSpace(term.Clean(r.String()))); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	list := bson.A{}
+	for _, r := range reasons {
+		list = append(list, bson.D{{Key: "line", Value: int32(r.line)}, {Key: "path", Value: r.Path}, {Key: "text", Value: r.Text}})
+	}
+	return p.json(bson.D{{Key: "line", Value: int32(d.Line)}, {Key: "kind", Value: kind}, {Key: "valid", Value: len(reasons) == 0}, {Key: "reasons", Value: list}})
+}

@@ -1,0 +1,5 @@
+//go:build rust
+
+package producers
+
+const withRust = true
