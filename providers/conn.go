@@ -10,14 +10,14 @@ import (
 // errGone is returned to net/http in place of writing a request to a connection that must not carry it.
 var errGone = errors.New("the kept connection is not trusted")
 
-// conn is a connection that knows whether a request was written to it. What it refuses to write surely never left.
+// conn is a connection that knows whether a trip's request was written to it. What it refuses to write surely never left.
 type conn struct {
 	net.Conn
 
-	mu    sync.Mutex
-	kept  bool // it was kept, and the peer may have closed it: to be asked right before the request is written
-	gone  bool // nothing may be written any more
-	wrote bool // since the last claim
+	mu   sync.Mutex
+	trip *trip // whose request it carries, or carried last
+	kept bool  // it was kept, and the peer may have closed it: to be asked right before the request is written
+	gone bool  // nothing may be written any more
 }
 
 // watch wraps the connections that dial makes.
@@ -45,12 +45,12 @@ func watched(c net.Conn) *conn {
 	}
 }
 
-// claim begins a request on the connection. A kept one is asked before the request is written whether the peer has closed
-// it; a refused one takes no request.
-func (c *conn) claim(kept, refused bool) {
+// claim begins a trip on the connection. A kept one is asked before the request is written whether the peer has closed it; a
+// refused one takes no request.
+func (c *conn) claim(t *trip, kept, refused bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.kept, c.wrote = kept, false
+	c.trip, c.kept = t, kept
 	c.gone = c.gone || refused
 }
 
@@ -72,22 +72,32 @@ func (c *conn) mayWrite() bool {
 	if c.gone {
 		return false
 	}
-	c.wrote = true
+	if c.trip != nil {
+		c.trip.wrote.Store(true)
+	}
 	return true
 }
 
-// seal refuses everything from now on, and reports whether something was written since the last claim.
-func (c *conn) seal() bool {
+// seal refuses everything of the trip from now on, and reports whether something of it was written. The connection may carry
+// another trip by now: net/http gives an answer without a body out after it has given the connection back.
+func (c *conn) seal(t *trip) (wrote bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.gone = true
-	return c.wrote
+	if c.trip == t {
+		c.gone = true
+	}
+	return t.wrote.Load()
 }
 
-// refuseUnlessWritten refuses everything from now on if nothing was written since the last claim, and reports whether it does.
-func (c *conn) refuseUnlessWritten() bool {
+// refuseUnlessWritten refuses everything of the trip from now on if nothing of it was written, and reports whether it does.
+func (c *conn) refuseUnlessWritten(t *trip) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.gone = c.gone || !c.wrote
-	return !c.wrote
+	if t.wrote.Load() {
+		return false
+	}
+	if c.trip == t {
+		c.gone = true
+	}
+	return true
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -203,5 +204,48 @@ func TestTransportTrustsAKeptConnectionForAMoment(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestTransportSendsEachRequestOnce has many calls share few connections, with answers that have no body: net/http gives such
+// an answer out after it has given the connection back, so that the next request may have taken that over already.
+func TestTransportSendsEachRequestOnce(t *testing.T) {
+	const callers, calls = 32, 150
+	var mu sync.Mutex
+	arrived := make(map[string]int)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		mu.Lock()
+		arrived[string(body)]++
+		mu.Unlock()
+		w.WriteHeader(http.StatusAccepted)
+	}))
+	t.Cleanup(server.Close)
+	transport := newTransport(t)
+	var all sync.WaitGroup
+	for caller := range callers {
+		all.Go(func() {
+			for n := range calls {
+				tracked, call := providers.Track(t.Context())
+				req, err := http.NewRequestWithContext(tracked, http.MethodPost, server.URL, strings.NewReader(fmt.Sprint(caller, " ", n)))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if _, err := transport.Client().Do(req); err != nil || call.Status() != http.StatusAccepted {
+					t.Errorf("call %d of %d: %v", n, caller, err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	if len(arrived) != callers*calls {
+		t.Errorf("%d requests arrived, want %d", len(arrived), callers*calls)
+	}
+	for body, n := range arrived {
+		if n != 1 {
+			t.Errorf("request %s arrived %d times", body, n)
+		}
 	}
 }

@@ -24,6 +24,7 @@ type trip struct {
 	conn  *conn // which one, nil if it is none of ours
 	kept  bool  // it was a kept one
 	begun atomic.Bool
+	wrote atomic.Bool // something was written since a connection took it over
 }
 
 func newTrip(req *http.Request) *trip {
@@ -38,7 +39,7 @@ func (t *trip) request(req *http.Request) *http.Request {
 			t.begun.Store(long)
 			t.got, t.conn, t.kept = true, watched(info.Conn), info.Reused || info.WasIdle
 			if t.conn != nil {
-				t.conn.claim(t.kept, t.once && info.IdleTime > trusted)
+				t.conn.claim(t, t.kept, t.once && info.IdleTime > trusted)
 			}
 		},
 		WroteHeaderField: func(string, []string) { t.begun.Store(true) }, // into a buffer, before any of it is written
@@ -55,8 +56,8 @@ func (t *trip) sent() bool {
 	if t.conn == nil {
 		return t.got
 	}
-	return t.conn.seal() && t.begun.Load()
+	return t.conn.seal(t) && t.begun.Load()
 }
 
 // unasked reports whether what came is no answer, because the request was not written when it came; then it never will be.
-func (t *trip) unasked() bool { return t.conn != nil && t.kept && t.conn.refuseUnlessWritten() }
+func (t *trip) unasked() bool { return t.conn != nil && t.kept && t.conn.refuseUnlessWritten(t) }
