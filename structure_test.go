@@ -174,6 +174,16 @@ func TestShippedBinariesCarryNoTests(t *testing.T) {
 	}
 }
 
+// What serves the reference API's routes is no part of the worker.
+func TestTheWorkerServesNoAPI(t *testing.T) {
+	t.Parallel()
+	for dep := range strings.FieldsSeq(string(goCommand(t, "list", "-deps", "./cmd/outboxd"))) {
+		if strings.HasPrefix(dep, "github.com/danielgtaylor/huma") || dep == module+"/cmd/api/httpapi" {
+			t.Errorf("./cmd/outboxd links %s", dep)
+		}
+	}
+}
+
 func TestModuleStandsAlone(t *testing.T) {
 	t.Parallel()
 	for _, file := range []string{"go.mod", "tools.mod"} {
@@ -196,6 +206,7 @@ func TestModuleStandsAlone(t *testing.T) {
 
 // stateful are package-level variables that are no constants in all but name, each with its reason.
 var stateful = map[string]string{
+	"cmd/api/httpapi.static":                "embedded files, which nobody can change",
 	"cmd/outboxd.release":                   "set by the linker",
 	"integration/mongodb/mongotest.current": "the one server of a test process, set up by Main",
 	"store.durable":                         "a write concern, which the driver takes by pointer and never changes",

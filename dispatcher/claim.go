@@ -35,6 +35,9 @@ func (l *lane) claim(stop context.Context, n int, only []outbox.ID) (got int, al
 	l.asked -= n
 	l.took = time.Since(sent)
 	l.inFlight += len(intents)
+	for _, in := range intents {
+		l.bytes += in.Size
+	}
 	l.mu.Unlock()
 	if err != nil {
 		return 0, false, fmt.Errorf("claiming up to %d intents of kind %s: %w", n, l.Kind, err)

@@ -45,6 +45,7 @@ type lane struct {
 
 	mu         sync.Mutex
 	inFlight   int           // claimed, and not handed over
+	bytes      int           // the size of those
 	asked      int           // slots kept for claims under way
 	hungry     bool          // a freed slot is worth a claim
 	turn       time.Time     // when the next claim is due, while the lane is busy and has no backlog

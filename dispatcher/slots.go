@@ -108,6 +108,10 @@ func (l *lane) giveBack(stop, abort context.Context) {
 	}
 }
 
+// mostBytes bounds the size of what a lane has claimed, with one claim more. Documents may have 16 MiB, and many slots full of
+// them would take more memory than a worker has.
+const mostBytes = 32 << 20
+
 // reserve returns how many intents may be claimed now; if none, how long to wait at most unless woken.
 func (l *lane) reserve(now time.Time) (n int, wait time.Duration) {
 	state, calls := l.breaker.State(), l.breaker.Counts() // not under our lock: it may call breakerChanged
@@ -116,7 +120,7 @@ func (l *lane) reserve(now time.Time) (n int, wait time.Duration) {
 	used := l.inFlight + l.asked
 	n = l.Concurrency - used
 	switch {
-	case n+l.ahead(now) <= 0:
+	case n+l.ahead(now) <= 0, l.bytes >= mostBytes:
 		l.hungry = true
 		return 0, poll
 	case l.shared.Paused:
@@ -175,7 +179,7 @@ func (l *lane) spare(now time.Time, turns bool) int {
 	if turns {
 		least = worthHelp
 	}
-	if !closed || n < least || l.shared.Paused || l.gate.shut(now) || l.hold.on() || l.away.on() || now.Before(l.brokenFor) {
+	if !closed || n < least || l.bytes >= mostBytes || l.shared.Paused || l.gate.shut(now) || l.hold.on() || l.away.on() || now.Before(l.brokenFor) {
 		return 0
 	}
 	return min(n, l.most(ahead))
@@ -185,6 +189,7 @@ func (l *lane) spare(now time.Time, turns bool) int {
 func (l *lane) release(c claimed) {
 	l.mu.Lock()
 	l.inFlight--
+	l.bytes -= c.in.Size
 	if !c.late {
 		l.tempo.ended++
 	}

@@ -115,7 +115,7 @@ func (d *Dispatcher) tidySome(stop context.Context) (int, error) {
 		policy, now := d.policy(in.Kind), d.cfg.Store.Now()
 		action, verdict := outbox.Next(in, policy, now)
 		if action != outbox.Settle { // our clock is behind the database's, or a lane must ask the provider first
-			verdict = outbox.Verdict{Event: outbox.Unsent, Failure: errNotYet}
+			verdict = outbox.Verdict{Event: outbox.Unsent, Failure: notYet()}
 		}
 		d.tidier.settler.settle(outcome{
 			Settlement: outbox.Settlement{Intent: in, Decision: outbox.Decide(in, verdict, policy, now)},
@@ -125,8 +125,10 @@ func (d *Dispatcher) tidySome(stop context.Context) (int, error) {
 	return len(intents), nil
 }
 
-// errNotYet is why an intent is given back that was claimed to be settled: so it is not claimed again at once.
-var errNotYet = &outbox.Failure{Class: outbox.Transient, Code: outbox.CodeNotSent, Message: "it was claimed too early", Cause: errors.New("not yet")}
+// notYet is why an intent is given back that was claimed to be settled: so it is not claimed again at once.
+func notYet() *outbox.Failure {
+	return &outbox.Failure{Class: outbox.Transient, Code: outbox.CodeNotSent, Message: "it was claimed too early", Cause: errors.New("not yet")}
+}
 
 // policy returns a kind's policy; that of a kind which this worker does not serve has no rule that is needed here.
 func (d *Dispatcher) policy(kind string) outbox.Policy {

@@ -113,7 +113,7 @@ func TestPayment(t *testing.T) {
 	}{
 		{"stripe", "", "", 1999},
 		{"sendgrid", "ada@example.org", "Receipt: 19.99 EUR", 0},
-		{"twilio", phone("ada"), "We have charged 19.99 EUR", 0},
+		{"twilio", phone("ada"), "Thank you for your payment of 19.99 EUR", 0},
 		{"sendgrid", "bob@example.org", "Your payment of 19.99 EUR failed", 0},
 	} {
 		n := 0

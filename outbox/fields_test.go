@@ -76,7 +76,7 @@ func TestTemplateDataIsJSON(t *testing.T) {
 		return v
 	}
 	at := func(v any) any { return Fields{{"a", []any{Fields{{"b", v}}}}} }
-	for i, good := range []any{deep(8), Fields{}, map[string]any{"a": []any{}}, at(nil), at(int64(math.MaxInt64)), at(-0.0), at(math.MaxFloat64), at(true),
+	for i, good := range []any{deep(8), Fields{}, map[string]any{"a": []any{}}, at(nil), at(int64(math.MaxInt64)), at(math.Copysign(0, -1)), at(math.MaxFloat64), at(true),
 		at(time.Now()), at(NewUUID([16]byte{1})), at(NewObjectID([12]byte{1})), at("")} {
 		in := Parse(document(KindEmail, template(good)), testRules)
 		if len(in.Problems) > 0 {

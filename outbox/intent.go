@@ -196,6 +196,9 @@ type Intent struct {
 	// only what could be read.
 	Problems []Problem
 
+	// Size is the document's size in the database, in bytes; 0 where it is not known.
+	Size int
+
 	// Document is the document itself, to which references are resolved.
 	Document map[string]any
 }

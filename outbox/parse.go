@@ -168,8 +168,7 @@ func parseRecord(h *reader) Record {
 	}
 	if what := h.text("what", optional, 0); what != "" {
 		record.What = What(what)
-	}
-	if record.What == WhatAttempt && !h.has("attempt") {
+	} else if !h.has("attempt") { // an older entry: only attempts were recorded, each with its number
 		h.problem("attempt", "is required")
 	}
 	return record

@@ -40,6 +40,7 @@ func (s *Store) Claim(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.I
 	if err != nil {
 		return nil, failed(err, "%s", doing)
 	}
+	order.Limit = s.fronts.of(order.Kind).bounded(order.Limit)
 	ids, chosen, err := s.candidates(ctx, order, now)
 	defer chosen()
 	if err != nil {
@@ -123,7 +124,7 @@ func (s *Store) ClaimToSettle(ctx context.Context, order outbox.ClaimOrder) ([]*
 			break
 		}
 		part := order
-		part.Limit -= len(claimed)
+		part.Limit = s.fronts.of(settling).bounded(order.Limit - len(claimed))
 		more, err := search(ctx, part, now)
 		if claimed = append(claimed, more...); err != nil && len(claimed) == 0 {
 			return nil, err
@@ -265,16 +266,20 @@ func (s *Store) take(ctx context.Context, doing string, ids []bson.RawValue, ord
 	case err == nil && !t.unsure && t.matched == 0:
 		return nil, nil // others were quicker
 	}
-	intents, readErr := s.readBack(ctx, bson.D{
+	intents, whole, readErr := s.readBack(ctx, bson.D{
 		{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}},
 		{Key: "lease.token", Value: bson.D{{Key: "$in", Value: tokens}}},
-	}, ids)
+	}, ids, nil, mostClaimed)
 	if readErr != nil {
 		forget(nil)
 		return nil, failed(readErr, "%s: read what was claimed", doing)
 	}
-	if t.unsure { // more may come into effect than was read
+	front.read(len(intents), whole)
+	if t.unsure || !whole { // more may come into effect than was read, or is held already
 		forget(intents)
+	}
+	if !whole {
+		_ = s.adopt(ctx) // what fails now is tried again with the next claim
 	}
 	front.shun(t.held)
 	if err != nil && len(intents) == 0 {
@@ -467,22 +472,28 @@ func leaseOf(token, owner string) bson.D {
 func literal(v any) bson.D { return bson.D{{Key: "$literal", Value: v}} }
 
 // readBack returns the intents that match, in the order of ids.
-func (s *Store) readBack(ctx context.Context, filter bson.D, ids []bson.RawValue) ([]*outbox.Intent, error) {
-	cursor, err := s.intents.Find(ctx, filter, options.Find().SetHint(bson.D{{Key: "_id", Value: 1}}).
-		SetLimit(int64(len(ids))).SetBatchSize(int32(len(ids))))
+//
+// It stops after the given number of bytes, 0 for none; then they are not whole.
+func (s *Store) readBack(ctx context.Context, filter bson.D, ids []bson.RawValue, projection bson.D, most int) (_ []*outbox.Intent, whole bool, _ error) {
+	o := options.Find().SetHint(bson.D{{Key: "_id", Value: 1}}).SetLimit(int64(len(ids))).SetBatchSize(int32(len(ids)))
+	if projection != nil {
+		o.SetProjection(projection)
+	}
+	cursor, err := s.intents.Find(ctx, filter, o)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer cursor.Close(context.WithoutCancel(ctx))
 	place := make(map[string]int, len(ids))
 	for i, id := range ids {
 		place[keyOf(id)] = i
 	}
-	ordered := make([]*outbox.Intent, len(ids))
-	for cursor.Next(ctx) {
+	ordered, bytes := make([]*outbox.Intent, len(ids)), 0
+	for (most == 0 || bytes < most) && cursor.Next(ctx) {
+		bytes += len(cursor.Current)
 		in, err := s.intent(cursor.Current)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		if i, ok := place[keyOf(cursor.Current.Lookup("_id"))]; ok {
 			ordered[i] = in
@@ -491,7 +502,7 @@ func (s *Store) readBack(ctx context.Context, filter bson.D, ids []bson.RawValue
 		}
 	}
 	if err := cursor.Err(); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	intents := ordered[:0]
 	for _, in := range ordered {
@@ -499,8 +510,12 @@ func (s *Store) readBack(ctx context.Context, filter bson.D, ids []bson.RawValue
 			intents = append(intents, in)
 		}
 	}
-	return intents, nil
+	return intents, most == 0 || bytes < most, nil
 }
+
+// mostClaimed bounds what one claim reads, in bytes, and one document more. Documents of 16 MiB are rare, but a lane full of
+// them would take all of the memory that a worker has. What is not read is given back.
+const mostClaimed = 16 << 20
 
 // intent reads a claimed intent, which tells the database's time as well.
 func (s *Store) intent(raw bson.Raw) (*outbox.Intent, error) {
@@ -509,6 +524,7 @@ func (s *Store) intent(raw bson.Raw) (*outbox.Intent, error) {
 		return nil, err
 	}
 	in := outbox.Parse(doc, s.rules)
+	in.Size = len(raw)
 	if len(raw) > maxDocument-room {
 		in.Problems = append(in.Problems, roomless)
 	}

@@ -23,6 +23,36 @@ type front struct {
 	lone  int       // the only band in which something waited,
 	alone time.Time // when that was seen; zero: there was not just one
 	looks bool      // a claim looks at the very front
+	most  int       // how many a claim takes at most, while documents are large; 0: any number
+}
+
+// read notes how many documents a claim read, and whether those were all that it took. If not, the next claims take no more
+// than that, and twice as many each time that all could be read.
+func (f *front) read(n int, whole bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case !whole:
+		f.most = max(1, n)
+	case n >= f.most:
+		f.most *= 2
+	}
+	if f.most > unbounded {
+		f.most = 0
+	}
+}
+
+// unbounded is how many documents of a claim that were no large ones end the caution.
+const unbounded = 1000
+
+// bounded returns how many a claim may take of so many that are asked for.
+func (f *front) bounded(limit int) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.most == 0 {
+		return limit
+	}
+	return min(limit, f.most)
 }
 
 // fronts are the fronts of all kinds. It is safe for concurrent use.

@@ -82,11 +82,15 @@ func (s *Store) adopt(ctx context.Context) error {
 	return failed(failure, "give back what an earlier claim holds")
 }
 
+// notLarge leaves out what can be large and is of no interest to one who gives an intent back. What is missing then breaks the
+// contract, which makes no difference to giving back.
+var notLarge = bson.D{{Key: "payload", Value: 0}, {Key: "metadata", Value: 0}, {Key: "on_done", Value: 0}, {Key: "on_dead", Value: 0}, {Key: "write_back", Value: 0}}
+
 func (s *Store) giveBack(ctx context.Context, each orphan) error {
-	held, err := s.readBack(ctx, bson.D{
+	held, _, err := s.readBack(ctx, bson.D{
 		{Key: "_id", Value: bson.D{{Key: "$in", Value: each.ids}}},
 		{Key: "lease.token", Value: each.token},
-	}, each.ids)
+	}, each.ids, notLarge, 0)
 	if err != nil || len(held) == 0 {
 		return err
 	}

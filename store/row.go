@@ -318,9 +318,7 @@ func appendRecord(to []byte, r outbox.Record) []byte {
 		}
 	}
 	text := func(name, value string) { to = appendText(to, name, value) }
-	if r.What != outbox.WhatAttempt { // an entry without it is an attempt
-		text("what", string(r.What))
-	}
+	text("what", string(r.What))
 	number("attempt", r.Attempt)
 	date("at", r.At)
 	if r.Worker != "" {

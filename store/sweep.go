@@ -143,7 +143,7 @@ func (s *Store) sweep(ctx context.Context, docs []bson.Raw) (int, error) {
 	if len(ids) == 0 {
 		return changed, nil
 	}
-	held, err := s.readBack(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}, {Key: "lease.token", Value: token}}, ids)
+	held, _, err := s.readBack(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}, {Key: "lease.token", Value: token}}, ids, nil, 0)
 	if err != nil {
 		return 0, err
 	}

@@ -2,15 +2,18 @@ package main
 
 import (
 	"cmp"
-	"crypto/ecdsa"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"net/url"
 	"runtime/debug"
+	"strings"
 	"time"
 
+	"github.com/outboxd/outboxd/cmd/api/httpapi"
 	"github.com/outboxd/outboxd/cmd/api/payments"
+	"github.com/outboxd/outboxd/cmd/api/webhook"
 	"github.com/outboxd/outboxd/cmd/internal/config"
 	"github.com/outboxd/outboxd/cmd/internal/term"
 )
@@ -27,7 +30,12 @@ type flags struct {
 	EmailFrom string `placeholder:"EMAIL" help:"Sender of receipts, which SendGrid must know. Default: ${email_from}." var:"OUTBOX_API_EMAIL_FROM"`
 	SMSFrom   string `name:"sms-from" placeholder:"NUMBER" help:"Sender of SMS in E.164, which your Twilio account must own. Default: ${sms_from}, Twilio's test sender." var:"OUTBOX_API_SMS_FROM"`
 
-	SendgridWebhookKey string `placeholder:"KEY" help:"Public key of SendGrid's signed Event Webhook, whose events POST /webhooks/sendgrid then keeps. Default: none, and no such route." var:"OUTBOX_API_SENDGRID_WEBHOOK_KEY"`
+	Rate         string `placeholder:"RATE" help:"Requests of one client in the long run, as N/s, N/m or N/h. Default: 50/s, and 100 at once."`
+	ClientHeader string `placeholder:"NAME" help:"Header in which the proxy in front gives the client's address, such as X-Real-IP. Set it only where the proxy overwrites it. Default: none, the connection's address counts." var:"OUTBOX_API_CLIENT_HEADER"`
+	Simulator    string `placeholder:"URL" help:"Control URL of the providers' simulators, such as http://127.0.0.1:8431. The shop at / then switches them off and on. Default: none." var:"OUTBOX_API_SIMULATOR"`
+
+	SendgridWebhookKey string `placeholder:"KEY" help:"Public key of SendGrid's signed Event Webhook, which POST /webhooks/sendgrid then takes. Default: none, and no such route." var:"OUTBOX_API_SENDGRID_WEBHOOK_KEY"`
+	PublicURL          string `name:"public-url" placeholder:"URL" help:"URL by which the providers reach this API, which Twilio's signature covers. Required with $$OUTBOX_API_TWILIO_AUTH_TOKEN." var:"OUTBOX_API_PUBLIC_URL"`
 
 	LogLevel  string `placeholder:"LEVEL" help:"debug, info, warn or error. Default: ${log_level}." var:"OUTBOXD_LOG_LEVEL"`
 	LogFormat string `placeholder:"FORMAT" help:"text or json. Default: text on a terminal, else json." var:"OUTBOXD_LOG_FORMAT"`
@@ -44,13 +52,22 @@ const (
 
 // settings are what the flags, the environment and the defaults come to.
 type settings struct {
-	mongo   config.Mongo
-	logging config.Logging
-	listen  string
-	drain   time.Duration
-	senders payments.Senders
-	webhook *ecdsa.PublicKey // of SendGrid's Event Webhook; nil: none is received
+	mongo        config.Mongo
+	logging      config.Logging
+	listen       string
+	drain        time.Duration
+	senders      payments.Senders
+	webhooks     httpapi.Webhooks
+	rate         float64 // of one client, requests a second; 0: the default
+	clientHeader string
+	simulator    *url.URL // nil: none
 }
+
+// Variables of what is secret, which no flag may hold: a process list shows flags. Each has a variant _FILE.
+const (
+	variableStripe = "OUTBOX_API_STRIPE_WEBHOOK_SECRET" // two secrets are separated by a comma while one is rolled over
+	variableTwilio = "OUTBOX_API_TWILIO_AUTH_TOKEN"
+)
 
 // load reads all settings. Its error lists every problem.
 func load(src config.Source) (settings, error) {
@@ -65,14 +82,12 @@ func load(src config.Source) (settings, error) {
 		}
 		return cmp.Or(src.Env(variable), fallback)
 	}
-	var mongoErr, loggingErr error
+	var mongoErr, loggingErr, rateErr error
 	s.mongo, mongoErr = config.LoadMongo(src)
 	s.logging, loggingErr = config.LoadLogging(src)
-	if s.mongo.Collection == payments.Collection {
-		bad("collection", "OUTBOXD_COLLECTION", "must not be %s, which holds the payments", payments.Collection)
-	}
-	if s.mongo.Collection == payments.Events {
-		bad("collection", "OUTBOXD_COLLECTION", "must not be %s, which holds the events of e-mails", payments.Events)
+	s.rate, rateErr = config.LoadRate(src, "rate")
+	if what := payments.Reserved(s.mongo.Collection); what != "" {
+		bad("collection", "OUTBOXD_COLLECTION", "must not be %s, which holds %s", s.mongo.Collection, what)
 	}
 	s.listen = text("listen", "OUTBOX_API_LISTEN", defaultListen)
 	if _, _, err := net.SplitHostPort(s.listen); err != nil {
@@ -91,14 +106,40 @@ func load(src config.Source) (settings, error) {
 		bad("email-from, --sms-from", "OUTBOX_API_EMAIL_FROM, OUTBOX_API_SMS_FROM", "%v", err)
 	}
 	if key := text("sendgrid-webhook-key", "OUTBOX_API_SENDGRID_WEBHOOK_KEY", ""); key != "" {
-		if s.webhook, err = payments.ParseWebhookKey(key); err != nil {
+		if s.webhooks.SendGrid, err = webhook.ParseSendGridKey(key); err != nil {
 			bad("sendgrid-webhook-key", "OUTBOX_API_SENDGRID_WEBHOOK_KEY", "%v", err)
 		}
 	}
-	if own == nil {
-		return s, config.Join(mongoErr, loggingErr)
+	address := func(flag, variable string) *url.URL {
+		value := text(flag, variable, "")
+		if value == "" {
+			return nil
+		}
+		u, err := url.Parse(value)
+		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || strings.Trim(u.Path, "/") != "" || u.User != nil {
+			bad(flag, variable, "is no URL of a host alone, such as https://pay.example.org")
+			return nil
+		}
+		return u
 	}
-	return s, config.Join(mongoErr, loggingErr, own)
+	s.simulator = address("simulator", "OUTBOX_API_SIMULATOR")
+	s.webhooks.PublicURL = address("public-url", "OUTBOX_API_PUBLIC_URL")
+	if s.clientHeader = text("client-header", "OUTBOX_API_CLIENT_HEADER", ""); strings.ContainsFunc(s.clientHeader, func(c rune) bool { return c <= ' ' || c > '~' || c == ':' }) {
+		bad("client-header", "OUTBOX_API_CLIENT_HEADER", "is no header's name")
+	}
+	stripe, stripeErr := config.LoadSecret(src, variableStripe)
+	twilio, twilioErr := config.LoadSecret(src, variableTwilio)
+	if stripe != "" {
+		s.webhooks.Stripe = strings.Split(stripe.Reveal(), ",")
+	}
+	if s.webhooks.TwilioToken = twilio.Reveal(); twilio != "" && s.webhooks.PublicURL == nil {
+		bad("public-url", "OUTBOX_API_PUBLIC_URL", "is required with $"+variableTwilio+": Twilio signs the URL")
+	}
+	all := []error{mongoErr, loggingErr, rateErr, stripeErr, twilioErr}
+	if own != nil {
+		all = append(all, own)
+	}
+	return s, config.Join(all...)
 }
 
 // logger returns the logger for w: text for a person, else JSON.

@@ -1,5 +1,6 @@
-// Command outbox-api is the reference payments API: it shows how a program writes its business data and an intent in one
-// transaction. Package payments says what it answers; this package has flags, wiring, signals and exit codes.
+// Command outbox-api is the reference payments API. It shows how a program writes its business data and an intent in
+// one transaction. Package payments has the business, package webhook reads what providers post, package httpapi says
+// what is answered. This package has flags, wiring, signals and exit codes.
 //
 // Exit codes: 0 stopped by a signal in good order; 1 failed (MongoDB not reachable within --connect-timeout, not
 // migrated, port in use, drain time over); 2 wrong use or wrong configuration; 130 second signal.
@@ -34,7 +35,7 @@ func run(ctx context.Context, args []string, env func(string) string, out, errOu
 	ended := -1 // set where kong has done all there is to do: --help
 	parser, err := kong.New(&grammar,
 		kong.Name("outbox-api"),
-		kong.Description("The reference payments API. POST /payments writes a payment and the intent that charges it in one MongoDB transaction; `outboxd worker` does the rest, if its configuration allows write_back to the collection payments."),
+		kong.Description("The reference payments API. POST /payments writes a payment and the intent that charges it in one MongoDB transaction; `outboxd worker` does the rest, if its configuration allows write_back to the collection payments. The webhooks of Stripe and Twilio are taken where $"+variableStripe+" and $"+variableTwilio+" are set, or their variants _FILE."),
 		kong.Writers(out, errOut),
 		kong.Exit(func(code int) { ended = code }),
 		kong.ConfigureHelp(kong.HelpOptions{WrapUpperBound: 100, ValueFormatter: explain}),

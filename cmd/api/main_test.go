@@ -44,7 +44,14 @@ func TestWrongUse(t *testing.T) {
 		},
 		"bad option": {[]string{"--mongodb-uri=mongodb://user:pa55word@127.0.0.1:1/?tls=perhaps"}, nil, []string{"--mongodb-uri"}},
 		"events":     {[]string{"--collection=email_events"}, nil, []string{"--collection", "events"}},
-		"empty flag": {[]string{"--listen="}, nil, []string{"--listen"}},
+		"receipts":   {[]string{"--collection=webhook_receipts"}, nil, []string{"--collection", "receipts"}},
+		"limits and addresses": {
+			[]string{"--rate=fast", "--client-header=a b", "--simulator=127.0.0.1:8431", "--public-url=https://x/y"}, nil,
+			[]string{"--rate", "--client-header", "--simulator", "--public-url"},
+		},
+		"Twilio without a URL": {nil, map[string]string{"OUTBOX_API_TWILIO_AUTH_TOKEN": "pa55word"}, []string{"--public-url", "OUTBOX_API_TWILIO_AUTH_TOKEN"}},
+		"secrets twice":        {nil, map[string]string{"OUTBOX_API_STRIPE_WEBHOOK_SECRET": "pa55word", "OUTBOX_API_STRIPE_WEBHOOK_SECRET_FILE": file}, []string{"OUTBOX_API_STRIPE_WEBHOOK_SECRET_FILE"}},
+		"empty flag":           {[]string{"--listen="}, nil, []string{"--listen"}},
 	} {
 		var out, errOut bytes.Buffer
 		if code := run(t.Context(), c.args, from(c.env), &out, &errOut); code != exitWrongUse {
@@ -115,7 +122,7 @@ func TestServesUntilItIsTold(t *testing.T) {
 		}
 		rest <- string(all)
 	}()
-	body := `{"amount":5,"currency":"eur","customer":"cus_1","payment_method":"pm_card_visa","email":"a@b.example","phone":"+4915112345678"}`
+	body := `{"amount":500,"currency":"eur","customer":"cus_1","payment_method":"pm_card_visa","email":"a@b.example","phone":"+4915112345678"}`
 	resp, err := http.Post(line.Address+"/payments", "application/json", strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)

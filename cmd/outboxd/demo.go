@@ -14,7 +14,7 @@ type demoCmd struct {
 
 func (demoCmd) Help() string {
 	return `Starts a throw-away MongoDB (or uses the one that OUTBOXD_MONGODB_URI names, with a database of its own), the three
-providers simulated, the reference API, and a worker in a process of its own. A few hundred intents then meet success,
+providers simulated, and a worker in a process of its own. A few hundred intents then meet success,
 retry, rate limit, decline, ambiguity and dead letter. At the end every effect that the simulators counted is matched with
 its intent; if one number does not fit, the exit code is 1.
 

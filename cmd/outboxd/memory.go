@@ -7,9 +7,16 @@ import "runtime/debug"
 // that is of no weight beside the limit of a container.
 const gcPercent = 400
 
-// collectSeldom trades a few megabytes for processor time, unless GOGC says what is wanted.
+// memoryLimit is above what a worker has under full load. Where large documents take more for a moment, garbage is collected
+// sooner instead, so that a worker fits into a container of 200 MB.
+const memoryLimit = 112 << 20
+
+// collectSeldom trades a few megabytes for processor time, unless GOGC and GOMEMLIMIT say what is wanted.
 func (p *program) collectSeldom() {
 	if p.env("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
+	}
+	if p.env("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
 	}
 }

@@ -38,10 +38,12 @@ staging: stop its workers and delete what is pending or leased in the copy first
 
 func (c migrateCmd) Run(p *program) error {
 	switch {
-	case c.Action == "status" && (c.DryRun || c.Adopt || c.NewNamespace):
-		return wrongUse("status changes nothing, so --dry-run, --adopt and --new-namespace mean nothing with it")
+	case c.Action == "status" && c.DryRun:
+		return wrongUse("flag --dry-run: means nothing with status, which changes nothing")
+	case c.Action == "status" && (c.Adopt || c.NewNamespace):
+		return wrongUse("flags --adopt and --new-namespace: mean nothing with status, which changes nothing")
 	case c.NewNamespace && (c.DryRun || c.Adopt):
-		return wrongUse("--new-namespace does nothing else, so --dry-run and --adopt mean nothing with it")
+		return wrongUse("flag --new-namespace: does nothing else, so --dry-run and --adopt mean nothing with it")
 	}
 	return p.withMigrator(func(ctx context.Context, m *migrations.Migrator, s *store.Store) error {
 		if c.Adopt {

@@ -84,7 +84,7 @@ func (v *verdict) judge() {
 	_, v.marked = v.doc["ambiguous_at"]
 	list, _ := v.doc["history"].([]any)
 	for _, item := range list {
-		if record := item.(map[string]any); record["what"] == nil { // of attempts alone
+		if record := item.(map[string]any); record["attempt"] != nil { // of attempts alone
 			v.history = append(v.history, record)
 		}
 	}
@@ -252,7 +252,7 @@ func (v *verdict) cause() {
 			v.wrong("nobody refused it")
 		}
 	case "/exhausted":
-		if attempts < int64(v.i.attempts) {
+		if attempts < int64(v.i.attempts) && !v.givenUp() {
 			v.wrong("it has an attempt left: %d of %d", attempts, v.i.attempts)
 		}
 	case "/expired":
@@ -262,6 +262,13 @@ func (v *verdict) cause() {
 	case "/ambiguous":
 		v.doubtful(attempts, doubts, unshown)
 	}
+}
+
+// givenUp reports whether the intent could not be attempted for as long as the policy allows, which ends it as well.
+func (v *verdict) givenUp() bool {
+	begun, _ := v.doc["first_attempt_at"].(time.Time)
+	died, _ := v.doc["dead_at"].(time.Time)
+	return died.Sub(begun) >= outbox.DefaultGiveUp
 }
 
 func (v *verdict) doubtful(attempts int64, doubts, unshown int) {

@@ -121,7 +121,7 @@ func newWorld(t *testing.T, p plan) *world {
 	w.ended, w.keys = make(map[string]bool), make(map[string]bool)
 	w.story.began = time.Now()
 	w.over, w.end = context.WithCancel(context.Background())
-	w.store = memory.New(memory.Options{Rules: outbox.Rules{WriteBack: []string{orders}}})
+	w.store = memory.New(memory.Options{Rules: outbox.Rules{WriteBack: []string{orders}, Namespace: namespace}})
 	w.sim = simulator.New(simulator.Config{LogsDelay: p.logsDelay, Latency: p.latency})
 	w.sim.Advance(p.skew)
 	if err := w.sim.AddFaults(p.faults...); err != nil {
@@ -267,6 +267,9 @@ func (w *world) excused(h hold) bool {
 	return false
 }
 
+// namespace is the outbox's, as the provider knows it.
+const namespace = "schedules0"
+
 // watch checks what a request may not do.
 func (w *world) watch(m *machine, r *http.Request) {
 	key := r.Header.Get("Idempotency-Key")
@@ -279,7 +282,10 @@ func (w *world) watch(m *machine, r *http.Request) {
 		return
 	}
 	id := strings.TrimPrefix(path, "/v1/payment_intents/")
-	owner, _, _ := strings.Cut(key, ":confirm")
+	owner := key
+	if parts := strings.SplitN(key, "/", 4); len(parts) == 4 { // namespace, type and generation, step, id
+		owner = parts[3]
+	}
 	progress, _ := w.store.Get(owner)["progress"].(map[string]any)
 	if progress["payment_intent"] != id {
 		w.wrong(m.name + " confirms a PaymentIntent of " + owner + " that is not stored")

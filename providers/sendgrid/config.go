@@ -61,6 +61,9 @@ func New(cfg Config) (*Provider, error) {
 	return &Provider{key: cfg.APIKey, base: base, http: &rest.Client{HTTPClient: cfg.Transport.Client()}, events: cfg.Events}, nil
 }
 
+// Name returns the provider's name, for logs and for people.
+func (p *Provider) Name() string { return Name }
+
 // Check asks for the key's scopes: a harmless call that shows whether address and key are right. Its error is an
 // *outbox.Failure; of class hold if SendGrid does not accept the key.
 func (p *Provider) Check(ctx context.Context) error {

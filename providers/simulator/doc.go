@@ -75,7 +75,8 @@
 //
 // A fault of an unknown provider, route, deed or moment is refused with 400 and the known ones. Routes: Stripe create,
 // confirm, cancel, retrieve, list, search, account, balance; SendGrid send, logs, log, scopes; Twilio send, list, fetch,
-// account; and "unknown" for every other path.
+// account; and "unknown" for every other path. A fault without a route meets every route but the harmless questions that a
+// worker asks when it starts (account, balance, scopes): those have to be named.
 //
 // # Magic values
 //

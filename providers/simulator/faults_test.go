@@ -136,7 +136,7 @@ func TestHangingHandlerEnds(t *testing.T) {
 				api.ServeHTTP(w, r)
 			}))
 			t.Cleanup(srv.Close)
-			if err := s.AddFaults(simulator.Fault{Do: simulator.DoHang}); err != nil {
+			if err := s.AddFaults(simulator.Fault{Route: "balance", Do: simulator.DoHang}); err != nil {
 				t.Fatal(err)
 			}
 			ctx, leave := context.WithCancel(t.Context())

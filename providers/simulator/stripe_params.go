@@ -46,7 +46,25 @@ var (
 	smallest = map[string]int64{"usd": 50, "eur": 50, "gbp": 30, "jpy": 50}
 )
 
-const largestAmount = 99_999_999 // eight digits (docs.stripe.com, "Create a PaymentIntent", amount)
+// What Stripe takes at most: eight digits (docs.stripe.com, "Create a PaymentIntent", amount), more in a few currencies
+// ("Supported currencies").
+const largestAmount = 99_999_999
+
+// largest are the exceptions.
+func largest(currency string) int64 {
+	switch currency {
+	case "inr":
+		return 999_999_999
+	case "cop", "huf", "jpy":
+		return 9_999_999_999
+	case "lbp":
+		return 99_999_999_999
+	case "idr":
+		return 999_999_999_999
+	default:
+		return largestAmount
+	}
+}
 
 // badParam finds a parameter that a call does not take, or not in that shape. An empty value unsets whatever it is.
 func badParam(form url.Values, known []string) *stripeError {
@@ -104,8 +122,8 @@ func readCreate(form url.Values) (createInput, *stripeError) {
 		return in, stripeInvalid("parameter_invalid_integer", "amount", "Invalid integer: "+form.Get("amount"))
 	case amount < max(smallest[in.currency], 1):
 		return in, stripeInvalid("amount_too_small", "amount", "Amount must be at least the smallest chargeable amount of the currency.")
-	case amount > largestAmount:
-		return in, stripeInvalid("amount_too_large", "amount", "Amount must be no more than 999,999.99.")
+	case amount > largest(in.currency):
+		return in, stripeInvalid("amount_too_large", "amount", "Amount must be no more than "+strconv.FormatInt(largest(in.currency), 10)+" in the smallest unit of the currency.")
 	}
 	in.amount = amount
 	if in.customer = form.Get("customer"); in.customer != "" && !strings.HasPrefix(in.customer, "cus_") {

@@ -57,6 +57,9 @@ func New(cfg Config) (*Provider, error) {
 	}, nil
 }
 
+// Name returns the provider's name, for logs and for people.
+func (p *Provider) Name() string { return Name }
+
 // Check asks for the account's balance: a harmless call that shows whether address and key are right. Its error is an
 // *outbox.Failure; of class hold if Stripe does not accept the key.
 func (p *Provider) Check(ctx context.Context) error {

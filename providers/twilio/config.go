@@ -83,6 +83,9 @@ func (p *Provider) callbackFor(in *outbox.Intent) string {
 	return u.String()
 }
 
+// Name returns the provider's name, for logs and for people.
+func (p *Provider) Name() string { return Name }
+
 // Check asks for the account: a harmless call that shows whether address and credentials are right. Its error is an
 // *outbox.Failure; of class hold if Twilio does not accept the credentials.
 func (p *Provider) Check(ctx context.Context) error {

@@ -139,11 +139,8 @@ func writeHistory(doc map[string]any, settlement outbox.Settlement) {
 	}
 	history := make([]any, len(records))
 	for i, r := range records {
-		entry := texts("outcome", string(r.Outcome), "code", r.Code, "provider_code", r.ProviderCode, "request_id", r.RequestID, "ref", r.Ref,
+		entry := texts("what", string(r.What), "outcome", string(r.Outcome), "code", r.Code, "provider_code", r.ProviderCode, "request_id", r.RequestID, "ref", r.Ref,
 			"worker", r.Worker, "by", r.By, "why", r.Why, "job", r.Job)
-		if r.What != outbox.WhatAttempt {
-			entry["what"] = string(r.What)
-		}
 		for name, n := range map[string]int{"attempt": r.Attempt, "http_status": r.HTTPStatus, "n": r.N} {
 			if n != 0 {
 				entry[name] = int64(n)

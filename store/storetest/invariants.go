@@ -115,8 +115,12 @@ func (c checker) history() {
 	for _, item := range entries {
 		entry, _ := item.(map[string]any)
 		c.must(entry["outcome"] != nil, "an entry of history has an outcome")
-		if what := entry["what"]; what != nil {
+		if what := entry["what"]; what != nil && what != "attempt" {
 			c.must(what == "lookup", "only attempts and look-ups are in the history of these tests")
+			continue
+		}
+		if entry["attempt"] == nil { // a call that was given back
+			c.must(entry["what"] == "attempt", "a call without a number says what it is")
 			continue
 		}
 		attempts++

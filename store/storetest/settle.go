@@ -39,7 +39,7 @@ func settleDone(e *env) {
 		"status": "done", "attempts": int64(1), "due_at": nil, "lease": nil, "ambiguous_at": nil, "dead_at": nil,
 		"result":     map[string]any{"provider": "twilio", "id": "SM1", "status": "queued"},
 		"last_error": before["last_error"], "kept": before["kept"], "payload": before["payload"], "first_attempt_at": before["first_attempt_at"],
-		"history": []any{map[string]any{"attempt": int64(1), "at": in.Lease.At, "ms": int64(250), "outcome": "done", "ref": "SM1", "worker": owner}},
+		"history": []any{map[string]any{"what": "attempt", "attempt": int64(1), "at": in.Lease.At, "ms": int64(250), "outcome": "done", "ref": "SM1", "worker": owner}},
 	})
 	e.wantSoon(doc, "done_at", 0)
 	e.wantSoon(doc, "purge_at", Retention)
@@ -53,7 +53,7 @@ func settleRetry(e *env) {
 	doc := e.get("a")
 	e.want(doc, fields{
 		"status": "pending", "attempts": int64(1), "lease": nil, "done_at": nil, "purge_at": nil, "first_attempt_at": in.FirstAttemptAt,
-		"history": []any{map[string]any{"attempt": int64(1), "at": in.Lease.At, "ms": int64(250), "outcome": "transient", "code": "unavailable",
+		"history": []any{map[string]any{"what": "attempt", "attempt": int64(1), "at": in.Lease.At, "ms": int64(250), "outcome": "transient", "code": "unavailable",
 			"provider_code": "30001", "http_status": int64(503), "request_id": "RQ1", "worker": owner}},
 	})
 	e.wantSoon(doc, "due_at", 10*time.Minute)
@@ -117,10 +117,10 @@ func settleAbandoned(e *env) {
 	in := e.claimOne()
 	e.settled(e.decide(in, delivered()))
 	lost := func(n int64) map[string]any {
-		return map[string]any{"attempt": n, "outcome": "ambiguous", "code": "lease_expired"}
+		return map[string]any{"what": "attempt", "attempt": n, "outcome": "ambiguous", "code": "lease_expired"}
 	}
 	e.want(e.get("a"), fields{"attempts": int64(3), "history": []any{lost(1), lost(2),
-		map[string]any{"attempt": int64(3), "at": in.Lease.At, "ms": int64(250), "outcome": "done", "ref": "SM1", "worker": owner}}})
+		map[string]any{"what": "attempt", "attempt": int64(3), "at": in.Lease.At, "ms": int64(250), "outcome": "done", "ref": "SM1", "worker": owner}}})
 }
 
 func settleHistory(e *env) {
@@ -161,7 +161,7 @@ func settleLookUps(e *env) {
 		return doc
 	}
 	e.want(e.get("a"), fields{"dropped": nil, "history": []any{
-		map[string]any{"attempt": int64(1), "at": first.Lease.At, "ms": int64(250), "outcome": "ambiguous", "code": "no_answer",
+		map[string]any{"what": "attempt", "attempt": int64(1), "at": first.Lease.At, "ms": int64(250), "outcome": "ambiguous", "code": "no_answer",
 			"provider_code": "30001", "http_status": int64(503), "request_id": "RQ1", "worker": owner},
 		entry(three, "absent", map[string]any{"first": one.Lease.At, "last": three.Lease.At, "n": int64(3)}),
 		entry(blind, "ambiguous", map[string]any{"code": "cannot_tell", "http_status": int64(500)}),

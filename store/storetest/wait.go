@@ -79,7 +79,7 @@ func waitRecords(e *env) {
 	doc := e.get("a")
 	e.want(doc, fields{"status": "pending", "attempts": int64(1), "lease": nil, "result": nil, "done_at": nil, "purge_at": nil,
 		"first_attempt_at": in.FirstAttemptAt,
-		"history":          []any{map[string]any{"attempt": int64(1), "at": in.Lease.At, "ms": int64(250), "outcome": "done", "ref": "SM1", "worker": owner}}})
+		"history":          []any{map[string]any{"what": "attempt", "attempt": int64(1), "at": in.Lease.At, "ms": int64(250), "outcome": "done", "ref": "SM1", "worker": owner}}})
 	outcome := doc["outcome"].(map[string]any)
 	e.want(outcome, fields{"event": "delivered", "class": "done", "attempts": int64(1), "tries": int64(1), "why": answer.Waiting, "reason": nil, "failure": nil,
 		"receipt": map[string]any{"provider": "twilio", "id": "SM1", "status": "queued"}})
@@ -116,7 +116,7 @@ func waitEnds(e *env) {
 	e.settled(e.recorded("a"))
 	e.want(e.get("a"), fields{"status": "done", "attempts": int64(1), "outcome": nil, "due_at": nil, "lease": nil,
 		"result":  map[string]any{"provider": "twilio", "id": "SM1", "status": "queued"},
-		"history": []any{map[string]any{"attempt": int64(1), "at": in.Lease.At, "ms": int64(250), "outcome": "done", "ref": "SM1", "worker": owner}}})
+		"history": []any{map[string]any{"what": "attempt", "attempt": int64(1), "at": in.Lease.At, "ms": int64(250), "outcome": "done", "ref": "SM1", "worker": owner}}})
 	e.want(e.h.Business(Orders, "order of a"), fields{"state": "paid", "ref": "SM1"})
 	e.want(e.get("a:done:0"), fields{"status": "pending"})
 }

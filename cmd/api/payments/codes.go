@@ -12,6 +12,8 @@ const (
 	CodeInvalidDescription    = "invalid_description"
 	CodeInvalidIdempotencyKey = "invalid_idempotency_key"
 	CodeIdempotencyKeyReused  = "idempotency_key_reused"
+	CodeInvalidWait           = "invalid_wait"
+	CodeUnknownPayment        = "unknown_payment"
 )
 
 // CodeInfo describes one code.
@@ -21,29 +23,16 @@ type CodeInfo struct{ Code, Meaning string }
 func Codes() []CodeInfo {
 	return []CodeInfo{
 		{CodeUnknownField, "The body has a field that the API does not know. It is refused, so that a typing error is noticed."},
-		{CodeInvalidAmount, "amount is not an integer from 1 to 99999999, in the currency's minor unit."},
-		{CodeInvalidCurrency, "currency is not three lower-case letters of ISO 4217."},
-		{CodeInvalidCustomer, "customer is not a Stripe customer's id: 1 to 255 characters without spaces."},
-		{CodeInvalidPaymentMethod, "payment_method is not the id of a Stripe payment method: 1 to 255 characters without spaces."},
-		{CodeInvalidEmail, "email is not an e-mail address."},
-		{CodeInvalidPhone, "phone is not a number in E.164, such as +4915112345678."},
-		{CodeInvalidDescription, "description is not a text of 1 to 500 characters without control characters."},
-		{CodeInvalidIdempotencyKey, "The header Idempotency-Key is not 1 to 255 printable ASCII characters, or stands twice."},
+		{CodeInvalidAmount, "amount must be a positive integer in the currency's minor unit, within Stripe's limits for the currency."},
+		{CodeInvalidCurrency, "currency must be three lower-case letters of ISO 4217, such as eur."},
+		{CodeInvalidCustomer, "customer must be the id of a Stripe customer: 1 to 255 printable ASCII characters without spaces."},
+		{CodeInvalidPaymentMethod, "payment_method must be the id of a Stripe payment method: 1 to 255 printable ASCII characters without spaces."},
+		{CodeInvalidEmail, "email must be an e-mail address of at most 254 ASCII characters. Leave it out for no receipt by e-mail."},
+		{CodeInvalidPhone, "phone must be a number in E.164, such as +4915112345678. Leave it out for no receipt by SMS."},
+		{CodeInvalidDescription, "description must be a text of 1 to 500 characters without control characters. It may be left out."},
+		{CodeInvalidIdempotencyKey, "The header Idempotency-Key must stand once and hold 1 to 255 printable ASCII characters, with or without quotes around them."},
 		{CodeIdempotencyKeyReused, "The Idempotency-Key was used before with another request. Nothing was done."},
+		{CodeInvalidWait, "wait must be a number of seconds from 0s to 30s, such as 20s."},
+		{CodeUnknownPayment, "There is no payment with this id."},
 	}
-}
-
-// refusal is a business error: the request was understood and is refused for what it says.
-type refusal struct{ code, msg string }
-
-func (r *refusal) Error() string { return r.code + ": " + r.msg }
-
-// refuse returns the refusal of a code, in the words of its meaning.
-func refuse(code string) *refusal {
-	for _, c := range Codes() {
-		if c.Code == code {
-			return &refusal{code, c.Meaning}
-		}
-	}
-	panic("payments: no meaning for the code " + code) // a new code without its line in Codes
 }

@@ -2,7 +2,7 @@ package payments
 
 import (
 	"crypto/rand"
-	"strconv"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -10,26 +10,17 @@ import (
 // Collection is the name of the payments' collection. The worker's configuration must allow it for write_back.
 const Collection = "payments"
 
-// State is what became of a payment.
-type State string
-
-// The states of a payment.
-const (
-	StatePending State = "pending" // accepted; the card is not charged yet, or it is not known yet
-	StatePaid    State = "paid"
-	StateFailed  State = "failed" // Failure says why
-)
-
-// Payment is one document of the collection.
+// Payment is one document of the collection. Whoever reads it elsewhere should heed receipt.status and settlement as
+// [Payment.Status] does: state alone says paid of a bank debit that Stripe has only accepted.
 type Payment struct {
 	ID            string    `bson:"_id"`
-	State         State     `bson:"state"`
+	State         State     `bson:"state"`  // pending, paid, failed or checking
 	Amount        int64     `bson:"amount"` // in the currency's minor unit
 	Currency      string    `bson:"currency"`
 	Customer      string    `bson:"customer"`
 	PaymentMethod string    `bson:"payment_method"`
-	Email         string    `bson:"email"`
-	Phone         string    `bson:"phone"`
+	Email         string    `bson:"email,omitempty"`
+	Phone         string    `bson:"phone,omitempty"`
 	Description   string    `bson:"description,omitempty"`
 	CreatedAt     time.Time `bson:"created_at"`
 
@@ -39,63 +30,44 @@ type Payment struct {
 	// What the worker writes back.
 	Receipt *Receipt `bson:"receipt,omitempty"` // of a paid one
 	Failure *Failure `bson:"failure,omitempty"` // of a failed one
+
+	// What webhooks tell. Fields of their own, so that neither writer undoes what the other one knows.
+	Settlement *Settlement          `bson:"settlement,omitempty"`
+	Delivery   map[Message]Delivery `bson:"delivery,omitempty"` // state is the worker's, the rest the webhooks'
 }
 
 // Receipt says under which id the provider knows the payment.
 type Receipt struct {
-	Provider string `bson:"provider" json:"provider"`
-	ID       string `bson:"id" json:"id"`
+	Provider string `bson:"provider" json:"provider" example:"stripe"`
+	ID       string `bson:"id" json:"id" example:"pi_3MtwBwLkdIwHu7ix28a3tqPa"`
+	Status   string `bson:"status,omitempty" json:"-"` // the PaymentIntent's when the charge was settled
 }
 
 // Failure says why the payment failed: reason as the intent's dead_reason, code as its last_error.code.
 type Failure struct {
-	Reason string `bson:"reason" json:"reason"`
-	Code   string `bson:"code,omitempty" json:"code,omitempty"`
+	Reason string `bson:"reason" json:"reason" example:"permanent"`
+	Code   string `bson:"code,omitempty" json:"code,omitempty" example:"declined"`
 }
 
-// view is a payment as the API shows it: without the customer's data.
-type view struct {
-	ID          string    `json:"id"`
-	State       State     `json:"state"`
-	Amount      int64     `json:"amount"`
-	Currency    string    `json:"currency"`
-	Description string    `json:"description,omitempty"`
-	CreatedAt   time.Time `json:"created_at"`
-	Receipt     *Receipt  `json:"receipt,omitempty"`
-	Failure     *Failure  `json:"failure,omitempty"`
+// Settlement is how a PaymentIntent ended, as Stripe's events tell.
+type Settlement struct {
+	State string    `bson:"state"` // succeeded, failed or canceled
+	ID    string    `bson:"id"`    // of the PaymentIntent
+	Code  string    `bson:"code,omitempty"`
+	At    time.Time `bson:"at"`
 }
 
-func (p *Payment) view() view {
-	return view{ID: p.ID, State: p.State, Amount: p.Amount, Currency: p.Currency, Description: p.Description,
-		CreatedAt: p.CreatedAt, Receipt: p.Receipt, Failure: p.Failure}
-}
+var ids = regexp.MustCompile(`^pay_[a-z2-7]{26}$`)
+
+// IsID reports whether a text can be the id of a payment.
+func IsID(s string) bool { return ids.MatchString(s) }
 
 // newPayment returns the document for an order. The id cannot be guessed: whoever knows it may see the payment's state.
-func newPayment(o order, key string) *Payment {
+func newPayment(o Order, key string) *Payment {
 	return &Payment{
 		ID: "pay_" + strings.ToLower(rand.Text()), State: StatePending,
-		Amount: o.amount, Currency: o.currency, Customer: o.customer, PaymentMethod: o.paymentMethod,
-		Email: o.email, Phone: o.phone, Description: o.description,
+		Amount: o.Amount, Currency: o.Currency, Customer: o.Customer, PaymentMethod: o.PaymentMethod,
+		Email: o.Email, Phone: o.Phone, Description: o.Description,
 		CreatedAt: time.Now().UTC().Truncate(time.Millisecond), IdempotencyKey: key, Fingerprint: o.fingerprint(),
 	}
-}
-
-// price writes an amount for a person, such as "19.99 EUR". Sources: Stripe, "Supported currencies", zero-decimal and
-// three-decimal currencies.
-func price(amount int64, currency string) string {
-	decimals := 2
-	switch currency {
-	case "bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf":
-		decimals = 0
-	case "bhd", "jod", "kwd", "omr", "tnd":
-		decimals = 3
-	}
-	digits := strconv.FormatInt(amount, 10)
-	if decimals > 0 {
-		if missing := decimals + 1 - len(digits); missing > 0 {
-			digits = strings.Repeat("0", missing) + digits
-		}
-		digits = digits[:len(digits)-decimals] + "." + digits[len(digits)-decimals:]
-	}
-	return digits + " " + strings.ToUpper(currency)
 }

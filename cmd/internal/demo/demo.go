@@ -30,7 +30,7 @@ type Options struct {
 // Run plays the story and returns nil if every number fits. It takes everything down that it put up.
 func Run(ctx context.Context, o Options) (err error) {
 	began := time.Now()
-	say(o.Out, "Setting the stage: a MongoDB, Stripe, SendGrid and Twilio simulated, an API and a worker …")
+	say(o.Out, "Setting the stage: a MongoDB, Stripe, SendGrid and Twilio simulated, and a worker …")
 	s, err := set(ctx, o)
 	if err != nil {
 		return err
@@ -129,11 +129,10 @@ func (s *stage) keep(ctx context.Context, o Options) {
 	say(o.Out, fmt.Sprintf(`
 Everything is left running until an interrupt (Ctrl-C):
   MongoDB    database %s of %s
-  API        %s/payments
   Stripe     %s/_sim/effects
   SendGrid   %s/_sim/effects
   Twilio     %s/_sim/effects
-  worker     http://%s/metrics`, s.db.Name(), s.where(), s.apiURL, s.sims.StripeURL, s.sims.SendGridURL, s.sims.TwilioURL, s.worker.listen()))
+  worker     http://%s/metrics`, s.db.Name(), s.where(), s.sims.StripeURL, s.sims.SendGridURL, s.sims.TwilioURL, s.worker.listen()))
 	select {
 	case <-ctx.Done():
 	case <-s.worker.ended:

@@ -1,18 +1,16 @@
 package demo
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 	"sync"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/outboxd/outboxd/cmd/api/payments"
 )
 
 const (
@@ -32,7 +30,7 @@ func (c *cast) add(id string, r role) {
 	c.roles[id] = r
 }
 
-// produce writes all intents: through the API, or in a transaction with an order.
+// produce writes all intents: as the reference API does, or in a transaction with an order.
 func (s *stage) produce(ctx context.Context, list []role) (*cast, error) {
 	c := &cast{roles: make(map[string]role, len(list))}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -107,38 +105,16 @@ func (s *stage) cancelByHand(ctx context.Context, id string) error {
 	return err
 }
 
-// order buys something through the reference API, which writes the payment and its charge in one transaction.
+// order buys something as the reference API does, which writes the payment and its charge in one transaction.
 func (s *stage) order(ctx context.Context, r role) (string, error) {
-	body, err := json.Marshal(map[string]any{
-		"amount": 1000 + r.number, "currency": "eur", "customer": r.customer(), "payment_method": r.card,
-		"email": r.email(), "phone": r.mobile(), "description": fmt.Sprintf("order %d", r.number),
-	})
+	p, _, err := s.payments.Create(ctx, payments.Order{
+		Amount: int64(1000 + r.number), Currency: "eur", Customer: r.customer(), PaymentMethod: r.card,
+		Email: r.email(), Phone: r.mobile(), Description: fmt.Sprintf("order %d", r.number),
+	}, r.id(), payments.Trace{})
 	if err != nil {
 		return "", err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.apiURL+"/payments", bytes.NewReader(body))
-	if err != nil {
-		return "", err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Idempotency-Key", r.id())
-	resp, err := s.http.Do(req)
-	if err != nil {
-		return "", err
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-	if err != nil {
-		return "", err
-	}
-	var payment struct{ ID string }
-	if resp.StatusCode != http.StatusAccepted {
-		return "", fmt.Errorf("POST /payments answered %d: %s", resp.StatusCode, answer)
-	}
-	if err := json.Unmarshal(answer, &payment); err != nil {
-		return "", fmt.Errorf("read the answer to POST /payments: %w", err)
-	}
-	return "charge:" + payment.ID, nil
+	return "charge:" + p.ID, nil
 }
 
 // orders is the collection of the story's own business data.

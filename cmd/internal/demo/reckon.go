@@ -80,11 +80,11 @@ func (s *stage) reckon(ctx context.Context, acts []*act, c *cast) (*reckoning, e
 	}
 	r.match(s.sims.Sim.Effects())
 	r.group(acts, c)
-	return r, s.payments(ctx, r, c)
+	return r, s.checkPayments(ctx, r, c)
 }
 
-// payments checks that each payment was told what became of its charge (write_back).
-func (s *stage) payments(ctx context.Context, r *reckoning, c *cast) error {
+// checkPayments checks that each payment was told what became of its charge (write_back).
+func (s *stage) checkPayments(ctx context.Context, r *reckoning, c *cast) error {
 	cursor, err := s.db.Collection(payments.Collection).Find(ctx, bson.D{})
 	if err != nil {
 		return fmt.Errorf("read the payments: %w", err)

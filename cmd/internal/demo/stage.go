@@ -5,8 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -57,31 +55,29 @@ write_back:
 
 // stage is everything that runs. What is put on it is taken off in reverse order.
 type stage struct {
-	server *mongodb.Server
-	db     *mongo.Database
-	sims   *simulator.Servers
-	apiURL string
-	http   *http.Client
-	worker *child
-	folder string // of the worker's policies and log
+	server   *mongodb.Server
+	db       *mongo.Database
+	sims     *simulator.Servers
+	payments *payments.Service
+	worker   *child
+	folder   string // of the worker's policies and log
 
 	off []func() error
 }
 
 // set puts everything on the stage. After an error, what was put there is taken off.
 func set(ctx context.Context, o Options) (_ *stage, err error) {
-	s := &stage{http: &http.Client{Timeout: clientTimeout, Transport: &http.Transport{}}}
+	s := new(stage)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.clear())
 		}
 	}()
-	s.later(func() error { s.http.CloseIdleConnections(); return nil })
 	if s.folder, err = os.MkdirTemp("", "outboxd-demo-"); err != nil {
 		return nil, fmt.Errorf("make a folder for the demo: %w", err)
 	}
 	s.later(func() error { return os.RemoveAll(s.folder) })
-	for _, put := range []func(context.Context, Options) error{s.setDatabase, s.setSimulators, s.setAPI, s.setWorker} {
+	for _, put := range []func(context.Context, Options) error{s.setDatabase, s.setSimulators, s.setPayments, s.setWorker} {
 		if err := put(ctx, o); err != nil {
 			return nil, err
 		}
@@ -141,30 +137,20 @@ func (s *stage) setSimulators(_ context.Context, _ Options) (err error) {
 	return err
 }
 
-// setAPI starts the reference API on a free port of loopback.
-func (s *stage) setAPI(ctx context.Context, _ Options) error {
-	app, err := payments.New(payments.Config{Database: s.db, Outbox: collection, Senders: payments.Senders{Email: "receipts@example.com", Phone: sender}})
+// setPayments prepares the reference API's business, which the story's payments go through.
+func (s *stage) setPayments(ctx context.Context, _ Options) (err error) {
+	s.payments, err = payments.New(payments.Config{Database: s.db, Outbox: collection, Timeout: clientTimeout,
+		Senders: payments.Senders{Email: "receipts@example.com", Phone: sender}})
 	if err != nil {
 		return err
 	}
-	if err := app.Prepare(ctx); err != nil {
+	s.later(func() error { s.payments.Close(); return nil })
+	if err := s.payments.Prepare(ctx); err != nil {
 		return err
 	}
 	if err := s.db.CreateCollection(ctx, orders); err != nil { // a transaction should not have to
 		return fmt.Errorf("create the collection %s: %w", orders, err)
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return fmt.Errorf("listen for the reference API: %w", err)
-	}
-	s.apiURL = "http://" + ln.Addr().String()
-	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan error, 1)
-	go func() { ended <- app.Serve(serving, ln, endTimeout) }() // waited for below
-	s.later(func() error {
-		stop()
-		return <-ended
-	})
 	return nil
 }
 

@@ -14,7 +14,10 @@ import (
 const askTimeout = 10 * time.Second
 
 // checker is a provider that can be asked something harmless, which shows whether its address and credentials are right.
-type checker interface{ Check(context.Context) error }
+type checker interface {
+	Name() string
+	Check(context.Context) error
+}
 
 // askProviders asks each served provider once. The answers are for people, in the log and in the details of /readyz: the
 // worker goes on whatever they are, since a lane copes with each of them by itself.
@@ -22,28 +25,29 @@ func (w *worker) askProviders(lanes []dispatcher.Lane) {
 	var asking sync.WaitGroup
 	for _, l := range lanes {
 		if c, ok := l.Provider.(checker); ok {
-			asking.Go(func() { w.askProvider(l.Kind, c) })
+			asking.Go(func() { w.askProvider(c) })
 		}
 	}
 	asking.Wait()
 }
 
-func (w *worker) askProvider(kind string, c checker) {
+func (w *worker) askProvider(c checker) {
+	name := c.Name()
 	ctx, cancel := context.WithTimeout(w.stop, askTimeout)
 	defer cancel()
 	err := c.Check(ctx)
 	f, told := errors.AsType[*outbox.Failure](err)
 	switch {
 	case err == nil:
-		w.Logger.Info("provider answered", "kind", kind)
-		w.ready.asked(kind, "ok")
+		w.Logger.Info("provider answered", "provider", name)
+		w.ready.asked(name, "ok")
 	case w.stop.Err() != nil: // nobody wants to know any more
 	case !told:
-		w.Logger.Warn("provider could not be asked", "kind", kind)
-		w.ready.asked(kind, "it could not be asked")
+		w.Logger.Warn("provider could not be asked", "provider", name)
+		w.ready.asked(name, "it could not be asked")
 	default:
-		w.Logger.Warn("provider did not answer as it should: see its credentials and base URL", "kind", kind, "code", f.Code,
-			"http_status", f.HTTPStatus, "provider", f.Provider, "provider_code", f.ProviderCode, "why", f.Message)
-		w.ready.asked(kind, f.Error())
+		w.Logger.Warn("provider did not answer as it should: see its credentials and base URL", "provider", name, "code", f.Code,
+			"http_status", f.HTTPStatus, "provider_code", f.ProviderCode, "why", f.Message)
+		w.ready.asked(name, f.Error())
 	}
 }

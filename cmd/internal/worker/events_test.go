@@ -19,6 +19,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
+	"github.com/outboxd/outboxd/cmd/api/httpapi"
 	"github.com/outboxd/outboxd/cmd/api/payments"
 	"github.com/outboxd/outboxd/cmd/internal/config"
 	"github.com/outboxd/outboxd/integration/mongodb/mongotest"
@@ -36,13 +37,15 @@ func signer(t *testing.T, db *mongo.Database) (url string, answers <-chan int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	app, err := payments.New(payments.Config{
-		Database: db, WebhookKey: &key.PublicKey, Senders: payments.Senders{Email: "shop@example.com", Phone: "+15005550006"},
-	})
+	service, err := payments.New(payments.Config{Database: db, Senders: payments.Senders{Email: "shop@example.com", Phone: "+15005550006"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := app.Prepare(t.Context()); err != nil {
+	if err := service.Prepare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	app, err := httpapi.New(httpapi.Config{Payments: service, Webhooks: httpapi.Webhooks{SendGrid: &key.PublicKey}})
+	if err != nil {
 		t.Fatal(err)
 	}
 	api, told := app.Handler(), make(chan int, 10)

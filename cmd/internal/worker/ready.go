@@ -83,11 +83,11 @@ func (r *readiness) claimed(kind string, err error) {
 	}
 }
 
-// asked is told what the provider of a kind answered. It is a detail, and nothing against being ready.
-func (r *readiness) asked(kind, answer string) {
+// asked is told what a provider answered. It is a detail, and nothing against being ready.
+func (r *readiness) asked(provider, answer string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.providers[kind] = answer
+	r.providers[provider] = answer
 }
 
 func (r *readiness) stop() {

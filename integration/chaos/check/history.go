@@ -63,7 +63,7 @@ type Doc struct {
 func (d *Doc) attempts() []Record {
 	var list []Record
 	for _, r := range d.History {
-		if r.What == "" || r.What == string(outbox.WhatAttempt) {
+		if r.Attempt > 0 && (r.What == "" || r.What == string(outbox.WhatAttempt)) { // a call that was given back has no number
 			list = append(list, r)
 		}
 	}

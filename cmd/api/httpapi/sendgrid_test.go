@@ -1,12 +1,10 @@
-package payments_test
+package httpapi_test
 
 import (
 	"crypto/ecdsa"
-	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/base64"
 	"fmt"
 	"net/http"
@@ -19,6 +17,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
+	"github.com/outboxd/outboxd/cmd/api/httpapi"
 	"github.com/outboxd/outboxd/cmd/api/payments"
 )
 
@@ -53,19 +52,10 @@ func signed(t *testing.T, key *ecdsa.PrivateKey, body string) []string {
 	return []string{"X-Twilio-Email-Event-Webhook-Timestamp", "1800000001", "X-Twilio-Email-Event-Webhook-Signature", base64.StdEncoding.EncodeToString(sig)}
 }
 
-// withWebhook serves the API, with a key, on the database of another.
-func withWebhook(t *testing.T, a *api, db *mongo.Database, key *ecdsa.PrivateKey) {
-	t.Helper()
-	app, err := payments.New(payments.Config{Database: db, Senders: senders, WebhookKey: &key.PublicKey, Timeout: 2 * time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if db == a.db {
-		if err := app.Prepare(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	a.url = a.serveToo(app.Handler())
+// withWebhook serves the API with a key.
+func withWebhook(a *api, key *ecdsa.PrivateKey) *api {
+	a.t.Helper()
+	return a.with(httpapi.Config{Webhooks: httpapi.Webhooks{SendGrid: &key.PublicKey}})
 }
 
 // postEvents returns the status; a stored batch is answered without a body.
@@ -91,7 +81,7 @@ func (a *api) postEvents(body string, headers ...string) int {
 func TestEventsAreStoredOnceAndWithoutAddresses(t *testing.T) {
 	a := start(t)
 	key := newKey(t)
-	withWebhook(t, a, a.db, key)
+	a = withWebhook(a, key)
 	for range 2 {
 		if status := a.postEvents(batch, signed(t, key, batch)...); status != http.StatusNoContent {
 			t.Fatalf("status %d", status)
@@ -116,7 +106,7 @@ func TestEventsAreStoredOnceAndWithoutAddresses(t *testing.T) {
 
 func TestEventsExpireAndAreFoundByAnIndex(t *testing.T) {
 	a := start(t)
-	withWebhook(t, a, a.db, newKey(t))
+	a = withWebhook(a, newKey(t))
 	specs, err := a.db.Collection(payments.Events).Indexes().ListSpecifications(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -133,7 +123,7 @@ func TestEventsExpireAndAreFoundByAnIndex(t *testing.T) {
 func TestOnlySignedBatchesAreStored(t *testing.T) {
 	a := start(t)
 	key := newKey(t)
-	withWebhook(t, a, a.db, key)
+	a = withWebhook(a, key)
 	object, large := `{"event":"processed"}`, strings.Repeat(" ", 2<<20)+batch
 	good := signed(t, key, batch)
 	for _, c := range []struct {
@@ -184,41 +174,21 @@ func TestEventsThatCannotBeStoredAreNotAccepted(t *testing.T) {
 		}
 	})
 	key := newKey(t)
-	withWebhook(t, a, client.Database("x"), key)
-	if got := a.postEvents(batch, signed(t, key, batch)...); got != http.StatusServiceUnavailable {
+	service, err := payments.New(payments.Config{Database: client.Database("x"), Senders: senders, Timeout: 200 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	away := serveService(t, service, nil, httpapi.Config{Webhooks: httpapi.Webhooks{SendGrid: &key.PublicKey}})
+	if got := away.postEvents(batch, signed(t, key, batch)...); got != http.StatusServiceUnavailable {
 		t.Errorf("MongoDB is away: status %d", got)
 	}
 	// And where the server refuses the write, which is no failure of the network.
-	withWebhook(t, a, a.db, key)
+	a = withWebhook(a, key)
 	refuse := bson.D{{Key: "collMod", Value: payments.Events}, {Key: "validator", Value: bson.D{{Key: "x", Value: 1}}}}
 	if err := a.db.RunCommand(t.Context(), refuse).Err(); err != nil {
 		t.Fatal(err)
 	}
 	if got := a.postEvents(batch, signed(t, key, batch)...); got != http.StatusServiceUnavailable {
 		t.Errorf("the write is refused: status %d", got)
-	}
-}
-
-func TestWebhookKeys(t *testing.T) {
-	key := newKey(t)
-	der, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := payments.ParseWebhookKey(base64.StdEncoding.EncodeToString(der)); err != nil || !got.Equal(&key.PublicKey) {
-		t.Errorf("%v, %v", got, err)
-	}
-	other, _, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	otherDER, err := x509.MarshalPKIXPublicKey(other)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, text := range []string{"", "%%%", "AAAA", base64.StdEncoding.EncodeToString(otherDER)} {
-		if got, err := payments.ParseWebhookKey(text); err == nil {
-			t.Errorf("%q is a key: %v", text, got)
-		}
 	}
 }
