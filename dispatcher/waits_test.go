@@ -3,6 +3,7 @@ package dispatcher_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"testing"
 	"time"
 
@@ -197,9 +198,7 @@ func TestWhatDiedWithItsWorkerExpiresInAPausedLane(t *testing.T) {
 			fields := map[string]any{"status": "leased", "attempts": int64(1), "first_attempt_at": time.Now().Add(-time.Minute),
 				"due_at": time.Now().Add(-time.Second), "expires_at": time.Now().Add(10 * time.Second),
 				"lease": map[string]any{"token": "x", "owner": "dead", "at": time.Now().Add(-time.Minute), "reclaimed": false}}
-			for k, v := range more {
-				fields[k] = v
-			}
+			maps.Copy(fields, more)
 			return box.insert(t, "sms", fields)
 		}
 		ends := []string{lost(nil), lost(map[string]any{"on_ambiguous": "retry"}), lost(map[string]any{"status": "pending", "due_at": time.Now().Add(time.Hour)})}

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"maps"
 	"reflect"
 	"strings"
 	"testing"
@@ -340,9 +341,7 @@ func TestARecordedOutcomeOnlyHasToBeWritten(t *testing.T) {
 	for _, r := range rows {
 		doc := edit(document(KindSMS, smsPayload()), "outcome", r.outcome)
 		doc["attempts"] = int64(1)
-		for field, value := range r.fields {
-			doc[field] = value
-		}
+		maps.Copy(doc, r.fields)
 		in := Parse(doc, testRules)
 		action, verdict := Next(in, p, testNow)
 		if action != r.action {

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"maps"
 	"reflect"
 	"strings"
 	"testing"
@@ -193,9 +194,7 @@ func TestWhatFollowsIsBounded(t *testing.T) {
 	for _, r := range rows {
 		doc := document("fax", map[string]any{})
 		doc["metadata"] = map[string]any{"a": strings.Repeat("x", mib), "b": strings.Repeat("x", mib-100), "c": strings.Repeat("x", mib/3)}
-		for field, value := range r.fields {
-			doc[field] = value
-		}
+		maps.Copy(doc, r.fields)
 		in := Parse(doc, testRules)
 		var want []string
 		if r.path != "" {
