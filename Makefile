@@ -34,7 +34,8 @@ test: some-mongodb ## Run all tests with the race detector, on a real MongoDB
 	go test -timeout 10m -run '^(TestOversizedIntents|TestAStreamOfHostileIntentsHarmsNobody)$$' ./integration
 
 .PHONY: contract
-contract: ## Hold providers and simulator against what the vendors publish
+contract: some-mongodb ## Hold providers and simulator against what the vendors publish, and module producer against the contract
+	go test -C producer/contractcheck -race -timeout 5m ./...
 	go test -C providers/simulator/contractcheck -timeout 5m ./...
 
 .PHONY: producers

@@ -86,7 +86,7 @@ func TestSchemaCommandAgrees(t *testing.T) {
 		if err != nil {
 			t.Fatalf("outboxd %q: %v", args, err)
 		}
-		want, err := migrations.JSONSchema(kind)
+		want, err := migrations.JSONSchema(migrations.SchemaOptions{Kind: kind})
 		if err != nil {
 			t.Fatal(err)
 		}

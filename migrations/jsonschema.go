@@ -9,39 +9,64 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
-// JSONSchema returns the contract as standard JSON Schema (draft 2020-12) of what a producer writes: an intent in status
-// pending, in relaxed Extended JSON, without the worker's fields. It is derived from the data of the validator. With a
-// kind the schema is that of one kind. An unknown kind is an error that lists the known ones; "" is all kinds.
+// SchemaOptions choose what a schema for producers describes.
+type SchemaOptions struct {
+	Kind       string // this kind alone; empty: all that the contract knows, as alternatives that differ by their kind
+	OtherKinds bool   // with kinds that the contract does not know, whose payload may be any document
+}
+
+// JSONSchema returns the contract as JSON Schema of what a producer writes: an intent in status pending, in relaxed
+// Extended JSON, without the worker's fields. It is derived from the data of the validator. An unknown kind is an error
+// that lists the known ones.
 //
-// Four rules of the validator have no counterpart in JSON Schema and stand in descriptions only: 200 bytes (not
-// characters) of a string _id, 1000 recipients of an e-mail over three fields, the depth and types of template_data, and
-// Decimal128, which relaxed Extended JSON writes as a document.
-func JSONSchema(kind string) ([]byte, error) {
-	c := latest().contract
+// The schema is of draft 7, which validators and code generators take without options: it has no keyword that they would
+// refuse or warn about, and each kind is a type of its own.
+//
+// Five rules of the validator have no counterpart in JSON Schema and stand in descriptions only: 200 bytes (not
+// characters) of a string _id, 1000 recipients of an e-mail over three fields, the depth and types of template_data,
+// instants that are written as text but are none, and Decimal128, which relaxed Extended JSON writes as a document.
+func JSONSchema(o SchemaOptions) ([]byte, error) {
+	root, err := latest().contract.insert(o)
+	if err != nil {
+		return nil, err
+	}
+	t := translator{definitions: ordered{}, others: o.OtherKinds}
+	body := t.schema(root, nil)
+	out := append(ordered{{"$schema", "http://json-schema.org/draft-07/schema#"}}, body...)
+	out = append(out, member{"definitions", t.definitions})
+	return json.MarshalIndent(out, "", "  ")
+}
+
+// BSONSchema returns the contract in MongoDB's dialect, as the collection's validator has it, in relaxed Extended JSON.
+func BSONSchema() ([]byte, error) {
+	return bson.MarshalExtJSONIndent(latest().contract.validator(), false, false, "", "  ")
+}
+
+// insert returns the rule of what a producer writes.
+func (c *contract) insert(o SchemaOptions) (rule, error) {
 	fields, rules := slices.Clone(c.producer), slices.Concat(c.rules, c.payloads)
 	title := "intent"
+	if o.Kind != "" && !slices.Contains(c.kinds, o.Kind) {
+		return nil, fmt.Errorf("no schema for kind %q: the contract knows %s; another kind's payload may be any document", o.Kind, strings.Join(c.kinds, ", "))
+	}
 	for i, f := range fields {
 		switch {
 		case f.Key == "status":
 			fields[i].Value = described("status", "status must be pending: the others are the worker's.", bson.E{Key: "enum", Value: bson.A{"pending"}})
-		case f.Key == "kind" && kind != "":
-			fields[i].Value = described("kind", "kind must be "+kind+".", bson.E{Key: "enum", Value: bson.A{kind}})
-		case f.Key == "payload" && kind != "":
-			if !slices.Contains(c.kinds, kind) {
-				return nil, fmt.Errorf("no schema for kind %q: the contract knows %s; another kind's payload may be any document", kind, strings.Join(c.kinds, ", "))
-			}
-			fields[i].Value, rules, title = c.payload(kind), c.rules, "intent of kind "+kind
+		case f.Key == "kind" && o.Kind != "":
+			fields[i].Value = onlyKind(o.Kind)
+		case f.Key == "payload" && o.Kind != "":
+			fields[i].Value, rules, title = c.payload(o.Kind), c.rules, "intent of kind "+o.Kind
 		}
 	}
 	required := append(slices.Clone(c.required), "due_at")
 	root := described(title, "What a producer inserts into the outbox, as relaxed Extended JSON. "+fieldList("an intent", required, c.producer, "on_done", "on_dead"),
 		append(rule{{Key: "bsonType", Value: "object"}}, objectBody(required, fields, bson.E{Key: "patternProperties", Value: c.followUps})...)...)
-	root = append(root, bson.E{Key: "allOf", Value: rules})
-	t := translator{definitions: ordered{}}
-	body := t.schema(root)
-	out := append(ordered{{"$schema", "https://json-schema.org/draft/2020-12/schema"}}, body...)
-	out = append(out, member{"$defs", t.definitions})
-	return json.MarshalIndent(out, "", "  ")
+	return append(root, bson.E{Key: "allOf", Value: rules}), nil
+}
+
+func onlyKind(kind string) rule {
+	return described("kind", "kind must be "+kind+".", bson.E{Key: "bsonType", Value: "string"}, bson.E{Key: "enum", Value: bson.A{kind}})
 }
 
 // Properties returns the names of the fields that the contract gives to an object, in the contract's order, or nil where

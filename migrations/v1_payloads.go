@@ -163,8 +163,8 @@ func requires(fields ...string) rule {
 // requiresFilled requires an array that is not empty.
 func requiresFilled(field string) rule {
 	r := requires(field)
-	present := properties(r)
-	present[0].Value = append(present[0].Value.(rule), bson.E{Key: "minItems", Value: int32(1)})
+	properties(r)[0].Value = rule{{Key: "not", Value: rule{{Key: "anyOf", Value: bson.A{
+		rule{{Key: "bsonType", Value: "null"}}, rule{{Key: "bsonType", Value: "array"}, {Key: "maxItems", Value: int32(0)}}}}}}}
 	return r
 }
 

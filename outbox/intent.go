@@ -159,7 +159,8 @@ type WriteBack struct {
 	Ambiguous  map[string]any // $set instead of Dead where the reason is ambiguous; nil: Dead
 }
 
-// Intent is one document of the outbox as a worker sees it. [Parse] makes it; nothing changes it afterwards.
+// Intent is one document of the outbox as a worker sees it. [Parse] makes it; nothing changes it afterwards. It is nothing
+// to insert: a producer writes a plain document, or uses module producer.
 type Intent struct {
 	ID          ID
 	Namespace   string // of the outbox that it stands in; the provider knows an intent by this and its ID

@@ -39,6 +39,7 @@ func programs() []program {
 		{"python.md", "python", 0, "place_order.py", python, nil, []string{"python3", "place_order.py"}},
 		{"python.md", "python", 1, "place_order_async.py", python, nil, []string{"python3", "place_order_async.py"}},
 		{"beanie.md", "python", 0, "place_order.py", python, nil, []string{"python3", "place_order.py"}},
+		{"go.md", "go", 0, "main.go", golang, []string{"go", "build", "-mod=mod", "-o", "place-order", "main.go"}, []string{"./place-order"}},
 		{"java.md", "java", 0, "PlaceOrder.java", java, []string{"javac", "PlaceOrder.java", "OutboxReasons.java"}, []string{"java", "PlaceOrder"}},
 		{"spring.md", "java", 0, "PlaceOrder.java", java, []string{"javac", "PlaceOrder.java", "OutboxReasons.java"}, []string{"java", "PlaceOrder"}},
 		{"rust.md", "rust", 0, "place-order.rs", rust, []string{"cargo", "build", "--quiet", "--locked", "--offline"}, []string{"cargo", "run", "--quiet", "--locked", "--offline", "--"}},
@@ -115,7 +116,7 @@ func (p program) check(w *workspace, db *mongo.Database) {
 	if err != nil || len(in.Problems) > 0 {
 		w.Fatalf("the worker would refuse it: %v, %v", err, in.Problems)
 	}
-	if in.ID.Type() != outbox.UUIDBinary || in.DedupKey != "received:order-1" {
+	if wantID := map[bool]outbox.IDType{false: outbox.UUIDBinary, true: outbox.ObjectID}[p.language == "go"]; in.ID.Type() != wantID || in.DedupKey != "received:order-1" {
 		w.Errorf("the _id is %v, the dedup_key %q", in.ID, in.DedupKey)
 	}
 	if early, late := begin.Add(-time.Minute), time.Now().Add(time.Minute); in.DueAt.Before(early) || in.DueAt.After(late) {

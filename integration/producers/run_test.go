@@ -161,3 +161,26 @@ func rust(t *testing.T) *workspace {
 	w.copy("integration", "producers", "testdata", "rust", "Cargo.lock")
 	return w
 }
+
+// golang is a module of its own, as an application is one, which uses module producer of the checkout.
+func golang(t *testing.T) *workspace {
+	t.Helper()
+	w := &workspace{T: t, dir: t.TempDir(), env: []string{"GOWORK=off", "GOFLAGS=-mod=mod"}}
+	module, err := filepath.Abs(filepath.Join(root, "producer"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	driver := regexp.MustCompile(`go\.mongodb\.org/mongo-driver/v2 v\S+`).FindString(w.read(filepath.Join(module, "go.mod")))
+	w.write("go.mod", "module place-order\n\ngo 1.26\n\nrequire (\n\tgithub.com/outboxd/outboxd/producer v0.0.0\n\t"+driver+"\n)\n\nreplace github.com/outboxd/outboxd/producer => "+module+"\n")
+	w.copy("producer", "go.sum")
+	return w
+}
+
+func (w *workspace) read(path string) string {
+	w.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return string(text)
+}
