@@ -174,16 +174,6 @@ func TestShippedBinariesCarryNoTests(t *testing.T) {
 	}
 }
 
-// What serves the reference API's routes is no part of the worker.
-func TestTheWorkerServesNoAPI(t *testing.T) {
-	t.Parallel()
-	for dep := range strings.FieldsSeq(string(goCommand(t, "list", "-deps", "./cmd/outboxd"))) {
-		if strings.HasPrefix(dep, "github.com/danielgtaylor/huma") || dep == module+"/cmd/api/httpapi" {
-			t.Errorf("./cmd/outboxd links %s", dep)
-		}
-	}
-}
-
 func TestModuleStandsAlone(t *testing.T) {
 	t.Parallel()
 	for _, file := range []string{"go.mod", "tools.mod"} {

@@ -21,7 +21,7 @@ func TestBench(t *testing.T) {
 		t.Fatalf("exit code %d\n%s%s", code, p.out, p.log)
 	}
 	var r bench.Report
-	if err := json.Unmarshal(p.out.Bytes(), &r); err != nil {
+	if err := json.Unmarshal([]byte(p.out.String()), &r); err != nil {
 		t.Fatal(err)
 	}
 	if r.Ceiling == nil || r.Ceiling.Rate <= 0 || r.Worker == nil || len(r.Worker.Crews) != 3 || r.Email == nil || r.Email.Worker.Median <= 0 {

@@ -14,9 +14,10 @@ type demoCmd struct {
 
 func (demoCmd) Help() string {
 	return `Starts a throw-away MongoDB (or uses the one that OUTBOXD_MONGODB_URI names, with a database of its own), the three
-providers simulated, and a worker in a process of its own. A few hundred intents then meet success,
+providers simulated, the reference API, and a worker in a process of its own. A few hundred intents then meet success,
 retry, rate limit, decline, ambiguity and dead letter. At the end every effect that the simulators counted is matched with
-its intent; if one number does not fit, the exit code is 1.
+its intent; if one number does not fit, the exit code is 1. With --keep you can go on in the API's shop: buy something, and
+switch a simulated provider off and on.
 
 It needs a mongod ($MONGOD, the PATH, or .cache/mongod, where "make mongod" puts one) or OUTBOXD_MONGODB_URI.
 "make demo" gets what is missing. Real credentials in the environment are kept from the worker.`
@@ -27,11 +28,12 @@ func (c demoCmd) Run(p *program) error {
 	if err != nil {
 		return fmt.Errorf("find this program's file, to start the worker: %w", err)
 	}
+	version, _ := build()
 	ctx, stop := p.interruptible()
 	defer stop()
 	err = demo.Run(ctx, demo.Options{
 		Out: p.out, Style: term.NewStyle(p.out, p.env), Terminal: term.IsTerminal(p.out) && p.env("TERM") != "dumb",
-		Executable: executable, Environ: p.environ, Keep: c.Keep,
+		Executable: executable, Environ: p.environ, Version: version, Keep: c.Keep,
 	})
 	if err != nil && ctx.Err() != nil {
 		return fmt.Errorf("interrupted before its end: %w", err)

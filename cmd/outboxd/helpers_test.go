@@ -204,6 +204,25 @@ func (l *logLines) await(t *testing.T, msg string, nth int) map[string]any {
 	}
 }
 
+// awaitText returns everything that was written, once the text is among it.
+func (l *logLines) awaitText(t *testing.T, text string) string {
+	t.Helper()
+	late := time.After(patience)
+	for {
+		l.mu.Lock()
+		more, all := l.more, l.text.String()
+		l.mu.Unlock()
+		if strings.Contains(all, text) {
+			return all
+		}
+		select {
+		case <-more:
+		case <-late:
+			t.Fatalf("no %q in:\n%s", text, all)
+		}
+	}
+}
+
 // running is a worker in this process.
 type running struct {
 	log  *logLines
@@ -250,9 +269,23 @@ func (r *running) url(t *testing.T, path string) string {
 // get asks for a page.
 func get(t *testing.T, url string) (int, string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	return ask(t, http.MethodGet, url, "")
+}
+
+// post sends JSON.
+func post(t *testing.T, url, body string) (int, string) {
+	t.Helper()
+	return ask(t, http.MethodPost, url, body)
+}
+
+func ask(t *testing.T, method, url, body string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
 	}
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
 	resp, err := client.Do(req)
@@ -260,18 +293,18 @@ func get(t *testing.T, url string) (int, string) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
+	answer, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return resp.StatusCode, string(body)
+	return resp.StatusCode, string(answer)
 }
 
 // process is outboxd in a process of its own.
 type process struct {
 	cmd *exec.Cmd
 	log *logLines
-	out *bytes.Buffer
+	out *logLines
 }
 
 // launch starts this test binary as outboxd.
@@ -281,7 +314,7 @@ func launch(t *testing.T, env []string, args ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{cmd: exec.Command(self, args...), log: newLogLines(), out: new(bytes.Buffer)}
+	p := &process{cmd: exec.Command(self, args...), log: newLogLines(), out: newLogLines()}
 	p.cmd.Env = append(slices.Clone(env), runAsOutboxd)
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.log
 	if err := p.cmd.Start(); err != nil {

@@ -24,19 +24,20 @@ type Options struct {
 	Terminal   bool     // Out is a terminal, where lines can be written over
 	Executable string   // of outboxd, for the worker's process
 	Environ    []string // of this process, for the worker's
+	Version    string   // of outboxd, for the API's description
 	Keep       bool     // leave everything running until ctx ends
 }
 
 // Run plays the story and returns nil if every number fits. It takes everything down that it put up.
 func Run(ctx context.Context, o Options) (err error) {
 	began := time.Now()
-	say(o.Out, "Setting the stage: a MongoDB, Stripe, SendGrid and Twilio simulated, and a worker …")
+	say(o.Out, "Setting the stage: a MongoDB, Stripe, SendGrid and Twilio simulated, an API and a worker …")
 	s, err := set(ctx, o)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.clear()) }()
-	say(o.Out, fmt.Sprintf("MongoDB %s: %s. The worker is process %d.\n", s.server.Version, s.server.How, s.worker.cmd.Process.Pid))
+	say(o.Out, fmt.Sprintf("MongoDB %s: %s.\nThe API serves %s/payments. The worker is process %d.\n", s.server.Version, s.server.How, s.apiURL, s.worker.cmd.Process.Pid))
 
 	acts := story()
 	c, err := s.play(ctx, o, acts)
@@ -129,10 +130,12 @@ func (s *stage) keep(ctx context.Context, o Options) {
 	say(o.Out, fmt.Sprintf(`
 Everything is left running until an interrupt (Ctrl-C):
   MongoDB    database %s of %s
+  shop       %s/
+  API        %s/payments, described by %s/docs
   Stripe     %s/_sim/effects
   SendGrid   %s/_sim/effects
   Twilio     %s/_sim/effects
-  worker     http://%s/metrics`, s.db.Name(), s.where(), s.sims.StripeURL, s.sims.SendGridURL, s.sims.TwilioURL, s.worker.listen()))
+  worker     http://%s/metrics`, s.db.Name(), s.where(), s.apiURL, s.apiURL, s.apiURL, s.sims.StripeURL, s.sims.SendGridURL, s.sims.TwilioURL, s.worker.listen()))
 	select {
 	case <-ctx.Done():
 	case <-s.worker.ended:

@@ -1,10 +1,10 @@
-// Package demo shows the whole story on one machine: a MongoDB, the three providers simulated, and a worker in a process
-// of its own, with a few hundred intents that meet everything that can go wrong. Payments are written as the reference API
-// writes them, by its package payments.
+// Package demo shows the whole story on one machine: a MongoDB, the three providers simulated, the reference API, and a
+// worker in a process of its own, with a few hundred intents that meet everything that can go wrong. Payments are ordered
+// from the API over HTTP; where the demo is left running, its shop sells more.
 //
 // # Nouns
 //
-// The stage is what runs: database, simulators, worker. The story is a list of acts; an act is a number of intents
+// The stage is what runs: database, simulators, API, worker. The story is a list of acts; an act is a number of intents
 // that meet the same thing, and says how they must end. The board shows where the intents are while it plays. The reckoning
 // compares, at the end, what the database says with the effects that the simulators counted.
 //

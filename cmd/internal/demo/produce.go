@@ -9,8 +9,6 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
-
-	"github.com/outboxd/outboxd/cmd/api/payments"
 )
 
 const (
@@ -30,7 +28,7 @@ func (c *cast) add(id string, r role) {
 	c.roles[id] = r
 }
 
-// produce writes all intents: as the reference API does, or in a transaction with an order.
+// produce writes all intents: through the reference API, or in a transaction with an order.
 func (s *stage) produce(ctx context.Context, list []role) (*cast, error) {
 	c := &cast{roles: make(map[string]role, len(list))}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -103,18 +101,6 @@ func (s *stage) cancelByHand(ctx context.Context, id string) error {
 		err = fmt.Errorf("cancel %s: it is not pending", id)
 	}
 	return err
-}
-
-// order buys something as the reference API does, which writes the payment and its charge in one transaction.
-func (s *stage) order(ctx context.Context, r role) (string, error) {
-	p, _, err := s.payments.Create(ctx, payments.Order{
-		Amount: int64(1000 + r.number), Currency: "eur", Customer: r.customer(), PaymentMethod: r.card,
-		Email: r.email(), Phone: r.mobile(), Description: fmt.Sprintf("order %d", r.number),
-	}, r.id(), payments.Trace{})
-	if err != nil {
-		return "", err
-	}
-	return "charge:" + p.ID, nil
 }
 
 // orders is the collection of the story's own business data.

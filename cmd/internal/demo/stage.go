@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,7 +16,6 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
 	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
 
-	"github.com/outboxd/outboxd/cmd/api/payments"
 	"github.com/outboxd/outboxd/cmd/internal/config"
 	"github.com/outboxd/outboxd/integration/mongodb"
 	"github.com/outboxd/outboxd/migrations"
@@ -25,7 +25,7 @@ import (
 const (
 	collection    = "outbox"
 	endTimeout    = 15 * time.Second // of taking one thing off the stage
-	clientTimeout = 15 * time.Second // of one operation on the database
+	clientTimeout = 15 * time.Second // of one operation on the database, and of one order
 )
 
 // policies are the worker's: as in production but for the waits, which are seconds, so that the story has an end today.
@@ -55,29 +55,31 @@ write_back:
 
 // stage is everything that runs. What is put on it is taken off in reverse order.
 type stage struct {
-	server   *mongodb.Server
-	db       *mongo.Database
-	sims     *simulator.Servers
-	payments *payments.Service
-	worker   *child
-	folder   string // of the worker's policies and log
+	server *mongodb.Server
+	db     *mongo.Database
+	sims   *simulator.Servers
+	apiURL string
+	http   *http.Client // of those who order
+	worker *child
+	folder string // of the worker's policies and log
 
 	off []func() error
 }
 
 // set puts everything on the stage. After an error, what was put there is taken off.
 func set(ctx context.Context, o Options) (_ *stage, err error) {
-	s := new(stage)
+	s := &stage{http: &http.Client{Timeout: clientTimeout, Transport: &http.Transport{}}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.clear())
 		}
 	}()
+	s.later(func() error { s.http.CloseIdleConnections(); return nil })
 	if s.folder, err = os.MkdirTemp("", "outboxd-demo-"); err != nil {
 		return nil, fmt.Errorf("make a folder for the demo: %w", err)
 	}
 	s.later(func() error { return os.RemoveAll(s.folder) })
-	for _, put := range []func(context.Context, Options) error{s.setDatabase, s.setSimulators, s.setPayments, s.setWorker} {
+	for _, put := range []func(context.Context, Options) error{s.setDatabase, s.setSimulators, s.setAPI, s.setWorker} {
 		if err := put(ctx, o); err != nil {
 			return nil, err
 		}
@@ -124,8 +126,13 @@ func (s *stage) setDatabase(ctx context.Context, o Options) (err error) {
 		defer cancel()
 		return s.db.Drop(ctx)
 	})
-	_, err = migrations.New(s.db, collection).Up(ctx)
-	return err
+	if _, err := migrations.New(s.db, collection).Up(ctx); err != nil {
+		return err
+	}
+	if err := s.db.CreateCollection(ctx, orders); err != nil { // a transaction should not have to
+		return fmt.Errorf("create the collection %s: %w", orders, err)
+	}
+	return nil
 }
 
 // setSimulators starts the three providers. SendGrid's log shows an e-mail a second late, so that a look-up has to wait.
@@ -135,23 +142,6 @@ func (s *stage) setSimulators(_ context.Context, _ Options) (err error) {
 		s.later(func() error { s.sims.Close(); return nil })
 	}
 	return err
-}
-
-// setPayments prepares the reference API's business, which the story's payments go through.
-func (s *stage) setPayments(ctx context.Context, _ Options) (err error) {
-	s.payments, err = payments.New(payments.Config{Database: s.db, Outbox: collection, Timeout: clientTimeout,
-		Senders: payments.Senders{Email: "receipts@example.com", Phone: sender}})
-	if err != nil {
-		return err
-	}
-	s.later(func() error { s.payments.Close(); return nil })
-	if err := s.payments.Prepare(ctx); err != nil {
-		return err
-	}
-	if err := s.db.CreateCollection(ctx, orders); err != nil { // a transaction should not have to
-		return fmt.Errorf("create the collection %s: %w", orders, err)
-	}
-	return nil
 }
 
 // setWorker starts the worker and waits until it serves.
