@@ -24,8 +24,8 @@ func findings(t *testing.T, code int, env []string, args ...string) map[string]m
 func TestDoctorFindsAHealthyDeploymentWell(t *testing.T) {
 	w := newWorld(t)
 	found := findings(t, exitDone, w.env, "--credentials")
-	if len(found) != 16 {
-		t.Errorf("%d checks, want 16", len(found))
+	if len(found) != 17 {
+		t.Errorf("%d checks, want 17", len(found))
 	}
 	for name, f := range found {
 		if f["ok"] != true || f["remedy"] != nil || f["detail"] == "" {

@@ -30,7 +30,7 @@ func (workerCmd) Help() string {
   email    SENDGRID_API_KEY, and SENDGRID_API_URL;
            OUTBOXD_EMAIL_EVENTS, a collection of Event Webhook entries, asked before the log
   sms      TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN, and TWILIO_API_URL;
-           TWILIO_CALLBACK_URL, where Twilio shall report deliveries, with the intent's labels added
+           TWILIO_CALLBACK_URL, where Twilio reports deliveries, with the intent's labels added
 
 The first SIGTERM or SIGINT ends it in good order: nothing more is claimed, calls under way end, outcomes are written. When
 the drain time is over, calls are cancelled (exit code 1); a second signal cancels them at once (exit code 130). What was

@@ -16,8 +16,11 @@ import (
 // asked is a provider of which only the harmless question counts.
 type asked struct {
 	dispatcher.Provider
+	name  string
 	check func(context.Context) error
 }
+
+func (a asked) Name() string { return a.name }
 
 func (a asked) Check(ctx context.Context) error { return a.check(ctx) }
 
@@ -32,17 +35,17 @@ func TestProvidersAreAskedOnce(t *testing.T) {
 		nothing := func(context.Context) error { return nil }
 		w.ready.begin(nothing, nothing, nothing)
 		answers := map[string]func(context.Context) error{
-			"charge": nothing,
-			"email": func(context.Context) error {
+			"stripe": nothing,
+			"sendgrid": func(context.Context) error {
 				return &outbox.Failure{Class: outbox.Hold, Code: outbox.CodeUnauthorized, HTTPStatus: 401, Provider: "sendgrid", Message: "no"}
 			},
-			"sms":   func(ctx context.Context) error { <-ctx.Done(); return errors.New("secret") },
-			"fax":   func(context.Context) error { return errors.New("secret") },
-			"other": nil,
+			"twilio": func(ctx context.Context) error { <-ctx.Done(); return errors.New("secret") },
+			"fax":    func(context.Context) error { return errors.New("secret") },
+			"other":  nil,
 		}
 		var lanes []dispatcher.Lane
-		for kind, check := range answers {
-			lane := dispatcher.Lane{Kind: kind, Provider: asked{check: check}}
+		for name, check := range answers {
+			lane := dispatcher.Lane{Kind: "of " + name, Provider: asked{name: name, check: check}}
 			if check == nil {
 				lane.Provider = mute{}
 			}
@@ -50,7 +53,7 @@ func TestProvidersAreAskedOnce(t *testing.T) {
 		}
 		w.askProviders(lanes)
 		code, body := answer(w.ready)
-		want := `{"ready":true,"providers":{"charge":"ok","email":"sendgrid: unauthorized (hold), HTTP 401: no","fax":"it could not be asked","sms":"it could not be asked"}}`
+		want := `{"ready":true,"providers":{"fax":"it could not be asked","sendgrid":"sendgrid: unauthorized (hold), HTTP 401: no","stripe":"ok","twilio":"it could not be asked"}}`
 		if code != 200 || body != want {
 			t.Errorf("got %d %s, want %s", code, body, want)
 		}
