@@ -47,7 +47,7 @@ func (l *lane) heedCall(d outbox.Decision, v outbox.Verdict, c claimed, began, a
 	case d.Gate:
 		closed = l.gate.close(now, began, d.GateFor)
 	case f != nil && f.Class == outbox.Hold && !v.Alone:
-		held = l.hold.refuse(c.in.ID, f.Code, began, now)
+		held = !f.LaneOpen && l.hold.refuse(c.in.ID, f.Code, began, now)
 	case passed:
 		l.gate.passed()
 		resumed = l.hold.pass(began)
