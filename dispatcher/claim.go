@@ -38,7 +38,16 @@ func (l *lane) claim(stop context.Context, n int, only []outbox.ID) (got int, al
 	for _, in := range intents {
 		l.bytes += in.Size
 	}
+	starved := false
+	if as.probe && len(intents) == 0 { // whatever becomes due next is the probe
+		l.hold.unprobed(time.Now())
+		l.away.unprobed(time.Now())
+		starved = err == nil && l.hold.starve()
+	}
 	l.mu.Unlock()
+	if starved {
+		l.share.feed(l)
+	}
 	if err != nil {
 		return 0, false, fmt.Errorf("claiming up to %d intents of kind %s: %w", n, l.Kind, err)
 	}

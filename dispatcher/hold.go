@@ -27,6 +27,7 @@ type hold struct {
 	next    time.Time     // when the next probe may go
 	wait    time.Duration // between the last probe and that
 	passed  time.Time     // when the last call that passed was begun
+	starved bool          // since the last refusal a probe found nothing, and what was refused was made due
 	refused []refusal     // oldest first, one for each intent
 }
 
@@ -46,6 +47,7 @@ func (h *hold) refuse(id outbox.ID, code string, began, now time.Time) (confirme
 	}
 	h.refused = slices.DeleteFunc(h.refused, func(r refusal) bool { return r.id == id })
 	h.refused = append(h.refused[max(0, len(h.refused)+1-mostRefused):], refusal{id, code, now})
+	h.starved = false
 	switch {
 	case h.on():
 		confirmed = false
@@ -79,7 +81,9 @@ func (h *hold) pass(began time.Time) (ended bool) {
 }
 
 // end ends the hold. What was refused is remembered.
-func (h *hold) end() { h.since, h.code, h.next, h.wait = time.Time{}, "", time.Time{}, 0 }
+func (h *hold) end() {
+	h.since, h.code, h.next, h.wait, h.starved = time.Time{}, "", time.Time{}, 0, false
+}
 
 // forget ends the hold and begins anew: a person has resumed the lane, or another worker has seen that it is well.
 func (h *hold) forget() { *h = hold{passed: h.passed} }
@@ -92,6 +96,14 @@ func (h *hold) unprobed(now time.Time) {
 	if h.on() {
 		h.next = now
 	}
+}
+
+// starve notes that there was nothing to probe with, and reports whether what was refused has to be made due: each intent
+// waits for itself, and may wait longer than the lane does. Once between two refusals is enough.
+func (h *hold) starve() (hasten bool) {
+	hasten = h.on() && !h.starved
+	h.starved = h.starved || hasten
+	return hasten
 }
 
 // own reports whether a refusal is the intent's own: the provider has refused it before, a call begun since then has passed,

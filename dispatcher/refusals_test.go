@@ -389,6 +389,92 @@ func TestWhatMetAHoldRunsAtOnceWhenItEnds(t *testing.T) {
 	}
 }
 
+// A held lane probes as often as it says, also where every intent waits longer than that for itself.
+func TestAHeldLaneFindsSomethingToProbeWith(t *testing.T) {
+	for name, c := range map[string]struct {
+		begin func(t *testing.T, shared *commons, restart func())
+		most  time.Duration // from when the provider lets us in until all are done
+	}{
+		"held for long":   {func(*testing.T, *commons, func()) {}, 62 * time.Second},
+		"restarted":       {func(_ *testing.T, _ *commons, restart func()) { restart() }, 10 * time.Second},
+		"resumed in vain": {func(t *testing.T, shared *commons, _ func()) { _ = shared.Unhold(t.Context(), "sms") }, 13 * time.Second},
+	} {
+		for _, n := range []int{1, 2, 3} {
+			if n == 1 && name == "resumed in vain" {
+				continue // one alone does not hold the lane again
+			}
+			t.Run(fmt.Sprint(n, " ", name), func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					box := newBox()
+					shared := &commons{box: box}
+					var wrong atomic.Bool
+					wrong.Store(true)
+					p := &provider{deliver: func(context.Context, *outbox.Intent, int) error {
+						if wrong.Load() {
+							return refusal(outbox.CodeNotTheProvider)
+						}
+						return nil
+					}}
+					for range n {
+						box.insert(t, "sms", nil)
+					}
+					_ = shared.Hold(t.Context(), "sms", outbox.CodeNotTheProvider)
+					config := dispatcher.Config{Store: box, Shared: shared, Lanes: []dispatcher.Lane{laneOf("sms", p)}, Logger: discard}
+					r := start(t, config)
+					<-time.After(time.Hour + 13*time.Second)
+					before := len(p.made())
+					<-time.After(time.Hour)
+					if calls := len(p.made()) - before; calls < 58 || calls > 60 {
+						t.Errorf("%d calls in an hour, want one a minute", calls)
+					}
+					c.begin(t, shared, func() {
+						r.end(t)
+						r = start(t, config)
+					})
+					<-time.After(11 * time.Second)
+					wrong.Store(false)
+					<-time.After(c.most)
+					box.want(t, "done", n)
+					r.end(t)
+				})
+			})
+		}
+	}
+}
+
+// A held lane that found nothing to probe with has not probed: what comes then is the probe.
+func TestAHeldLaneWithoutIntentsProbesWithTheNext(t *testing.T) {
+	for _, later := range []time.Duration{5 * time.Second, 25 * time.Second, 45 * time.Second} {
+		t.Run(later.String(), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				box := newBox()
+				var wrong atomic.Bool
+				wrong.Store(true)
+				p := &provider{deliver: func(context.Context, *outbox.Intent, int) error {
+					if wrong.Load() {
+						return refusal(outbox.CodeUnauthorized)
+					}
+					return nil
+				}}
+				for range 2 {
+					box.insert(t, "sms", map[string]any{"expires_at": time.Now().Add(30 * time.Minute)})
+				}
+				r := start(t, dispatcher.Config{Store: box, Lanes: []dispatcher.Lane{laneOf("sms", p)}, Logger: discard})
+				<-time.After(35*time.Minute + later)
+				box.want(t, "dead", 2)
+				if s := r.Status()[0]; s.State != dispatcher.StateHeld {
+					t.Errorf("the lane is %+v, want held", s)
+				}
+				wrong.Store(false)
+				box.insert(t, "sms", nil)
+				<-time.After(2 * time.Second)
+				box.want(t, "done", 1)
+				r.end(t)
+			})
+		})
+	}
+}
+
 // A held lane probes with any intent that was not refused yet, and with one that was only where there is no other.
 func TestProbesAvoidWhatWasRefused(t *testing.T) {
 	bubble(t, func(t *testing.T) {

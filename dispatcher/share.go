@@ -89,6 +89,17 @@ func (s *share) hasten(kind string) {
 	s.tell(func(ctx context.Context) error { return s.shared.Hasten(ctx, kind) })
 }
 
+// feed makes due what met the lane's hold, so that there is something to probe with.
+func (s *share) feed(l *lane) {
+	s.tell(func(ctx context.Context) error {
+		if err := s.shared.Hasten(ctx, l.Kind); err != nil {
+			return err
+		}
+		l.hint()
+		return nil
+	})
+}
+
 func (s *share) broke(kind string, d time.Duration) {
 	s.tell(func(ctx context.Context) error { return s.shared.Break(ctx, kind, s.worker, d) })
 }

@@ -185,7 +185,8 @@ func TestTheRateIsTheDeployments(t *testing.T) {
 
 func TestAPauseAndAHoldReachEveryWorker(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		box, shared := newBox(), &commons{}
+		box := newBox()
+		shared := &commons{box: box}
 		providers := [2]*provider{{}, {}}
 		var refuses atomic.Bool
 		for _, p := range providers {

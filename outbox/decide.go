@@ -27,7 +27,7 @@ const (
 	Found                         // a look-up found the effect; Receipt is set
 	Absent                        // a look-up that can tell found nothing, so far
 	LookUpFailed                  // a look-up ended with Failure: the provider's final no, or it cannot tell
-	Abandoned                     // the lease before this one ran out, and policy forbids to send now
+	Abandoned                     // in doubt, and neither sending nor asking is allowed any more
 	Unsent                        // claimed, but given back before anything was sent
 	Lapsed                        // expires_at passed before it was sent
 	Malformed                     // the document has Problems
@@ -62,7 +62,7 @@ type Verdict struct {
 	Certain bool     // of Absent: the effect can never come, so that nothing has to be waited for
 	Also    []Record // of Found and Absent: what the look-up did at the provider
 
-	// Wait is, of Unsent, how long it must not be tried again at least.
+	// Wait is, of Unsent, for how long the provider must not be asked what became of it. It ends with reconcile.give_up.
 	Wait time.Duration
 	// Probe says, of Failed without an answer, that the provider answers nobody as far as the lane knows: it costs no attempt.
 	Probe bool
@@ -183,7 +183,10 @@ func Decide(in *Intent, v Verdict, p Policy, now time.Time) Decision {
 		if v.Failure != nil {
 			return d.givenBack("").again(unsentDelay)
 		}
-		return d.givenBack("").again(v.Wait)
+		if v.Wait > 0 {
+			return d.unasked(v.Wait)
+		}
+		return d.givenBack("").again(0)
 	}
 }
 
@@ -306,6 +309,21 @@ func (d decision) lookUpFailed(f *Failure) Decision {
 	}
 	left := d.p.Reconcile.GiveUp - d.since() // no limit of the provider's makes it wait past its end
 	return d.again(min(max(d.p.Reconcile.Interval, clamp(f.RetryAfter)), left))
+}
+
+// unasked: the provider was to be asked, and may not be for a while. That keeps no intent past reconcile.give_up.
+func (d decision) unasked(wait time.Duration) Decision {
+	d = d.givenBack("")
+	d.Ambiguous = SetMark
+	left := d.p.Reconcile.GiveUp - d.since()
+	if left > 0 {
+		return d.again(min(wait, left))
+	}
+	d.Event, d.Outcome = Abandoned, Ambiguous
+	if d.in.lastCode() == "" {
+		d = d.fails(leaseFailure())
+	}
+	return d.ends(ReasonAmbiguous)
 }
 
 // since returns how long the outcome has been ambiguous. It counts from the last attempt: the mark is as old as the first

@@ -69,7 +69,16 @@ func TestUnmet(t *testing.T) {
 		{park, claimed{attempts: 3, begun: 72 * time.Hour}, limited, "dead/exhausted, 2 given back, outcome rate_limited, error rate_limited, gate 0s"},
 
 		// What was given back before anything happened waits as long as it is told to.
-		{reconcile, claimed{attempts: 2, marked: time.Hour}, Verdict{Event: Unsent, Wait: time.Minute}, "pending in 1m0s, 1 given back"},
+		// A look-up that may not be made waits, and not past reconcile.give_up.
+		{reconcile, claimed{attempts: 2, marked: time.Minute}, Verdict{Event: Unsent, Wait: 90 * time.Second}, "pending in 1m30s, 1 given back, marked"},
+		{reconcile, claimed{attempts: 2, marked: 14 * time.Minute}, Verdict{Event: Unsent, Wait: time.Hour}, "pending in 1m0s, 1 given back, marked"},
+		{reconcile, claimed{attempts: 2, marked: 15 * time.Minute, lastCode: CodeNoAnswer, lastClass: Ambiguous}, Verdict{Event: Unsent, Wait: time.Hour}, "dead/ambiguous, 1 given back, marked, outcome ambiguous"},
+		{reconcile, claimed{attempts: 2, marked: time.Hour}, Verdict{Event: Unsent, Wait: time.Hour}, "dead/ambiguous, 1 given back, marked, outcome ambiguous, error lease_expired"},
+		{reconcile, claimed{attempts: 2, marked: time.Hour, history: []Record{{Attempt: 1, At: testNow.Add(-10 * time.Minute)}}}, Verdict{Event: Unsent, Wait: time.Hour}, "pending in 5m0s, 1 given back, marked"},
+		{reconcile, claimed{attempts: 2, reclaimed: true}, Verdict{Event: Unsent, Wait: time.Hour}, "pending in 15m0s, 1 given back, marked, abandoned [1]"},
+		{asks, claimed{attempts: 4, marked: 14 * time.Minute}, Verdict{Event: Unsent, Wait: time.Hour}, "pending in 1m0s, 3 given back, marked"},
+		{asks, claimed{attempts: 4, marked: 15 * time.Minute, lastCode: CodeNoAnswer, lastClass: Ambiguous}, Verdict{Event: Unsent, Wait: time.Hour}, "dead/ambiguous, 3 given back, marked, outcome ambiguous"},
+		{asks, claimed{attempts: 4}, Verdict{Event: Unsent, Wait: time.Hour}, "pending in 15m0s, 3 given back, marked"},
 	}
 	for _, row := range rows {
 		p := testPolicy(Ambiguity(row.policy), false)
