@@ -32,6 +32,7 @@ demo: ## Show the whole story on this machine or in containers: intents, faults,
 test: some-mongodb ## Run all tests with the race detector, on a real MongoDB
 	go test -race -timeout 20m $(PACKAGES)
 	go test -timeout 10m -run '^(TestOversizedIntents|TestAStreamOfHostileIntentsHarmsNobody)$$' ./integration
+	go test -timeout 10m -run '^(TestPoisonsStopNobody|TestAPoisonThatMeetsServerErrorsSpendsItsAttempts|TestLookUpsStopNobody|TestWrongCredentialsCostNothing)$$' ./dispatcher
 
 .PHONY: contract
 contract: some-mongodb ## Hold providers and simulator against what the vendors publish, and module producer against the contract

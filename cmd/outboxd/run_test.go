@@ -105,7 +105,7 @@ func TestSchemaAndVersion(t *testing.T) {
 			args = append(args, "--kind", kind)
 		}
 		r := must(t, exitDone, nil, args...)
-		if !strings.Contains(r.out, `"$schema": "https://json-schema.org/draft/2020-12/schema"`) {
+		if !strings.Contains(r.out, `"$schema": "http://json-schema.org/draft-07/schema#`) {
 			t.Errorf("schema %s:\n%s", kind, r.out)
 		}
 	}
