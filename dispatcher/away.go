@@ -34,7 +34,7 @@ func (a *away) fail(probe bool, now time.Time, most time.Duration) {
 		*a = away{since: now, failures: 1, next: now}
 	case probe:
 		a.failures++
-		a.wait = min(max(awayBase, 2*a.wait), max(awayBase, most))
+		a.wait = min(max(awayBase, 2*a.wait), most)
 		a.next = now.Add(spread(a.wait))
 	}
 }

@@ -23,9 +23,9 @@ import (
 // secrecy is a configuration under which every fault is over soon. No breaker opens, for every fault is to be met.
 const secrecy = `
 lanes:
-  charge: {rate: 10000/s, timeout: 1s, lease: 6s, retry: {max_attempts: 4, base: 10ms, max: 50ms}, reconcile: {wait: 50ms, interval: 1s, absent_after: 1s, give_up: 3s}, breaker: {min_requests: 10000, consecutive: 10000}}
-  email: {timeout: 1s, lease: 6s, retry: {max_attempts: 4, base: 10ms, max: 50ms}, reconcile: {wait: 50ms, interval: 1s, absent_after: 1s, give_up: 3s}, breaker: {min_requests: 10000, consecutive: 10000}}
-  sms: {timeout: 1s, lease: 6s, on_ambiguous: reconcile, retry: {max_attempts: 4, base: 10ms, max: 50ms}, reconcile: {wait: 50ms, interval: 1s, absent_after: 1s, give_up: 3s}, breaker: {min_requests: 10000, consecutive: 10000}}
+  charge: {rate: 10000/s, timeout: 1s, lease: 6s, retry: {max_attempts: 4, base: 10ms, max: 50ms}, reconcile: {wait: 50ms, interval: 1s, absent_after: 1s, give_up: 3s}, breaker: {min_requests: 10000, consecutive: 10000, open_for: 20ms}}
+  email: {timeout: 1s, lease: 6s, retry: {max_attempts: 4, base: 10ms, max: 50ms}, reconcile: {wait: 50ms, interval: 1s, absent_after: 1s, give_up: 3s}, breaker: {min_requests: 10000, consecutive: 10000, open_for: 20ms}}
+  sms: {timeout: 1s, lease: 6s, on_ambiguous: reconcile, retry: {max_attempts: 4, base: 10ms, max: 50ms}, reconcile: {wait: 50ms, interval: 1s, absent_after: 1s, give_up: 3s}, breaker: {min_requests: 10000, consecutive: 10000, open_for: 20ms}}
 write_back: {collections: [orders]}
 `
 
@@ -130,6 +130,7 @@ func TestSecretsStaySecret(t *testing.T) {
 		w.hold(status)
 		shown[fmt.Sprint("lanes held by ", status)] = runProgram(t, w.environment(), "outboxd", "lane", "list") + runProgram(t, w.environment(), "outboxd", "lane", "list", "--json")
 		shown[fmt.Sprint("metrics held by ", status)] = w.scrape(worker, "/metrics") + w.scrape(worker, "/readyz")
+		w.sim.forget()
 		for _, kind := range []string{"charge", "email", "sms"} {
 			runProgram(t, w.environment(), "outboxd", "lane", "resume", kind)
 		}
@@ -220,7 +221,16 @@ func (w *world) everyFault() {
 		w.sim.fail(faults...)
 		w.insert(docs...)
 	}
-	w.sim.faultsMet()
+	// A refused look-up makes all look-ups wait, and reconcile.give_up goes on meanwhile: some end without having been asked.
+	asks := func(f simulator.FaultState) bool {
+		return slices.Contains([]string{"retrieve", "logs", "log", "list"}, f.Fault.Route)
+	}
+	eventuallyWithin(w, 3*patience, "every fault of a delivery is met by a request, and all intents have ended", func() bool {
+		return !slices.ContainsFunc(w.sim.unmet(), func(f simulator.FaultState) bool { return !asks(f) }) &&
+			w.count(bson.D{{Key: "status", Value: bson.D{{Key: "$in", Value: bson.A{"pending", "leased"}}}}, {Key: "kind", Value: bson.D{{Key: "$in", Value: bson.A{"charge", "email", "sms"}}}}}) == 0
+	})
+	w.Logf("%d faults of look-ups were met by none", len(w.sim.unmet()))
+	w.sim.forget()
 }
 
 // declines are the refusals that providers' own test values cause.
@@ -303,8 +313,10 @@ func (w *world) badDocuments() {
 func (w *world) hold(status int) {
 	w.Helper()
 	for provider, kind := range map[string]string{"stripe": "charge", "sendgrid": "email", "twilio": "sms"} {
-		w.sim.fail(simulator.Fault{Provider: provider, Do: simulator.DoStatus, Status: status, Body: strings.ReplaceAll(echo(provider), `"code":21211`, `"code":20003`), Headers: told()})
-		w.insert(secretive(kind, fmt.Sprint("held-", kind, "-", status), nil))
+		w.sim.fail(simulator.Fault{Provider: provider, Do: simulator.DoStatus, Status: status, Body: strings.ReplaceAll(echo(provider), `"code":21211`, `"code":20003`), Headers: told(), Match: simulator.Match{Times: -1}})
+		for n := range 2 { // a second, different intent confirms a hold
+			w.insert(secretive(kind, fmt.Sprint("held-", kind, "-", status, "-", n), nil))
+		}
 	}
 	eventually(w, "every lane is held", func() bool {
 		n, err := w.db.Collection("outbox_lanes").CountDocuments(w.Context(), bson.D{{Key: "hold", Value: bson.D{{Key: "$exists", Value: true}}}})

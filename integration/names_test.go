@@ -50,8 +50,12 @@ func TestParserKnowsTheFields(t *testing.T) {
 		},
 		"write_back": func(o map[string]any) map[string]any { return map[string]any{"write_back": o} },
 		"on_done": func(o map[string]any) map[string]any {
+			field := "on_done"
+			if _, ok := o["when"]; ok { // only deaths have reasons
+				field = "on_dead"
+			}
 			maps.Copy(o, map[string]any{"kind": "fax", "payload": map[string]any{}})
-			return map[string]any{"on_done": []any{o}}
+			return map[string]any{field: []any{o}}
 		},
 		"payload.charge": func(o map[string]any) map[string]any { return map[string]any{"kind": "charge", "payload": o} },
 		"payload.email":  func(o map[string]any) map[string]any { return map[string]any{"kind": "email", "payload": o} },

@@ -140,6 +140,16 @@ func (w *world) modest(p *process) {
 
 // allEnded checks that no document waits, but for those that nobody serves or that are not due, and that what is not done
 // had no effect.
+// kindless reports whether a document has no kind, or null for one.
+func kindless(doc bson.Raw) bool {
+	switch doc.Lookup("kind").Type {
+	case 0, bson.TypeNull, bson.TypeUndefined:
+		return true
+	default:
+		return false
+	}
+}
+
 func (w *world) allEnded(effects tally) {
 	w.Helper()
 	cursor, err := w.outbox.Find(w.Context(), bson.D{{Key: "_id", Value: bson.D{{Key: "$not", Value: bson.Regex{Pattern: "^good-|:done:|:dead:"}}}}})
@@ -162,6 +172,7 @@ func (w *world) allEnded(effects tally) {
 		case outcome == "dead/invalid" && (code == "invalid" || code == "write_back_missed") && text("last_error", "message") != "":
 		case outcome == "dead/ambiguous" && code == "lease_expired" && strings.HasPrefix(id, "lease"): // its holder may have called
 		case outcome == "dead/expired" && code == "expired":
+		case status == "pending" && kindless(cursor.Current): // another program's, by all that is known
 		case status == "pending" && kind != "" && kind != "sms" && kind != "email" && kind != "charge": // metrics and doctor tell
 		case status == "pending" && isDate && due.After(time.Now()):
 		default:

@@ -188,6 +188,12 @@ func (p *process) find(l *lines, what string, fits func(line string) bool) strin
 // eventually asks again and again until the condition holds.
 func eventually(tb testing.TB, what string, condition func() bool) {
 	tb.Helper()
+	eventuallyWithin(tb, patience, what, condition)
+}
+
+// eventuallyWithin is eventually with another bound.
+func eventuallyWithin(tb testing.TB, patience time.Duration, what string, condition func() bool) {
+	tb.Helper()
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	tick := time.NewTicker(20 * time.Millisecond)

@@ -173,7 +173,7 @@ func TestWhatIsLockedIsWrittenWhenItIsFree(t *testing.T) {
 	})
 	<-time.After(*lockedFor)
 	for _, id := range locked {
-		if in := w.get(id); in.Status != "pending" {
+		if in := w.get(id); in.Status != "pending" && in.Status != "leased" { // leased for a moment, at each try
 			t.Errorf("%s is %s while what it writes is locked", id, in.outcome())
 		}
 	}

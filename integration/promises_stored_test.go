@@ -32,7 +32,7 @@ func (w *world) stripeDown() {
 
 func (w *world) mend() {
 	w.Helper()
-	w.sim.control(http.MethodDelete, "faults", nil, nil)
+	w.sim.forget()
 }
 
 // A payload that was corrected after its PaymentIntent was made: nothing of the old one is charged, and a retry by hand charges

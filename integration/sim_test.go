@@ -106,12 +106,22 @@ func phone(id string) string {
 	return fmt.Sprintf("+4915%010d", h.Sum32())
 }
 
-// faultsMet waits until every fault has been met.
+// unmet returns the scripted faults that have not been used up.
+func (s *sim) unmet() []simulator.FaultState {
+	s.tb.Helper()
+	var left []simulator.FaultState
+	s.control(http.MethodGet, "faults", nil, &left)
+	return slices.DeleteFunc(left, func(f simulator.FaultState) bool { return f.Left == 0 })
+}
+
+// faultsMet waits until every scripted fault is used up.
 func (s *sim) faultsMet() {
 	s.tb.Helper()
-	eventually(s.tb, "every fault is met by a request", func() bool {
-		var left []simulator.FaultState
-		s.control(http.MethodGet, "faults", nil, &left)
-		return !slices.ContainsFunc(left, func(f simulator.FaultState) bool { return f.Left != 0 })
-	})
+	eventually(s.tb, "every fault is met by a request", func() bool { return len(s.unmet()) == 0 })
+}
+
+// forget takes back the faults that are left.
+func (s *sim) forget() {
+	s.tb.Helper()
+	s.control(http.MethodDelete, "faults", nil, nil)
 }
