@@ -333,6 +333,7 @@ func samples() []sample {
 			set("retried", doc{"by": "ann", "why": "card replaced", "at": now, "n": int32(2)}),
 			set("resolved", doc{"by": "ann", "why": "asked the recipient", "verdict": "not_sent", "evidence": "log", "at": now}),
 			set("history", bson.A{doc{"what": "attempt", "attempt": int32(1), "at": now, "provider_code": "card_declined", "http_status": int32(402), "request_id": "req_1", "ref": "pi_1", "worker": "w"},
+				doc{"what": "attempt", "at": now, "ms": int64(12), "outcome": "ambiguous", "code": "no_answer", "worker": "w", "first": now, "last": now, "n": int32(2)},
 				doc{"what": "lookup", "first": now, "last": now, "n": int32(4)}, doc{"what": "retry", "by": "ann", "why": "x", "job": "j"},
 				doc{"what": "resolve", "by": "ann"}, doc{"what": "cancel_at_provider", "ref": "pi_1"}}))},
 		{name: "outcome done", update: true, doc: with(set("first_attempt_at", now), set("outcome", doc{"event": "delivered", "class": "done", "attempts": int32(1),
