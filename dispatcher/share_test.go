@@ -61,11 +61,10 @@ func (c *commons) Hasten(_ context.Context, kind string) error {
 	if c.box == nil {
 		return nil
 	}
-	for _, doc := range c.box.mem.All() {
-		if last, _ := doc["last_error"].(map[string]any); doc["kind"] == kind && doc["status"] == "pending" && last["class"] == "hold" {
-			c.box.mem.Change(doc["_id"], map[string]any{"due_at": time.Now()})
-		}
-	}
+	c.box.mem.ChangeWhere(func(doc map[string]any) bool {
+		last, _ := doc["last_error"].(map[string]any)
+		return doc["kind"] == kind && doc["status"] == "pending" && last["class"] == "hold"
+	}, "due_at", time.Now())
 	return nil
 }
 

@@ -137,6 +137,17 @@ func (s *Store) Change(id any, fields map[string]any) bool {
 	return ok
 }
 
+// ChangeWhere sets a field of all documents that match, at one instant.
+func (s *Store) ChangeWhere(match func(doc map[string]any) bool, field string, value any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, doc := range s.intents {
+		if match(doc) {
+			doc[field] = clone(value)
+		}
+	}
+}
+
 // Claim takes up to order.Limit intents of a kind that are due, or whose lease ran out: by priority, then by due_at.
 func (s *Store) Claim(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.Intent, error) {
 	s.mu.Lock()
