@@ -193,7 +193,7 @@ func (w *world) undisturbed(took []time.Duration) {
 	w.Logf("%d neighbours: half of them were done within %v, 99 of 100 within %v, the last within %v", len(took), took[len(took)/2], late, took[len(took)-1])
 	most := neighbourly
 	if raceEnabled {
-		most *= 3
+		most *= 10 // the detector takes most of the processor; the bound itself is measured without it
 	}
 	if late > most {
 		w.Errorf("99 of 100 neighbours were done within %v, want %v", late, most)
