@@ -106,7 +106,8 @@ func TestAStreamOfHostileIntentsHarmsNobody(t *testing.T) {
 		t.Logf("/readyz says %s", ready)
 	}
 	for _, stop := range near {
-		w.undisturbed(stop())
+		// A quiet machine of two cores shows less than a second; gigabytes go to the database meanwhile, on the same disk.
+		w.within(4*neighbourly, stop())
 	}
 	most := 200 * MiB
 	if raceEnabled {

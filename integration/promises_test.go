@@ -189,9 +189,14 @@ func (w *world) neighbours(every time.Duration, next func(id string) bson.M) (st
 // undisturbed checks that neighbours were done in time.
 func (w *world) undisturbed(took []time.Duration) {
 	w.Helper()
+	w.within(neighbourly, took)
+}
+
+// within is undisturbed with another bound.
+func (w *world) within(most time.Duration, took []time.Duration) {
+	w.Helper()
 	late := took[len(took)*99/100]
 	w.Logf("%d neighbours: half of them were done within %v, 99 of 100 within %v, the last within %v", len(took), took[len(took)/2], late, took[len(took)-1])
-	most := neighbourly
 	if raceEnabled {
 		most *= 10 // the detector takes most of the processor; the bound itself is measured without it
 	}
