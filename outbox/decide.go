@@ -156,8 +156,11 @@ func Next(in *Intent, p Policy, now time.Time) (Action, Verdict) {
 func Decide(in *Intent, v Verdict, p Policy, now time.Time) Decision {
 	d := decision{in: in, p: p, now: now, max: p.maxAttempts(in)}
 	d.Event, d.Seen, d.Also = v.Event, v.Failure, v.Also
-	if v.Event == Recorded && in.Outcome.valid() {
-		return d.recorded()
+	if in.Outcome.valid() {
+		if v.Event == Recorded {
+			return d.recorded()
+		}
+		return d.unwritten(v)
 	}
 	d.Abandoned = d.unrecorded()
 	switch v.Event {
@@ -368,6 +371,16 @@ func (d decision) recorded() Decision {
 		return d.done(*o.Receipt)
 	}
 	d.Status, d.Reason, d.Failure = StatusDead, o.Reason, o.Failure
+	return d.Decision
+}
+
+// unwritten gives back an intent whose outcome is recorded and could not be written under this claim. Neither this claim nor
+// one whose lease ran out since then was an attempt, so nothing is added to what was recorded, and nothing is in doubt.
+func (d decision) unwritten(v Verdict) Decision {
+	d.Attempts, d.Status = d.in.Outcome.Attempts, StatusPending
+	if v.Failure != nil {
+		d.Delay = unsentDelay
+	}
 	return d.Decision
 }
 

@@ -352,3 +352,31 @@ func TestARecordedOutcomeOnlyHasToBeWritten(t *testing.T) {
 		}
 	}
 }
+
+// A claim that could not write a recorded outcome changes nothing of it, and none of the claims since was an attempt.
+func TestARecordedOutcomeIsGivenBackAsItStands(t *testing.T) {
+	p := Policy{Retry: RetryPolicy{MaxAttempts: 3, Base: time.Second, Max: time.Minute}, OnAmbiguous: Reconcile}
+	inTheWay := &Failure{Class: Transient, Code: CodeNotSent}
+	for _, asks := range []bool{false, true} {
+		p.AsksFirst = asks
+		for _, recorded := range []int64{0, 1, 2} {
+			for _, claims := range []int64{1, 2, 7} {
+				for _, reclaimed := range []bool{false, true} {
+					for _, v := range []Verdict{{Event: Unsent}, {Event: Unsent, Failure: inTheWay}, {Event: Unsent, Wait: time.Hour}} {
+						doc := document(KindSMS, smsPayload())
+						doc["outcome"] = map[string]any{"event": "malformed", "class": "invalid", "reason": "invalid", "attempts": recorded, "at": testNow,
+							"tries": int64(1), "failure": map[string]any{"class": "invalid", "code": CodeInvalid, "message": "m"}}
+						doc["attempts"] = recorded + claims
+						doc["lease"] = map[string]any{"token": "t", "reclaimed": reclaimed}
+						in := Parse(doc, testRules)
+						d := Decide(in, v, p, testNow)
+						s := Settlement{Intent: in, Decision: d}
+						if d.Status != StatusPending || d.Attempts != int(recorded) || d.Ambiguous != KeepMark || d.Failure != nil || len(s.Records()) > 0 || d.Delay > unsentDelay {
+							t.Errorf("asks first %v, recorded after %d attempts, %d claims since, reclaimed %v, %+v: %+v with the records %+v", asks, recorded, claims, reclaimed, v, d, s.Records())
+						}
+					}
+				}
+			}
+		}
+	}
+}

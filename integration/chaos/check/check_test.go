@@ -185,6 +185,19 @@ func TestCorruptedHistories(t *testing.T) {
 			d.Status, d.DeadReason = "dead", "ambiguous"
 			h.change("", d)
 		}, check.RuleUnowned, "x", "while nobody held it"},
+		{"a change without a lease that is no end of a hold", func(h *told) {
+			h.write(check.Intent{ID: "x", Kind: "sms", Policy: "park"})
+			d := *h.Docs["x"]
+			d.DueAt = d.DueAt.Add(-time.Second)
+			h.change("", d)
+		}, check.RuleUnowned, "x", "while nobody held it"},
+		{"a hold's end that changes more than due_at", func(h *told) {
+			h.write(check.Intent{ID: "x", Kind: "sms", Policy: "park"})
+			h.refuse("x", "a", 100)
+			d := *h.Docs["x"]
+			d.DueAt, d.Attempts = d.DueAt.Add(-time.Second), 1
+			h.change("", d)
+		}, check.RuleUnowned, "x", "while nobody held it"},
 		{"a lease that is renewed", func(h *told) {
 			h.write(check.Intent{ID: "x", Kind: "sms", Policy: "park"})
 			h.claim("x", "a", 100)

@@ -33,6 +33,15 @@ func (h *told) finish(id string) {
 	h.change("settle-"+id, d)
 }
 
+// refuse claims an intent and gives it back, since the provider refused the account.
+func (h *told) refuse(id, owner string, ms int) {
+	h.claim(id, owner, ms)
+	d := *h.Docs[id]
+	d.Status, d.Lease, d.DueAt, d.Attempts = "pending", nil, at(ms+30_000), d.Attempts-1
+	d.LastError = &check.Error{Class: "hold", Code: "unauthorized"}
+	h.change("", d)
+}
+
 // hand is what a person does.
 func (h *told) hand(what, id string, ms int) {
 	h.Hands = append(h.Hands, check.Hand{ID: id, What: what})
@@ -113,6 +122,14 @@ func contended() *told {
 	h.settle("asked", "done", "done", key(h.effect("asked", 200), "asked", ".2"))
 	h.Docs["asked"].Progress = &check.Progress{Confirm: 2}
 	h.Docs["asked"].History = append(h.Docs["asked"].History, check.Record{What: "lookup"}, check.Record{What: "cancel_at_provider"})
+	// A text that the provider refused for the account's sake. The hold ended, and it became due at once.
+	h.write(check.Intent{ID: "refused", Kind: "sms", Policy: "park"})
+	h.refuse("refused", "a", 100)
+	hastened := *h.Docs["refused"]
+	hastened.DueAt = at(4000)
+	h.change("", hastened)
+	h.claim("refused", "a", 4100)
+	h.settle("refused", "done", "done", h.effect("refused", 4200))
 	return h
 }
 

@@ -2,6 +2,7 @@ package check
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"time"
 
@@ -88,9 +89,19 @@ func (j *judge) change(l *life, c *Change) {
 		j.byHand(Cancel, RuleCancelled, a)
 	case b.Lease != nil: // the holder's, also where somebody unlocked it meanwhile
 		j.settled(b, a)
+	case hastened(b, a):
 	default:
 		j.wrong(RuleUnowned, a.ID, "it was changed from %s to %s while nobody held it", b.end(), a.end())
 	}
+}
+
+// hastened reports whether all that happened is that an intent which the provider refused became due sooner: a worker does so
+// when a hold ends.
+func hastened(b, a *Doc) bool {
+	then := *b
+	then.DueAt = a.DueAt
+	return b.Status == string(outbox.StatusPending) && b.LastError != nil && b.LastError.Class == string(outbox.Hold) &&
+		a.DueAt.Before(b.DueAt) && reflect.DeepEqual(&then, a)
 }
 
 // claim checks the beginning of a lease.
