@@ -12,8 +12,8 @@ import (
 // the same sequence of bytes whenever it is built.
 type rule = bson.D
 
-// eos ends a pattern at the end of the string. PCRE lets a bare $ match before a last line feed as well; the dialects in
-// which JSON Schema is used do not. Beside it, patterns keep to what all of them know: no look-around, and no
+// eos ends a pattern at the end of the string. PCRE lets a bare $ match before a last line feed as well; the dialects
+// in which JSON Schema is used do not. Beside it, patterns keep to what all of them know: no look-around, and no
 // repetition above 1000.
 const eos = `$(?!\n)`
 
@@ -118,8 +118,8 @@ func (v vocabulary) object(title, description string, required []string, fields 
 		objectBody(required, fields, rest...)...)
 }
 
-// producers accepts documents as object does, with what object mappers make of them: a null is as good as an absent field
-// where the field is optional.
+// producers accepts documents as object does, with what object mappers make of them: a null is as good as an absent
+// field where the field is optional.
 func (v vocabulary) producers(title, description string, required []string, fields bson.D, rest ...bson.E) rule {
 	return v.object(title, description, required, nullable(required, fields), rest...)
 }

@@ -111,8 +111,8 @@ func v1StatusRules() bson.A {
 	}
 }
 
-// v1Cancelled refuses to cancel an intent that may have had its effect. What acted and is called cancelled would be sold
-// as not sent.
+// v1Cancelled refuses to cancel an intent that may have had its effect. What acted and is called cancelled would be
+// sold as not sent.
 func v1Cancelled() rule {
 	const remedy = " `outboxd cancel` cancels what surely was not sent, and says why it refuses the rest."
 	return described("cancelled", "An intent that may have been sent cannot be cancelled."+remedy, bson.E{Key: "anyOf", Value: bson.A{
@@ -125,8 +125,8 @@ func v1Cancelled() rule {
 	}})
 }
 
-// v1NeverClaimed refuses fields of the worker in an intent that no worker has claimed, which is what a producer inserts.
-// A worker believes them: a forged progress would take another intent's payment for this one's.
+// v1NeverClaimed refuses fields of the worker in an intent that no worker has claimed, which is what a producer
+// inserts. A worker believes them: a forged progress would take another intent's payment for this one's.
 func v1NeverClaimed() rule {
 	var none bson.D
 	for _, f := range [][2]string{

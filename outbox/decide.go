@@ -62,9 +62,11 @@ type Verdict struct {
 	Certain bool     // of Absent: the effect can never come, so that nothing has to be waited for
 	Also    []Record // of Found and Absent: what the look-up did at the provider
 
-	// Wait is, of Unsent, for how long the provider must not be asked what became of it. It ends with reconcile.give_up.
+	// Wait is, of Unsent, for how long the provider must not be asked what became of it. It ends with
+	// reconcile.give_up.
 	Wait time.Duration
-	// Probe says, of Failed without an answer, that the provider answers nobody as far as the lane knows: it costs no attempt.
+	// Probe says, of Failed without an answer, that the provider answers nobody as far as the lane knows: it costs no
+	// attempt.
 	Probe bool
 	// Alone says, of Failed with class hold, that others have passed since the provider refused this intent before: the
 	// refusal is its own, and counts.
@@ -294,8 +296,8 @@ func (d decision) exhausted() Decision {
 	return d.ends(ReasonExhausted)
 }
 
-// lookUpFailed: the provider was asked and gave its final no, or nothing that tells. Whatever the reason, a limit and our
-// own credentials included, it ends with reconcile.give_up, and concerns no other intent.
+// lookUpFailed: the provider was asked and gave its final no, or nothing that tells. Whatever the reason, a limit and
+// our own credentials included, it ends with reconcile.give_up, and concerns no other intent.
 func (d decision) lookUpFailed(f *Failure) Decision {
 	d = d.givenBack("")
 	if f.Class == Permanent {
@@ -326,8 +328,8 @@ func (d decision) unasked(wait time.Duration) Decision {
 	return d.ends(ReasonAmbiguous)
 }
 
-// since returns how long the outcome has been ambiguous. It counts from the last attempt: the mark is as old as the first
-// doubt, and what a later attempt did may not show at the provider yet.
+// since returns how long the outcome has been ambiguous. It counts from the last attempt: the mark is as old as the
+// first doubt, and what a later attempt did may not show at the provider yet.
 func (d decision) since() time.Duration {
 	at := d.in.AmbiguousAt
 	if at.IsZero() || d.justLost() { // it counts from now
@@ -347,8 +349,9 @@ func (d decision) justLost() bool {
 	return d.in.Lease.Reclaimed && (d.in.AmbiguousAt.IsZero() || d.p.AsksFirst && d.in.Attempts-1 <= d.max)
 }
 
-// unless ends the intent for a reason that says that this attempt had no effect, unless an earlier one may have had it. A
-// delivery that asks first may have left something unfinished at the provider: a look-up settles that before the end.
+// unless ends the intent for a reason that says that this attempt had no effect, unless an earlier one may have had
+// it. A delivery that asks first may have left something unfinished at the provider: a look-up settles that before
+// the end.
 func (d decision) unless(reason DeadReason) Decision {
 	switch {
 	case d.p.AsksFirst && reason != ReasonInvalid && reason != ReasonPermanent, d.in.unknown() && (d.p.AsksFirst || d.p.ambiguity(d.in) == Reconcile):

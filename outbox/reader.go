@@ -106,8 +106,8 @@ func printable(s string) string {
 // stands reports whether the document has the field, be it null.
 func (r *reader) stands(field string) bool { _, ok := r.doc[field]; return ok }
 
-// has reports whether the field has a value. Object mappers write null for a property without one, so that null is absence,
-// unless the reader is exact.
+// has reports whether the field has a value. Object mappers write null for a property without one, so that null is
+// absence, unless the reader is exact.
 func (r *reader) has(field string) bool {
 	v, ok := r.doc[field]
 	if ok && v == nil && !r.exact {
@@ -279,7 +279,8 @@ func (r *reader) supported(field string, v any) {
 			}
 		}
 	case map[string]any:
-		// One problem a level is enough: a path is built for that one alone, so that huge names are not copied for each value.
+		// One problem a level is enough: a path is built for that one alone, so that huge names are not copied for
+		// each value.
 		for _, key := range slices.Sorted(maps.Keys(v)) {
 			if !isSupported(v[key]) {
 				r.supported(named(field)+"."+key, v[key])

@@ -13,13 +13,14 @@ import (
 // is sent, the fields that only settling can know are [later].
 type scope map[string]any
 
-// Bounds of what follow-ups and write_back resolve to, in bytes as MongoDB stores them (contract, "Follow-ups"). All of
-// them are written in one transaction, whose commands have limits far above, and stand in the worker's memory meanwhile.
+// Bounds of what follow-ups and write_back resolve to, in bytes as MongoDB stores them (contract, "Follow-ups"). All
+// of them are written in one transaction, whose commands have limits far above, and stand in the worker's memory
+// meanwhile.
 const (
 	maxOne      = 4 << 20 // one document
 	maxTogether = 8 << 20 // all of one intent
-	// maxNested bounds the follow-ups of follow-ups that are tried out before the first parent is sent: sixteen of sixteen
-	// of sixteen could be made of one large text.
+	// maxNested bounds the follow-ups of follow-ups that are tried out before the first parent is sent: sixteen of
+	// sixteen of sixteen could be made of one large text.
 	maxNested = 64 << 20
 )
 
@@ -257,8 +258,8 @@ func (r *room) take(v any) (wrong string) {
 	}
 }
 
-// shown repeats a reference where it is made of names. Anything else between the braces is the producer's text, which no
-// log may show.
+// shown repeats a reference where it is made of names. Anything else between the braces is the producer's text, which
+// no log may show.
 func shown(path string) string {
 	root, _, _ := strings.Cut(path, ".")
 	known := slices.Contains([]string{"_id", "payload", "metadata", "result", "last_error", "dead_reason"}, root)

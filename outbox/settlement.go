@@ -23,19 +23,22 @@ type ClaimOrder struct {
 	Limit int           // at most so many, at least 1
 	Lease time.Duration // from the database's now
 	Owner string        // the worker's name
-	// Spread is how many workers claim this kind, as far as is known. Where it is above 1 and much more waits than Limit, a
-	// store may take a random run of what is first in order instead of the very first, so that workers do not fight for it.
+	// Spread is how many workers claim this kind, as far as is known. Where it is above 1 and much more waits than
+	// Limit, a store may take a random run of what is first in order instead of the very first, so that workers do
+	// not fight for it.
 	Spread int
-	// Soon says that another claim of the kind follows within a moment, so that this one may miss what has come to stand before
-	// all that the last ones found.
+	// Soon says that another claim of the kind follows within a moment, so that this one may miss what has come to
+	// stand before all that the last ones found.
 	Soon bool
-	// Only names the intents to take, as far as they are of the kind and due; nil: whatever is due. They come in any order.
+	// Only names the intents to take, as far as they are of the kind and due; nil: whatever is due. They come in any
+	// order.
 	Only []ID
-	// Doubts is for intents that need no call. It holds, of each kind whose deliveries do not ask first, what its policy does
-	// with an ambiguous outcome. Leases that ran out are taken over where that can be decided without asking the provider.
+	// Doubts is for intents that need no call. It holds, of each kind whose deliveries do not ask first, what its
+	// policy does with an ambiguous outcome. Leases that ran out are taken over where that can be decided without
+	// asking the provider.
 	Doubts map[string]Ambiguity
-	// Sample asks for any of what is due instead of the first in order: for a probe, which must not meet the same few intents
-	// again and again. It may be the newest as well as the oldest.
+	// Sample asks for any of what is due instead of the first in order: for a probe, which must not meet the same few
+	// intents again and again. It may be the newest as well as the oldest.
 	Sample bool
 	// Except names what a sample leaves out.
 	Except []ID
@@ -57,8 +60,8 @@ type Settled struct {
 	Waiting string
 	// Again is how long after that the intent is due, if Waiting is set and that is known.
 	Again time.Duration
-	// Busy says why nothing could be written now, though nothing is wrong: another transaction holds the intent itself. The
-	// same settlement must be settled again. Empty: it was written.
+	// Busy says why nothing could be written now, though nothing is wrong: another transaction holds the intent
+	// itself. The same settlement must be settled again. Empty: it was written.
 	Busy string
 	// Notes lists what went wrong beside the outcome, which is written all the same: a write_back without a target, a
 	// follow-up that was refused.
@@ -84,8 +87,8 @@ func (s Settlement) Brings() bool {
 	}
 }
 
-// Backoff says when a settlement whose consequences could not be written is tried again: soon while the trouble is young,
-// so that a lock of seconds is hardly noticed when it is gone, and seldom when it has lasted.
+// Backoff says when a settlement whose consequences could not be written is tried again: soon while the trouble is
+// young, so that a lock of seconds is hardly noticed when it is gone, and seldom when it has lasted.
 func (s Settlement) Backoff(now time.Time) time.Duration {
 	const first, young, longest = 50 * time.Millisecond, 5 * time.Minute, 30 * time.Second
 	tries, age := 0, time.Duration(0)
@@ -115,8 +118,8 @@ func (s Settlement) Number() int {
 	return 1 + s.Intent.Retries
 }
 
-// Numbered returns the follow-up under the id of the given number: the id as it is for 1, and with the number at its end
-// from 2 on.
+// Numbered returns the follow-up under the id of the given number: the id as it is for 1, and with the number at its
+// end from 2 on.
 func (f FollowUp) Numbered(n int) FollowUp {
 	if n < 2 {
 		return f

@@ -3,8 +3,8 @@
 //
 // # Nouns
 //
-// A [Transport] carries the requests of all providers. A [Call] is what became of one request: whether any of it
-// was written to a connection, and which answer came. A [Secret] is a credential that no log, error or document can show.
+// A [Transport] carries the requests of all providers. A [Call] is what became of one request: whether any of it was
+// written to a connection, and which answer came. A [Secret] is a credential that no log, error or document can show.
 //
 // # Guarantees
 //
@@ -14,8 +14,9 @@
 //
 // # Failure handling
 //
-// Whether an effect can have happened is decided by one fact, never by an error's text: as long as no byte of the request
-// was written to a connection, it surely was not sent ([outbox.Transient]). From then on, without a readable answer, nobody
-// can know ([outbox.Ambiguous]). A refusal counts as the provider's only with the provider's own error body; any other is
-// that of something in between ([Call.NotTheProvider]). What an answer means is each provider's own file classify.go.
+// Whether an effect can have happened is decided by one fact, never by an error's text: as long as no byte of the
+// request was written to a connection, it surely was not sent ([outbox.Transient]). From then on, without a readable
+// answer, nobody can know ([outbox.Ambiguous]). A refusal counts as the provider's only with the provider's own error
+// body; any other is that of something in between ([Call.NotTheProvider]). What an answer means is each provider's
+// own file classify.go.
 package providers

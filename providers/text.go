@@ -23,9 +23,9 @@ func Token(s string) string {
 	return s
 }
 
-// Key returns an idempotency key as it can stand in an HTTP header. Keys of printable ASCII
-// without spaces are taken as they are; of others, which HTTP or an SDK would cut or refuse, the digest is taken, so that
-// two different intents never share a key.
+// Key returns an idempotency key as it can stand in an HTTP header. Keys of printable ASCII without spaces are taken
+// as they are; of others, which HTTP or an SDK would cut or refuse, the digest is taken, so that two different
+// intents never share a key.
 func Key(key string) string {
 	if Secret(key).Usable() {
 		return key
@@ -34,9 +34,9 @@ func Key(key string) string {
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// Labels returns what is carried to a provider that knows labels: the intent's own first, then the given maps in their
-// order, each by name; fits says whether one more has room, and may shorten its value. A name that stands already is skipped,
-// so that an earlier map wins over a later one.
+// Labels returns what is carried to a provider that knows labels: the intent's own first, then the given maps in
+// their order, each by name; fits says whether one more has room, and may shorten its value. A name that stands
+// already is skipped, so that an earlier map wins over a later one.
 func Labels(in *outbox.Intent, fits func(name, value string) (string, bool), more ...map[string]string) map[string]string {
 	labels := map[string]string{}
 	add := func(name, value string) {

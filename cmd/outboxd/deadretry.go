@@ -100,8 +100,8 @@ func (r *retrier) named() []letter {
 	return letters
 }
 
-// filtered returns the dead letters that fit the filter now, so that what dies while the command runs is none of them. A
-// paced run lasts for hours: it keeps the _ids alone, and reads each document when its turn comes.
+// filtered returns the dead letters that fit the filter now, so that what dies while the command runs is none of
+// them. A paced run lasts for hours: it keeps the _ids alone, and reads each document when its turn comes.
 func (r *retrier) filtered(ctx context.Context, filter store.Filter) ([]letter, error) {
 	var letters []letter
 	for raw, err := range r.store.Dead(ctx, filter) {
@@ -173,9 +173,9 @@ func (r *retrier) sum(left int) error {
 	return err
 }
 
-// retry decides about one dead letter, makes it pending unless that is refused, and says so. It waits for the rate before it
-// writes. A signal ends it with the context's error, and nothing is written then; what is being written is written to its
-// end.
+// retry decides about one dead letter, makes it pending unless that is refused, and says so. It waits for the rate
+// before it writes. A signal ends it with the context's error, and nothing is written then; what is being written is
+// written to its end.
 func (r *retrier) retry(ctx context.Context, read letter) error {
 	if ctx.Err() != nil {
 		return ctx.Err()

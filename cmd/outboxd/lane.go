@@ -41,8 +41,8 @@ type lane struct {
 	inFlight         int
 }
 
-// lanes reads the lanes of the kinds that this outboxd knows, of those that live workers serve, and of those that somebody
-// left a note about.
+// lanes reads the lanes of the kinds that this outboxd knows, of those that live workers serve, and of those that
+// somebody left a note about.
 func lanes(ctx context.Context, s *store.Store) ([]lane, error) {
 	states, err := s.Lanes(ctx)
 	if err != nil {
@@ -152,8 +152,8 @@ func laneTable(p *program, list []lane) error {
 	return table.Write(p.out, style)
 }
 
-// laneKind is a lane that a person names. Only kinds that outboxd knows can be meant: a typing error must not look as if it
-// had stopped something.
+// laneKind is a lane that a person names. Only kinds that outboxd knows can be meant: a typing error must not look as
+// if it had stopped something.
 type laneKind string
 
 func (k laneKind) check() error {

@@ -14,8 +14,8 @@ import (
 	"github.com/outboxd/outboxd/store"
 )
 
-// watchEvery is how often --watch counts, at least: counting reads the whole collection, so that it may take a tenth of the
-// time at most.
+// watchEvery is how often --watch counts, at least: counting reads the whole collection, so that it may take a tenth
+// of the time at most.
 const (
 	watchEvery = 2 * time.Second
 	watchShare = 10

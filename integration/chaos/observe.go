@@ -14,8 +14,8 @@ import (
 	"github.com/outboxd/outboxd/integration/chaos/check"
 )
 
-// observer reads every change of the outbox from a change stream, with each document before and after it, in the order in
-// which the majority took them.
+// observer reads every change of the outbox from a change stream, with each document before and after it, in the
+// order in which the majority took them.
 type observer struct {
 	stage  *stage
 	client *mongo.Client

@@ -107,8 +107,8 @@ func (s *stage) clear() error {
 	return errors.Join(errs...)
 }
 
-// setStage puts everything on the stage. uri names a given cluster; empty starts one. wrong makes clocks that can be wrong.
-// After an error nothing is left.
+// setStage puts everything on the stage. uri names a given cluster; empty starts one. wrong makes clocks that can be
+// wrong. After an error nothing is left.
 func setStage(ctx context.Context, dir, uri string, wrong bool) (_ *stage, err error) {
 	s := &stage{dir: dir, uri: uri, net: newNetwork(), http: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}}
 	defer func() {

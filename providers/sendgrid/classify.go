@@ -62,8 +62,8 @@ func failure(ctx context.Context, call *providers.Call) *outbox.Failure {
 	}
 }
 
-// firstError returns the name of the field that the first error is about, empty if it names none. own says that the body is
-// SendGrid's own: errors with a message each.
+// firstError returns the name of the field that the first error is about, empty if it names none. own says that the
+// body is SendGrid's own: errors with a message each.
 func firstError(call *providers.Call) (field string, own bool) {
 	var answer struct {
 		Errors []struct {

@@ -69,8 +69,8 @@ func oneLine(text string) string {
 	}, text)
 }
 
-// quoted is a setting's value that a problem repeats. Where a person took one variable for another it may be a connection
-// string or a key: what has an @ or is long is not repeated.
+// quoted is a setting's value that a problem repeats. Where a person took one variable for another it may be a
+// connection string or a key: what has an @ or is long is not repeated.
 type quoted string
 
 // String quotes the value, or says that there is one.

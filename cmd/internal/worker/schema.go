@@ -12,8 +12,8 @@ import (
 // errOtherNamespace is why a worker is not ready any more.
 var errOtherNamespace = errors.New("the outbox was given another namespace while this worker ran; restart the worker")
 
-// fits reports whether the schema is one that this worker can work with, and the outbox still has the namespace that the
-// worker read when it started.
+// fits reports whether the schema is one that this worker can work with, and the outbox still has the namespace that
+// the worker read when it started.
 func fits(ctx context.Context, schema *migrations.Migrator, namespace string) error {
 	if err := schema.Check(ctx); err != nil {
 		return err

@@ -89,8 +89,8 @@ func (j *judge) multiple(k *known, effects []simulator.Effect) {
 	}
 }
 
-// frozenFor reports whether a worker that held the intent was frozen from before its call's end until its lease was over, and
-// an effect came right after it went on: the one way in which an e-mail or text message can be sent twice.
+// frozenFor reports whether a worker that held the intent was frozen from before its call's end until its lease was
+// over, and an effect came right after it went on: the one way in which an e-mail or text message can be sent twice.
 func (j *judge) frozenFor(k *known, effects []simulator.Effect) bool {
 	if k.Kind == outbox.KindCharge {
 		return false
@@ -134,8 +134,8 @@ func (j *judge) receipt(k *known, doc *Doc, effects []simulator.Effect) {
 	}
 }
 
-// moments checks that each effect happened while a lease allowed it, and not after the intent's expiry. A call has ended
-// when its lease has the fence left; only what the network or the provider kept may come later.
+// moments checks that each effect happened while a lease allowed it, and not after the intent's expiry. A call has
+// ended when its lease has the fence left; only what the network or the provider kept may come later.
 func (j *judge) moments(k *known, effects []simulator.Effect) {
 	for _, e := range effects {
 		late := j.Rules.Skew
