@@ -14,6 +14,10 @@ VERSION ?=
 
 GO_BUILD = CGO_ENABLED=0 go build -trimpath -ldflags '-s -w$(if $(VERSION), -X main.release=$(VERSION))'
 STATICCHECK = go tool -modfile=tools.mod staticcheck
+# Compiling it takes one to two minutes, once for each version.
+GOLANGCI = go tool -modfile=tools.mod golangci-lint
+# Packages whose tests need no database, and together about ten seconds.
+QUICK = . ./outbox ./dispatcher/internal/... ./store/internal/... ./store/memory ./providers/... ./cmd/api/payments ./cmd/api/webhook ./cmd/internal/...
 
 .PHONY: help
 help: ## List the targets
@@ -69,11 +73,17 @@ fuzz: ## Run each fuzz target for FUZZTIME (10s)
 	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
 
 .PHONY: lint
-lint: ## Check form, vet, staticcheck, and that `go fix` has nothing to modernise
+lint: ## Check form, vet, linters (.golangci.yml), prose, and that `go fix` has nothing to modernise
 	@files=$$(gofmt -l .); if [ -n "$$files" ]; then printf 'not formatted, run gofmt -w:\n%s\n' "$$files" >&2; exit 1; fi
 	go vet ./...
 	$(STATICCHECK) ./...
 	go fix -diff ./...
+	$(GOLANGCI) run ./...
+	go test -run '^Test(Prose|Hard|Documentation)' .
+
+.PHONY: check
+check: lint ## Lint, and the tests that need ten seconds and no database
+	@go test -short $(QUICK) 2>&1 | grep -v 'no test files'
 
 .PHONY: docs
 docs: ## Generate what is generated: docs/codes.md

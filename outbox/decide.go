@@ -464,6 +464,7 @@ func known(f *Failure) *Failure {
 	switch f.Class {
 	case Transient, RateLimited, Permanent, Ambiguous, Hold, Invalid, Expired:
 		return f
+	case Done, outcomeAbsent: // these are no failures
 	}
 	unknown := *f
 	unknown.Class = Ambiguous

@@ -54,7 +54,7 @@ func (c statsCmd) Run(p *program) error {
 			next, err := s.Stats(ctx)
 			switch {
 			case ctx.Err() != nil:
-				return nil
+				return nil //nolint:nilerr // Told to end: what the question met meanwhile is no matter.
 			case err != nil:
 				return err
 			}

@@ -285,6 +285,7 @@ func (s *stage) control(ctx context.Context, method, path string, body, answer a
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode != http.StatusOK {
+		//nolint:errorlint // The error is nil where the status is what is wrong.
 		return fmt.Errorf("ask the simulators for %s: %s %.200s (%v)", path, resp.Status, text, err)
 	}
 	if answer == nil {

@@ -114,7 +114,7 @@ func check(t *testing.T, suite Suite, receipt outbox.Receipt, found bool, err er
 	t.Helper()
 	shown := []string{receipt.Provider, receipt.ID, receipt.Status}
 	if err != nil {
-		f, ok := err.(*outbox.Failure)
+		f, ok := err.(*outbox.Failure) //nolint:errorlint // It must be this, and not wrap it.
 		if !ok {
 			t.Fatalf("the error is a %T", err)
 		}

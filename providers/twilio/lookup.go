@@ -58,6 +58,7 @@ func (p *Provider) LookUp(ctx context.Context, in *outbox.Intent) (outbox.Answer
 			found = append(found, &messages[i])
 		case changed:
 			others = true
+		case another:
 		}
 	}
 	switch {

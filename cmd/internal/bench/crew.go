@@ -270,6 +270,7 @@ func (c *crew) dismiss() error {
 
 func (m *member) failure() error {
 	<-m.ended
+	//nolint:errorlint // The error is nil where the process ended by itself, too early.
 	return fmt.Errorf("a worker process ended: %v: %s", m.err, bytes.TrimSpace(m.stderr.Bytes()))
 }
 

@@ -20,12 +20,14 @@ var (
 // lanes asks for the lanes' states at each scrape.
 type lanes struct{ source Lanes }
 
+// Describe names the series, for [prometheus.Collector].
 func (l *lanes) Describe(ch chan<- *prometheus.Desc) {
 	ch <- laneState
 	ch <- breakerState
 	ch <- inFlight
 }
 
+// Collect asks for the values, for [prometheus.Collector].
 func (l *lanes) Collect(ch chan<- prometheus.Metric) {
 	states := []string{dispatcher.StateOpen, dispatcher.StatePaused, dispatcher.StateHeld, dispatcher.StateGated, dispatcher.StateBroken}
 	for _, s := range l.source.Status() {

@@ -44,6 +44,7 @@ type queue struct {
 
 func newQueue(source Queue, kinds []string) *queue { return &queue{source: source, kinds: kinds} }
 
+// Describe names the series, for [prometheus.Collector].
 func (q *queue) Describe(ch chan<- *prometheus.Desc) {
 	ch <- oldestDue
 	ch <- waiting
@@ -51,6 +52,7 @@ func (q *queue) Describe(ch chan<- *prometheus.Desc) {
 	ch <- queueUp
 }
 
+// Collect asks for the values, for [prometheus.Collector].
 func (q *queue) Collect(ch chan<- prometheus.Metric) {
 	ages, waits := q.ask()
 	up := 1.0

@@ -63,6 +63,7 @@ func saysNo(k *known, doc *Doc) bool {
 		return true
 	case outbox.ReasonPermanent:
 		return doc.AmbiguousAt.IsZero() || k.Kind == outbox.KindCharge
+	case outbox.ReasonAmbiguous:
 	}
 	return false
 }
@@ -201,6 +202,7 @@ func (j *judge) consequences(k *known, doc *Doc) {
 		want.State, want.Receipt = "done", cmp.Or(doc.Result, new(Result)).ID
 	case outbox.StatusDead:
 		want.State, want.Why, want.Code = "dead", doc.DeadReason, cmp.Or(doc.LastError, new(Error)).Code
+	case outbox.StatusPending, outbox.StatusLeased, outbox.StatusCancelled: // nothing was written back
 	}
 	if order != want {
 		j.wrong(RuleWriteBack, k.ID, "it is %s, and write_back left %+v, want %+v", doc.end(), order, want)
