@@ -40,6 +40,7 @@ test: some-mongodb ## Run all tests with the race detector, on a real MongoDB
 
 .PHONY: contract
 contract: some-mongodb ## Hold providers and simulator against what the vendors publish, and module producer against the contract
+	go test -C producer ./...
 	go test -C producer/contractcheck -race -timeout 5m ./...
 	go test -C providers/simulator/contractcheck -timeout 5m ./...
 
@@ -83,6 +84,7 @@ lint: ## Check form, vet, linters (.golangci.yml), prose, and that `go fix` has 
 
 .PHONY: check
 check: lint ## Lint, and the tests that need ten seconds and no database
+	go test -C producer ./...
 	@go test -short $(QUICK) 2>&1 | grep -v 'no test files'
 
 .PHONY: docs

@@ -14,6 +14,7 @@ package mongotest
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -131,6 +132,30 @@ func Database(tb testing.TB, opts ...*options.ClientOptions) *mongo.Database {
 		}
 	})
 	return db
+}
+
+// ExampleDatabase is [Database] for an Example function, which has no testing.TB. Without a server it panics, which fails
+// the example. done drops the database and disconnects its client.
+func ExampleDatabase(name string) (db *mongo.Database, done func()) {
+	if current == nil {
+		panic("mongotest: this package has no Main; add: func TestMain(m *testing.M) { mongotest.Main(m) }")
+	}
+	server, err := current.get()
+	if err != nil {
+		panic(fmt.Sprintf("mongotest: %v", err))
+	}
+	client, err := mongo.Connect(options.Client().ApplyURI(server.URI).SetServerSelectionTimeout(selectionTimeout))
+	if err != nil {
+		panic(fmt.Sprintf("mongotest: connect to %s: %v", server.How, err))
+	}
+	db = client.Database(databaseName(name))
+	return db, func() {
+		ctx, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
+		defer cancel()
+		if err := errors.Join(db.Drop(ctx), client.Disconnect(ctx)); err != nil {
+			panic(fmt.Sprintf("mongotest: drop the example's database %s: %v", db.Name(), err))
+		}
+	}
 }
 
 func drop(ctx context.Context, uri, name string) error {
