@@ -3,6 +3,7 @@ package migrations_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -43,9 +44,10 @@ func ExampleReasons() {
 		"payload": bson.M{"to": "0151 23456", "from": "+15005550006", "body": "Your order is in."},
 	})
 	for _, reason := range migrations.Reasons(err) {
-		fmt.Println(reason)
+		text, _, _ := strings.Cut(reason.Text, ":")
+		fmt.Println(reason.Path+":", text)
 	}
-	// Output: payload.to: to must be a phone number in E.164: a plus sign, country code and number, no spaces, such as +4915112345678.
+	// Output: payload.to: to must be a phone number in E.164
 }
 
 // The contract as JSON Schema, for producers in other languages.

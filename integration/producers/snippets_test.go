@@ -17,8 +17,8 @@ import (
 	"github.com/outboxd/outboxd/providers/simulator"
 )
 
-// A snippet is a block of code that README, CONTRIBUTING or a page of docs shows. It is run from the page itself, or says
-// why not.
+// A snippet is a block of code that README, CONTRIBUTING or a page of docs shows. It is run from the page itself, or
+// says why not.
 type snippet struct {
 	page, begins string // the page, and the words with which its code begins
 
@@ -293,7 +293,8 @@ func (s snippet) execute(t *testing.T, program string, db *mongo.Database, code 
 	}
 }
 
-// shell runs commands as a reader has them: outboxd in the PATH, the files that the pages name, the providers simulated.
+// shell runs commands as a reader has them: outboxd in the PATH, the files that the pages name, the providers
+// simulated.
 func shell(t *testing.T, program string, db *mongo.Database, code string) (exit int, out string) {
 	t.Helper()
 	sims, err := simulator.Start(simulator.Config{}, simulator.Addrs{})

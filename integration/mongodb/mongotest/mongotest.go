@@ -134,8 +134,8 @@ func Database(tb testing.TB, opts ...*options.ClientOptions) *mongo.Database {
 	return db
 }
 
-// ExampleDatabase is [Database] for an Example function, which has no testing.TB. Without a server it panics, which fails
-// the example. done drops the database and disconnects its client.
+// ExampleDatabase is [Database] for an Example function, which has no testing.TB. Without a server it panics, which
+// fails the example. done drops the database and disconnects its client.
 func ExampleDatabase(name string) (db *mongo.Database, done func()) {
 	if current == nil {
 		panic("mongotest: this package has no Main; add: func TestMain(m *testing.M) { mongotest.Main(m) }")
