@@ -19,12 +19,16 @@ type SchemaOptions struct {
 // Extended JSON, without the worker's fields. It is derived from the data of the validator. An unknown kind is an error
 // that lists the known ones.
 //
-// The schema is of draft 7, which validators and code generators take without options: it has no keyword that they
-// would refuse or warn about, and each kind is a type of its own.
+// The schema is of draft 7. Validators and code generators take it without options: it has no keyword that they would
+// refuse or warn about. Each kind is a type of its own.
 //
-// Five rules of the validator have no counterpart in JSON Schema and stand in descriptions only: 200 bytes (not
-// characters) of a string _id, 1000 recipients of an e-mail over three fields, the depth and types of template_data,
-// instants that are written as text but are none, and Decimal128, which relaxed Extended JSON writes as a document.
+// Five rules of the validator have no counterpart in JSON Schema and stand in descriptions only:
+//
+//   - 200 bytes (not characters) of a string _id;
+//   - 1000 recipients of an e-mail over three fields;
+//   - the depth and types of template_data;
+//   - instants that are written as text but are none;
+//   - Decimal128, which relaxed Extended JSON writes as a document.
 func JSONSchema(o SchemaOptions) ([]byte, error) {
 	root, err := latest().contract.insert(o)
 	if err != nil {

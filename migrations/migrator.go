@@ -109,9 +109,10 @@ type record struct {
 	} `bson:"applied"`
 }
 
-// Check reports whether a worker of this version can work with the database: nil, or an error that wraps
-// [ErrNotMigrated] or [ErrNewer] and says what to do, or that of the read. It costs one read and looks at the version
-// and the namespace only; [Migrator.Drift] also finds objects that were changed or dropped by hand.
+// Check reports whether a worker of this version can work with the database. If not, the error wraps [ErrNotMigrated]
+// or [ErrNewer], and says what to do. If the database cannot be read, Check returns that error. It costs one read and
+// looks at the version and the namespace only; [Migrator.Drift] also finds objects that were changed or dropped by
+// hand.
 func (m *Migrator) Check(ctx context.Context) error {
 	s, err := m.state(ctx)
 	switch want := latest().number; {

@@ -24,9 +24,10 @@ const (
 	anyReference   = `\$\{`
 )
 
-// vocabulary builds rules for values as a producer writes them, or, with references, for those in a follow-up, where a
-// string may stand for a value that is known only later. The keywords of JSON Schema bind one type each (minimum says
-// nothing about strings), so both cases are one flat rule, and the server's explanation of a refusal stays flat too.
+// vocabulary builds rules for values as a producer writes them. With references it builds those of a follow-up, where
+// a string may stand for a value that is known only later. Each keyword of JSON Schema binds one type; minimum says
+// nothing about strings. So both cases are one flat rule, and the server's explanation of a refusal stays flat as
+// well.
 type vocabulary struct {
 	references bool
 }

@@ -17,8 +17,8 @@ import type { ObjectId, UUID } from "mongodb";
 export type Reference = ` + "`\\${${string}}`" + `;
 `
 
-// TypeScript returns the contract as declarations in TypeScript of what a producer writes with MongoDB's driver: each
-// kind is a type of its own, and Intent is one of them. With a kind it is that one alone.
+// TypeScript returns the contract as declarations in TypeScript, for a producer with MongoDB's driver. Each kind is a
+// type of its own, and Intent is one of them. With a kind it is that one alone.
 func TypeScript(o SchemaOptions) ([]byte, error) {
 	root, err := latest().contract.insert(o)
 	if err != nil {

@@ -29,8 +29,8 @@ var v1MostAmounts = []v1Amount{
 }
 
 // v1LeastAmounts are the published minimums ("Minimum charge amount by currency"). They hold for an account that
-// settles in the currency of the charge; one that settles in another has the other's minimum after conversion, which
-// only Stripe can tell.
+// settles in the currency of the charge. An account that settles in another currency has that one's minimum after
+// conversion, which only Stripe can tell.
 var v1LeastAmounts = []v1Amount{
 	{30, []string{"gbp"}},
 	{50, []string{"usd", "ars", "aud", "brl", "cad", "chf", "cop", "eur", "idr", "ils", "inr", "jpy", "krw", "nzd", "php", "rub", "sgd", "zar"}},
@@ -44,8 +44,8 @@ var v1LeastAmounts = []v1Amount{
 	{17_500, []string{"huf"}},
 }
 
-// v1Steps are the currencies whose amounts must be multiples. Stripe takes three-decimal currencies in thousandths
-// and wants the last digit to be 0 ("Three-decimal currencies"); ISK and UGX have no fractions, but are still written
+// v1Steps are the currencies whose amounts must be multiples. Stripe takes three-decimal currencies in thousandths,
+// and wants the last digit to be 0 ("Three-decimal currencies"). ISK and UGX have no fractions, but are still written
 // with two decimals, which must be 00 ("Special cases"). HUF and TWD have such a rule for payouts only.
 var v1Steps = []v1Amount{
 	{10, []string{"bhd", "jod", "kwd", "omr", "tnd"}},

@@ -66,8 +66,8 @@ func v1Record(text, count, date func(string) bson.E) rule {
 	}})
 }
 
-// v1Outcome returns the rule for what is known of an intent and only has to be written: it ends either done, with a
-// receipt, or dead, with a reason.
+// v1Outcome returns the rule for a recorded outcome, which only has to be written. The intent ends either done, with
+// a receipt, or dead, with a reason.
 func v1Outcome(text, reason, count, date func(string) bson.E) rule {
 	return strict.object("outcome", "outcome must be a document with either a receipt or a reason, "+v1Own, []string{"event"}, bson.D{
 		{Key: "event", Value: strict.oneOf("event", v1Own, "delivered", "failed", "found", "absent", "lookup_failed",

@@ -2,8 +2,8 @@ package outbox
 
 import "strings"
 
-// Refused returns the failure with which a follow-up is kept as a dead letter: because of its Problems, or, where it
-// has none, because the database refused it for the reason given. It is nil if neither says anything.
+// Refused returns the failure with which a follow-up is kept as a dead letter. Its Problems are the reason. If it has
+// none, the database refused it for the reason given. It is nil if neither says anything.
 func (f FollowUp) Refused(why string) *Failure {
 	if len(f.Problems) > 0 {
 		return invalidFailure(f.Problems)

@@ -30,8 +30,8 @@ var final = []string{CodeDeclined, CodeBadRecipient, CodeRejected, CodeCanceled}
 // RetryDead says how a dead letter may be retried now, or returns a *[Refusal]: whatever could double an effect, or
 // could only fail again, is refused. It believes no single field: each trace of an ambiguous outcome counts.
 //
-// A retry after the provider's final no raises the generation, so that the provider does not replay its old answer;
-// that is done only where the no is known to have had no effect. In every other case the keys stay. evenFinal says
+// A retry after the provider's final no raises the generation, so that the provider does not replay its old answer.
+// The generation is raised only if that no surely had no effect. In every other case the keys stay. evenFinal says
 // that a person insists on repeating what the provider refused for good.
 func RetryDead(in *Intent, p Policy, evenFinal bool, now time.Time) (DeadRetry, error) {
 	refuse := func(format string, args ...any) (DeadRetry, error) {

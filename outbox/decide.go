@@ -119,8 +119,8 @@ type Decision struct {
 // Next says what a worker may do now with an intent that it has just claimed. The verdict goes to [Decide] where the
 // action is [Settle]. now is the database's time as well as the worker knows it.
 //
-// An intent may be sent only if no earlier attempt of it can still have an effect that a repetition would double, if it
-// is not expired, and if it has an attempt left.
+// An intent may be sent only if all of this is true: it is not expired, it has an attempt left, and no earlier
+// attempt can still have an effect that a repetition would double.
 func Next(in *Intent, p Policy, now time.Time) (Action, Verdict) {
 	if in.Outcome.valid() { // whatever else is wrong: it is over, and only has to be written
 		return Settle, Verdict{Event: Recorded}
@@ -388,8 +388,8 @@ func (d decision) givenBack(outcome Class) decision {
 	return d
 }
 
-// within keeps attempts at most at the maximum, unless more were recorded under a policy that allowed more: claims that
-// run out one after another are counted by the database, which does not know the maximum.
+// within keeps attempts at the maximum or below, unless more were recorded under a policy that allowed more. The
+// database counts claims whose leases expire one after another, and does not know the maximum.
 func (d decision) within(attempts int) int {
 	return max(0, min(attempts, max(d.max, d.in.recorded())))
 }

@@ -5,9 +5,9 @@ import "slices"
 // outcomeAbsent is the outcome of a look-up that found nothing.
 const outcomeAbsent Class = "absent"
 
-// Records returns what the settlement adds to the intent's history: the attempts whose leases ran out unrecorded, and
-// the attempt itself if it counted, or the look-up that it was. What was done at the provider besides comes before
-// that.
+// Records returns what the settlement adds to the intent's history. These are the attempts whose leases expired
+// unrecorded, and the attempt itself if it counted, or the look-up. What was done at the provider besides comes
+// before that.
 func (s Settlement) Records() []Record {
 	d, lease := s.Decision, s.Intent.Lease
 	var records []Record

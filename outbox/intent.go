@@ -105,8 +105,8 @@ func (r Record) ended() time.Time {
 	return r.Last
 }
 
-// Outcome is what is known of an intent that only has to be written: its status, its follow-ups and its write_back
-// could not be written in one transaction yet. An intent with an outcome is never sent again.
+// Outcome is the recorded outcome of an intent that only has to be written. Its status, its follow-ups and its
+// write_back could not be written in one transaction yet. An intent with an outcome is never sent again.
 type Outcome struct {
 	Event    Event      // what was learned
 	Reason   DeadReason // of what ends as a dead letter; empty: it ends done
@@ -204,10 +204,10 @@ type Intent struct {
 	Document map[string]any
 }
 
-// Key returns the intent's idempotency key for one step of its effect at the provider (contract, "Identity"): the
-// namespace, the id's type and the generation, the step, and the id last. So equal ids in two outboxes or of two
-// types are different effects, and no id can imitate a generation or a step. The key depends neither on the attempt
-// nor on the worker.
+// Key returns the intent's idempotency key for one step of its effect at the provider (contract, "Identity"). It
+// holds the namespace, the id's type and the generation, the step, and the id last. So equal ids in two outboxes or
+// of two types are different effects, and no id can imitate a generation or a step. The key depends neither on the
+// attempt nor on the worker.
 func (in *Intent) Key(step string) string {
 	return in.Namespace + "/" + in.TypeAndGeneration() + "/" + step + "/" + in.ID.String()
 }
@@ -249,8 +249,8 @@ func (in *Intent) lastClass() Class {
 	return Class(class)
 }
 
-// lastCode returns the code of the last failure, empty if there is none or it cannot be told: where last_error tells
-// what went wrong beside the outcome, the outcome's own code is in history, if it was an attempt's.
+// lastCode returns the code of the last failure. It is empty if there is none, or if the code is not known. If
+// last_error tells what went wrong beside the outcome, the outcome's own code is in history, if it was an attempt's.
 func (in *Intent) lastCode() string {
 	last, _ := in.Document["last_error"].(map[string]any)
 	code, _ := last["code"].(string)

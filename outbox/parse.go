@@ -108,8 +108,8 @@ func (in *Intent) parseEnvelope(r *reader) {
 	}
 }
 
-// parseWorkerFields reads what only workers write. A wrong type there is a problem like any other: nothing may be sent
-// on the strength of a number of attempts or a progress that cannot be read.
+// parseWorkerFields reads what only workers write. A wrong type there is a problem like any other. If the number of
+// attempts or the progress cannot be read, nothing may be sent.
 func (in *Intent) parseWorkerFields(r *reader) {
 	retries := 0
 	in.Attempts = int(r.integer("attempts", optional, 0, math.MaxInt32))

@@ -68,8 +68,8 @@ type Policy struct {
 	Retry       RetryPolicy
 	OnAmbiguous Ambiguity
 	Reconcile   ReconcilePolicy
-	// AsksFirst says that the provider's delivery asks for the outcome of an earlier attempt by itself before it
-	// repeats anything (a charge with its stored PaymentIntent), so that repeating it is always safe.
+	// AsksFirst says that a delivery first asks the provider for the outcome of an earlier attempt, as a charge does
+	// by its stored PaymentIntent. So repeating it is always safe.
 	AsksFirst bool
 }
 

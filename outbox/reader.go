@@ -67,8 +67,8 @@ func (r *reader) problem(field, text string) {
 	}
 }
 
-// named shows a path. A step that is no plain name, or a number of more than three digits, is replaced: a producer may
-// have used an address or a telephone's number as the name of a field, and no log may show those.
+// named shows a path. A step is replaced if it is no plain name, or a number of more than three digits. A producer
+// may have used an address or a phone number as the name of a field, and no log may show those.
 func named(path string) string {
 	steps := strings.Split(path, ".")
 	for i, step := range steps {

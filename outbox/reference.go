@@ -224,7 +224,7 @@ const (
 	sizeOfOther = 4 + 1 + 16     // any other value; a UUID is the longest
 )
 
-// take spends what a value takes in BSON at most, part by part: it stops where there is no room, so that a value which
+// take subtracts what a value takes in BSON at most, part by part, and stops when no room is left. So a value that
 // holds another one many times costs no more time than there is room.
 func (r *room) take(v any) (wrong string) {
 	switch v := v.(type) {

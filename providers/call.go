@@ -195,8 +195,8 @@ func (c *Call) whyNotSent(ctx context.Context) string {
 	}
 }
 
-// Harmless turns the failure of a request that could have no effect of its own, a question or a preparation, into what
-// it is: nothing was acted upon, whatever became of the request.
+// Harmless returns the failure of a request that could have no effect of its own: a question or a preparation.
+// Whatever became of the request, nothing was acted upon.
 func Harmless(f *outbox.Failure) *outbox.Failure {
 	if f.Class == outbox.Ambiguous {
 		f.Class = outbox.Transient

@@ -39,10 +39,10 @@ type TransportConfig struct {
 //
 // It speaks HTTP/1.1 only: then a connection that breaks leaves one call without an answer, not all calls that share
 // it. Right before a request is written to a kept connection, the transport looks whether the other side has closed
-// it. A request that must not be repeated is not written to a connection that idled for longer than half a second:
-// the other side may have closed it, and the news may be on its way. In both cases another connection is taken; the
-// request was not sent, so that this is no repetition. Proxies are taken from the environment (HTTPS_PROXY, NO_PROXY)
-// for https addresses, where they only pass bytes on; for plain http no proxy is used, since it could answer or
+// it. A request that must not be repeated is not written to a connection that idled for longer than half a second.
+// The other side may have closed it, and the notice may be on its way. In both cases another connection is taken; the
+// request was not sent, so that this is no repetition. For https addresses, proxies are taken from the environment
+// (HTTPS_PROXY, NO_PROXY): there they only pass bytes on. For plain http no proxy is used, because it could answer or
 // repeat a request by itself.
 //
 // net/http repeats a POST with an Idempotency-Key by itself if a kept connection breaks (net/http, Transport: "if the
@@ -110,8 +110,8 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
-// again returns the request for a connection that comes after one that did not take it; nil if there is no time left,
-// or if its body cannot be read once more.
+// again returns the request for another connection, after one that did not take it. It returns nil if there is no
+// time left, or if the body cannot be read once more.
 func again(req *http.Request) *http.Request {
 	if req.Context().Err() != nil {
 		return nil

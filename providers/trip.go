@@ -11,8 +11,8 @@ const (
 	// trusted is for how long a connection may have idled that shall carry a request which must not be repeated.
 	// Servers close idle connections after seconds; the news of it takes as long as one way through the network.
 	trusted = 500 * time.Millisecond
-	// longLine is the length of a request's first line from which on a part of it may be written before net/http
-	// tells that it began to write the request.
+	// longLine is a length of a request's first line. From this length on, a part of it may be written before
+	// net/http tells that it began to write the request.
 	longLine = 2 << 10
 )
 

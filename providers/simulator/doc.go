@@ -1,13 +1,13 @@
-// Package simulator runs Stripe, SendGrid and Twilio on this machine: three HTTP servers that speak the three APIs
-// truly enough for the vendors' own SDKs, and that fail on demand the way the real ones fail.
+// Package simulator runs Stripe, SendGrid and Twilio on this machine. Its three HTTP servers speak the three APIs
+// truly enough for the vendors' own SDKs. On demand they fail as the real ones fail.
 //
 // # Nouns
 //
 // A [Sim] holds all state. An [Effect] is something the world would notice: money moved (a PaymentIntent that became
 // succeeded, requires_capture or processing), an e-mail accepted, a text message created. Effects are counted apart
 // from requests: a replayed, refused or repeated request has no effect, and an effect whose answer was lost is still
-// one. A [Fault] is a scripted lie. The clock of a Sim can be moved forward, so that what takes a day at the provider
-// (Stripe's idempotency keys are forgotten after 24 hours) takes no time in a test.
+// one. A [Fault] is a scripted lie. The clock of a Sim can be moved forward. So a day at the provider takes no time
+// in a test: Stripe forgets idempotency keys after 24 hours.
 //
 // # Guarantees
 //

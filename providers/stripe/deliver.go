@@ -50,7 +50,7 @@ func (p *Provider) Deliver(ctx context.Context, in *outbox.Intent, save func(con
 	return receipt, nil
 }
 
-// prepare sees to it that the state names an unconfirmed PaymentIntent that is what the payload asks for: the stored
+// prepare makes the state name an unconfirmed PaymentIntent that is what the payload asks for. It takes the stored
 // one, one that a forgotten attempt made, or a new one. It may turn out that the money has moved already. It moves
 // none itself.
 func (c *payment) prepare(ctx context.Context, save func(context.Context, outbox.Progress) error) (outbox.Receipt, bool, *outbox.Failure) {

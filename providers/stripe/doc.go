@@ -19,8 +19,8 @@
 // # Nothing stored is believed
 //
 // A PaymentIntent carries the intent's labels in its metadata (contract, "Identity"). Before one is confirmed or
-// believed, its labels, amount, currency, customer and account are compared with the intent, and its payment method
-// as long as it was never tried (compare.go). A difference is the code mismatch, and nothing is confirmed. One that
+// believed, its labels, amount, currency, customer and account are compared with the intent. As long as it was never
+// tried, so is its payment method (compare.go). A difference is the code mismatch, and nothing is confirmed. One that
 // is ours and differs is cancelled, so that a confirmation which is still under way cannot charge it; one of another
 // intent is never touched.
 //
@@ -42,18 +42,25 @@
 //
 // Requests carry the intent's key for their step: create, confirm, cancel, or retire for the cancellation of an
 // earlier generation's PaymentIntent. A key is the same on every attempt and every worker. Stripe replays the stored
-// answer under a key, a server error included (Stripe API reference, "Idempotent requests"). The next attempt takes a
-// fresh step (create.2, confirm.2) where Stripe replays a server error, where it knows the creation's key with other
-// parameters, and where the confirmation's key is older than 23 hours, so that Stripe may soon forget it. That is
-// safe for a creation, which moves nothing, and for a confirmation, because the PaymentIntent was just seen
-// unconfirmed and is charged at most once.
+// answer under a key, a server error included (Stripe API reference, "Idempotent requests"). In three cases the next
+// attempt takes a fresh step (create.2, confirm.2):
+//
+//   - Stripe replays a server error;
+//   - Stripe knows the creation's key with other parameters;
+//   - the confirmation's key is older than 23 hours, so that Stripe may soon forget it. That is safe for a creation,
+//     which moves nothing, and for a confirmation, because the PaymentIntent was just seen unconfirmed and is charged
+//     at most once.
 //
 // # Progress
 //
-// The stored fields are key (the intent's key without a step, which tells the generation), payment_intent, account,
-// create and confirm (how many keys of the step were used up to the one in use), and confirm_at (the claim, by the
-// database's clock, since which the confirmation's key is in use). Progress that older code stored has its key in
-// another form (<id> or <id>:g<generation>) and goes on under the keys of that form.
+// The stored fields are:
+//
+//   - key: the intent's key without a step, which tells the generation;
+//   - payment_intent and account;
+//   - create and confirm: how many keys of the step were used, up to the one in use;
+//   - confirm_at: the claim, by the database's clock, since which the confirmation's key is in use. Progress that
+//     older code stored has its key in another form (<id> or <id>:g<generation>) and goes on under the keys of that
+//     form.
 //
 // # Failure handling
 //

@@ -10,9 +10,9 @@ import (
 )
 
 // LookUp settles what earlier attempts left, before the charge is given up. A PaymentIntent that is charged is found.
-// One that is unconfirmed is cancelled, so that no confirmation which is still under way can charge it; then the
-// absence is certain, as it is where none was ever stored, since only a stored one is confirmed. The error is nil or
-// an *outbox.Failure: permanent if the payment was declined, cancelled by somebody else, needs the customer, or is
+// An unconfirmed one is cancelled, so that no confirmation that is still under way can charge it. Then the absence is
+// certain. If none was ever stored, it is certain as well, because only a stored one is confirmed. The error is nil
+// or an *outbox.Failure: permanent if the payment was declined, cancelled by somebody else, needs the customer, or is
 // not what the payload asks for. Every other failure means that nobody knows.
 func (p *Provider) LookUp(ctx context.Context, in *outbox.Intent) (outbox.Answer, error) {
 	c, f := p.open(in)

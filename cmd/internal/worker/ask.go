@@ -20,8 +20,8 @@ type checker interface {
 	Check(context.Context) error
 }
 
-// askProviders asks each served provider once. The answers are for people, in the log and in the details of /readyz:
-// the worker goes on whatever they are, since a lane copes with each of them by itself.
+// askProviders asks each served provider once. The answers are for people, in the log and in the details of /readyz.
+// Whatever they are, the worker goes on: a lane copes with each of them by itself.
 func (w *worker) askProviders(lanes []dispatcher.Lane) {
 	var asking sync.WaitGroup
 	for _, l := range lanes {

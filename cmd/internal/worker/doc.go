@@ -8,6 +8,7 @@
 // the error is [ErrInterrupted]. What was cancelled in the middle is settled as ambiguous either way. A third signal
 // ends the process as it is.
 //
-// Every goroutine started here has ended when [Run] returns, unless the dispatcher itself does not come to its end long
-// after its calls were cancelled; then Run says so and returns without it, so that the process can end.
+// When [Run] returns, every goroutine started here has ended. There is one exception: long after its calls were
+// cancelled, the dispatcher may still not have ended. Then Run says so and returns without it, so that the process
+// can end.
 package worker

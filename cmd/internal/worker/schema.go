@@ -24,8 +24,8 @@ func fits(ctx context.Context, schema *migrations.Migrator, namespace string) er
 	return nil
 }
 
-// inspect warns of what `outboxd doctor` would fail for and a worker can go on with: objects of the schema that were
-// changed or dropped, TTL indexes that delete intents, and documents that are no intents.
+// inspect warns of three things for which `outboxd doctor` would fail, but with which a worker can go on: objects of
+// the schema that were changed or dropped, TTL indexes that delete intents, and documents that are no intents.
 func inspect(ctx context.Context, schema *migrations.Migrator, db *store.Store, log *slog.Logger) {
 	drift, err := schema.Drift(ctx)
 	for _, what := range drift {
