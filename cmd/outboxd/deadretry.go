@@ -29,11 +29,14 @@ type deadRetryCmd struct {
 }
 
 func (deadRetryCmd) Help() string {
-	return `What could double an effect is refused, and so is what could only fail again; each refusal says why. A charge whose outcome is
-ambiguous may be retried: the worker asks Stripe for the stored payment first. An ambiguous e-mail or SMS may not: find out at the
-provider, then answer with ` + "`outboxd resolve`" + `. After the provider's final no the generation rises, so that the provider does
-not replay its old answer; that takes --even-final where the same request would be refused again. Who has opted out is never
-written to again. Give at least one id or one filter. Exit code 1 if any was refused, or if a signal ended it early.`
+	return `An intent is refused if its retry could double an effect, or could only fail again. Each refusal says why. A charge whose outcome
+is ambiguous may be retried: the worker asks Stripe for the stored payment first. An ambiguous e-mail or SMS may not be retried.
+Ask the provider, then answer with ` + "`outboxd resolve`" + `.
+
+After the provider's final no, a retry raises the generation, so that the provider does not replay its old answer. If the same
+request would be refused again, that takes --even-final. A recipient who has opted out never gets a message again.
+
+Give at least one id or one filter. The exit code is 1 if any was refused, or if a signal ended it early.`
 }
 
 func (c deadRetryCmd) Run(p *program) error {

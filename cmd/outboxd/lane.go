@@ -27,9 +27,15 @@ type laneCmd struct {
 }
 
 func (laneCmd) Help() string {
-	return `A lane carries out the intents of one kind, on all workers together. It is open; paused by a person; held, because the
-provider refuses our credentials or account; gated, because the provider asked to wait; or broken, because a worker's breaker
-is open and the others only probe. In all of these its intents stay pending and lose no attempt.`
+	return `A lane carries out the intents of one kind, on all workers together. Its states:
+
+    open      it works
+    paused    a person stopped it
+    held      the provider refuses our credentials or account
+    gated     the provider asked to wait
+    broken    a worker's breaker is open, and the others only probe
+
+While a lane is stopped, its intents stay pending and lose no attempt.`
 }
 
 // lane is one lane as all workers share it.

@@ -47,9 +47,10 @@
 //
 //   - Stripe replays a server error;
 //   - Stripe knows the creation's key with other parameters;
-//   - the confirmation's key is older than 23 hours, so that Stripe may soon forget it. That is safe for a creation,
-//     which moves nothing, and for a confirmation, because the PaymentIntent was just seen unconfirmed and is charged
-//     at most once.
+//   - the confirmation's key is older than 23 hours, so that Stripe may soon forget it.
+//
+// That is safe for a creation, which moves nothing. It is safe for a confirmation, because the PaymentIntent was just
+// seen unconfirmed, and is charged at most once.
 //
 // # Progress
 //
