@@ -17,6 +17,7 @@ var longComments = []string{
 	"dispatcher/outage_test.go",
 	"dispatcher/pace.go",
 	"dispatcher/race_test.go",
+	"dispatcher/refusals_test.go",
 	"dispatcher/settler.go",
 	"dispatcher/share.go",
 	"dispatcher/shunned.go",
