@@ -17,7 +17,7 @@ STATICCHECK = go tool -modfile=tools.mod staticcheck
 # Compiling it takes one to two minutes, once for each version.
 GOLANGCI = go tool -modfile=tools.mod golangci-lint
 # Packages whose tests need no database, and together about ten seconds.
-QUICK = . ./outbox ./store/memory $(patsubst %,./%/...,$(wildcard dispatcher/internal store/internal)) ./providers/... ./cmd/api/payments ./cmd/api/webhook ./cmd/internal/...
+QUICK = . ./outbox ./store/memory $(patsubst %,./%/...,$(wildcard dispatcher/internal store/internal)) ./providers/... ./cmd/api/payments ./cmd/api/webhook $(addprefix ./cmd/internal/,bench config demo extjson metrics term)
 
 .PHONY: help
 help: ## List the targets
