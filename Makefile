@@ -14,6 +14,10 @@ VERSION ?=
 
 GO_BUILD = CGO_ENABLED=0 go build -trimpath -ldflags '-s -w$(if $(VERSION), -X main.release=$(VERSION))'
 STATICCHECK = go tool -modfile=tools.mod staticcheck
+# Compiling it takes one to two minutes, once for each version.
+GOLANGCI = go tool -modfile=tools.mod golangci-lint
+# Packages whose tests need no database, and together about ten seconds.
+QUICK = . ./outbox ./store/memory $(patsubst %,./%/...,$(wildcard dispatcher/internal store/internal)) ./providers/... ./cmd/api/payments ./cmd/api/webhook $(addprefix ./cmd/internal/,bench config demo extjson metrics term)
 
 .PHONY: help
 help: ## List the targets
@@ -36,6 +40,7 @@ test: some-mongodb ## Run all tests with the race detector, on a real MongoDB
 
 .PHONY: contract
 contract: some-mongodb ## Hold providers and simulator against what the vendors publish, and module producer against the contract
+	go test -C producer ./...
 	go test -C producer/contractcheck -race -timeout 5m ./...
 	go test -C providers/simulator/contractcheck -timeout 5m ./...
 
@@ -69,11 +74,18 @@ fuzz: ## Run each fuzz target for FUZZTIME (10s)
 	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
 
 .PHONY: lint
-lint: ## Check form, vet, staticcheck, and that `go fix` has nothing to modernise
+lint: ## Check form, vet, linters (.golangci.yml), prose, and that `go fix` has nothing to modernise
 	@files=$$(gofmt -l .); if [ -n "$$files" ]; then printf 'not formatted, run gofmt -w:\n%s\n' "$$files" >&2; exit 1; fi
 	go vet ./...
 	$(STATICCHECK) ./...
 	go fix -diff ./...
+	$(GOLANGCI) run ./...
+	go test -run '^Test(Prose|Hard|Documentation)' .
+
+.PHONY: check
+check: lint ## Lint, and the tests that need ten seconds and no database
+	go test -C producer ./...
+	@go test -short $(QUICK) 2>&1 | grep -v 'no test files'
 
 .PHONY: docs
 docs: ## Generate what is generated: docs/codes.md

@@ -1,5 +1,5 @@
-// Package outboxd_test holds the rules of this repository that a program can check: who may import whom, what the shipped
-// binaries may carry, and what no file may contain.
+// Package outboxd_test holds the rules of this repository that a program can check: who may import whom, what the
+// shipped binaries may carry, and what no file may contain.
 package outboxd_test
 
 import (
@@ -251,8 +251,8 @@ func checkFunctions(t *testing.T, where string, file *ast.File, isTest bool) {
 	})
 }
 
-// checkState refuses package-level variables that can only be there to be changed: those without a value, and those that
-// are made, allocated, locked or counted with.
+// checkState refuses package-level variables that can only be there to be changed: those without a value, and those
+// that are made, allocated, locked or counted with.
 func checkState(t *testing.T, pkg string, file *ast.File) {
 	t.Helper()
 	for _, d := range file.Decls {

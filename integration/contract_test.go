@@ -52,9 +52,9 @@ func TestValidatorAndParserAgree(t *testing.T) {
 	t.Logf("%d documents: both accept %d and refuse %d", len(list), valid, invalid)
 }
 
-// acceptedByDatabase reports for each document whether the validator of a migrated outbox accepts it. The validator is a
-// query: it is run as one over a collection without a validator, which is a thousand times as fast as explaining as many
-// refusals.
+// acceptedByDatabase reports for each document whether the validator of a migrated outbox accepts it. The validator
+// is a query: it is run as one over a collection without a validator, which is a thousand times as fast as explaining
+// as many refusals.
 func acceptedByDatabase(t *testing.T, list []specimen, docs []bson.Raw) []bool {
 	t.Helper()
 	db := mongotest.Database(t)
@@ -106,9 +106,9 @@ func identity(doc bson.Raw) string {
 	return string(append([]byte{byte(id.Type)}, id.Value...))
 }
 
-// mayFailLater reports whether the contract leaves it to the worker to find the problems, because no validator can know:
-// what a reference comes to, what the worker's configuration allows, how long a follow-up's _id becomes, and types within
-// documents that may hold anything, at any depth.
+// mayFailLater reports whether the contract leaves it to the worker to find the problems, because no validator can
+// know: what a reference comes to, what the worker's configuration allows, how long a follow-up's _id becomes, and
+// types within documents that may hold anything, at any depth.
 func (s specimen) mayFailLater(in *outbox.Intent) bool {
 	for _, p := range in.Problems {
 		concerns := strings.HasPrefix(p.Path, "on_d") || strings.HasPrefix(p.Path, "write_back")

@@ -6,6 +6,6 @@
 // the tests, with the race detector where the tests have it; a race in a program makes it end with a code that no test
 // expects. What a program printed is shown where its test failed.
 //
-// Nothing waits for a length of time: what a test waits for is asked of the database or a simulator again and again, with
-// a deadline that says what did not happen.
+// Nothing waits for a length of time: what a test waits for is asked of the database or a simulator again and again,
+// with a deadline that says what did not happen.
 package integration

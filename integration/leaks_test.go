@@ -221,7 +221,8 @@ func (w *world) everyFault() {
 		w.sim.fail(faults...)
 		w.insert(docs...)
 	}
-	// A refused look-up makes all look-ups wait, and reconcile.give_up goes on meanwhile: some end without having been asked.
+	// A refused look-up makes all look-ups wait, and reconcile.give_up goes on meanwhile: some end without having
+	// been asked.
 	asks := func(f simulator.FaultState) bool {
 		return slices.Contains([]string{"retrieve", "logs", "log", "list"}, f.Fault.Route)
 	}

@@ -121,8 +121,8 @@ func loadSize(tb testing.TB, fallback int) int {
 // round trip for each step of each intent would be far above it.
 const maxRoundTrips = 2
 
-// Many intents of each kind go through one worker, each with one effect, at few round trips each. It does not run beside
-// other tests, whose commands the server would count as well.
+// Many intents of each kind go through one worker, each with one effect, at few round trips each. It does not run
+// beside other tests, whose commands the server would count as well.
 func TestLoad(t *testing.T) {
 	l := runLoad(t, loadSize(t, 200))
 	t.Log(l)

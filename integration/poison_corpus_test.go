@@ -15,8 +15,8 @@ import (
 // canary is what poisonous values are made of, so that it shows where one of them got to.
 const canary = "cAnArY"
 
-// toxins are values that no field of an intent should have: of each BSON type, at the edges of the numbers and dates, and
-// of sizes and shapes that are meant to hurt.
+// toxins are values that no field of an intent should have: of each BSON type, at the edges of the numbers and dates,
+// and of sizes and shapes that are meant to hurt.
 func toxins(tb testing.TB) []named {
 	decimal := func(text string) bson.Decimal128 {
 		d, err := bson.ParseDecimal128(text)

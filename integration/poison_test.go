@@ -20,8 +20,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
-// Documents that got past the validator, of every wrong type in every field: they end as dead letters or are reported as
-// what nobody serves, they stop no lane, take no memory, and nothing of them is in a log.
+// Documents that got past the validator, of every wrong type in every field: they end as dead letters or are reported
+// as what nobody serves, they stop no lane, take no memory, and nothing of them is in a log.
 func TestPoisonStopsNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, brief)
@@ -138,9 +138,8 @@ func (w *world) modest(p *process) {
 	}
 }
 
-// allEnded checks that no document waits, but for those that nobody serves or that are not due, and that what is not done
-// had no effect.
-// kindless reports whether a document has no kind, or null for one.
+// allEnded checks that no document waits, but for those that nobody serves or that are not due, and that what is not
+// done had no effect. kindless reports whether a document has no kind, or null for one.
 func kindless(doc bson.Raw) bool {
 	switch doc.Lookup("kind").Type {
 	case 0, bson.TypeNull, bson.TypeUndefined:

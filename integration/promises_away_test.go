@@ -48,8 +48,8 @@ func closed(tb testing.TB) (addr string, open func(to string)) {
 	}
 }
 
-// A provider that nobody can reach costs no attempt, however many intents wait: one, or a handful. When it is there again,
-// all are done.
+// A provider that nobody can reach costs no attempt, however many intents wait: one, or a handful. When it is there
+// again, all are done.
 func TestAProviderThatIsAwayCostsNoAttempt(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -86,7 +86,8 @@ func TestAProviderThatIsAwayCostsNoAttempt(t *testing.T) {
 	}
 }
 
-// A name that nobody knows and a port that speaks no TLS are as far away. Only the time to give up ends what waits for them.
+// A name that nobody knows and a port that speaks no TLS are as far away. Only the time to give up ends what waits
+// for them.
 func TestWhatIsAwayForGoodEndsWhenItIsGivenUp(t *testing.T) {
 	t.Parallel()
 	const bounded = `
@@ -122,7 +123,8 @@ lanes:
 	w.once(0, false)
 }
 
-// A Stripe that answers 5xx to everybody: a charge keeps asking, and no attempt is spent on a provider that answers nobody.
+// A Stripe that answers 5xx to everybody: a charge keeps asking, and no attempt is spent on a provider that answers
+// nobody.
 func TestAChargeOutlivesAStripeThatIsDown(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]simulator.Fault{

@@ -41,8 +41,8 @@ func (w *world) all(c *mongo.Collection) (docs []bson.D) {
 	return docs
 }
 
-// The collection is another program's: migrate leaves it as it is and says so. Where a person adopts it, what is no intent is
-// still never touched.
+// The collection is another program's: migrate leaves it as it is and says so. Where a person adopts it, what is no
+// intent is still never touched.
 func TestACollectionOfAnotherProgramIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
@@ -133,7 +133,8 @@ func TestMigrateTakesACollectionOfIntents(t *testing.T) {
 	}
 }
 
-// What somebody else did to the collection, so that intents are lost or not found: doctor fails on it, and a worker warns.
+// What somebody else did to the collection, so that intents are lost or not found: doctor fails on it, and a worker
+// warns.
 func TestWhatOthersDidToTheCollectionIsNoticed(t *testing.T) {
 	t.Parallel()
 	ttl := func(field string) func(w *world) error {

@@ -9,7 +9,8 @@ import (
 	"github.com/outboxd/outboxd/providers/simulator"
 )
 
-// An operator "unlocks" an intent that a worker held: the evidence that it may have been sent stays, however it was done.
+// An operator "unlocks" an intent that a worker held: the evidence that it may have been sent stays, however it was
+// done.
 func TestAHandUnlockedIntentIsNotSentAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, patientLane)

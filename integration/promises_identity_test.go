@@ -11,8 +11,8 @@ import (
 	"github.com/outboxd/outboxd/providers/simulator"
 )
 
-// beside returns a second deployment that uses the same accounts at the providers: another database, or another collection of
-// the same database.
+// beside returns a second deployment that uses the same accounts at the providers: another database, or another
+// collection of the same database.
 func (w *world) beside(collection string) *world {
 	w.Helper()
 	other := *w
@@ -26,7 +26,8 @@ func (w *world) beside(collection string) *world {
 	return &other
 }
 
-// Equal ids in two databases, in two collections or of two types are different effects, and no id imitates a generation.
+// Equal ids in two databases, in two collections or of two types are different effects, and no id imitates a
+// generation.
 func TestEqualIdsInDifferentPlacesAreDifferentEffects(t *testing.T) {
 	t.Parallel()
 	first := newWorld(t, brief)

@@ -38,8 +38,8 @@ func TestABaseURLWithAVersionIsRefusedAtStart(t *testing.T) {
 	}
 }
 
-// What something between the worker and the provider answers is no answer of the provider's, whatever its status: it kills no
-// intent, and when it is gone everything is done.
+// What something between the worker and the provider answers is no answer of the provider's, whatever its status: it
+// kills no intent, and when it is gone everything is done.
 func TestAnAnswerThatIsNotTheProvidersKillsNothing(t *testing.T) {
 	t.Parallel()
 	type page struct{ contentType, body string }
@@ -104,7 +104,8 @@ func TestAnAnswerThatIsNotTheProvidersKillsNothing(t *testing.T) {
 	}
 }
 
-// The provider itself says that it does not know the path on which things are created: a wrong base URL, not a wrong intent.
+// The provider itself says that it does not know the path on which things are created: a wrong base URL, not a wrong
+// intent.
 func TestAProviderThatDoesNotKnowThePathKillsNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, brief)

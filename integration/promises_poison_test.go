@@ -74,8 +74,8 @@ func TestConsequencesThatAreTooLargeAreRefusedBeforeSending(t *testing.T) {
 	worker.stop()
 }
 
-// A stream of intents that would take gigabytes harms nobody: neighbours are done in time, the worker stays small, and it
-// ends in good order.
+// A stream of intents that would take gigabytes harms nobody: neighbours are done in time, the worker stays small,
+// and it ends in good order.
 func TestAStreamOfHostileIntentsHarmsNobody(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, brief)
@@ -106,7 +106,8 @@ func TestAStreamOfHostileIntentsHarmsNobody(t *testing.T) {
 		t.Logf("/readyz says %s", ready)
 	}
 	for _, stop := range near {
-		// A quiet machine of two cores shows less than a second; gigabytes go to the database meanwhile, on the same disk.
+		// A quiet machine of two cores shows less than a second; gigabytes go to the database meanwhile, on the same
+		// disk.
 		w.within(4*neighbourly, stop())
 	}
 	most := 200 * MiB

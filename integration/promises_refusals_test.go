@@ -56,8 +56,8 @@ func (w *world) lanesAre(worker *process, state string) {
 	})
 }
 
-// One intent that the provider always refuses for its own sake harms none of its neighbours, though it goes first, and ends
-// as a dead letter of its own.
+// One intent that the provider always refuses for its own sake harms none of its neighbours, though it goes first,
+// and ends as a dead letter of its own.
 func TestARefusedIntentStopsNoNeighbour(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{401, 403} {
@@ -149,8 +149,8 @@ func TestARefusedLookUpHoldsNobody(t *testing.T) {
 	}
 }
 
-// A refusal of the account itself holds every intent, costs none an attempt, and everything runs once it is over: by itself
-// after the next probe, and at once after lane resume.
+// A refusal of the account itself holds every intent, costs none an attempt, and everything runs once it is over: by
+// itself after the next probe, and at once after lane resume.
 func TestARefusalOfTheAccountHoldsTheLaneAndCostsNothing(t *testing.T) {
 	t.Parallel()
 	for _, resume := range []bool{false, true} {

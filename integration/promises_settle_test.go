@@ -233,8 +233,8 @@ func (w *world) patient(d time.Duration) time.Duration {
 	return d
 }
 
-// A change of schema waits behind an open transaction of a producer, and everything else waits behind it. Nothing of what
-// was settled meanwhile is lost.
+// A change of schema waits behind an open transaction of a producer, and everything else waits behind it. Nothing of
+// what was settled meanwhile is lost.
 func TestAChangeOfSchemaBehindAnOpenTransactionLosesNothing(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]bson.D{
@@ -321,7 +321,8 @@ func (w *world) waiting(command string) {
 	})
 }
 
-// A provider that answers late, and a lock that comes while it does: what was sent is never sent again, whoever writes it.
+// A provider that answers late, and a lock that comes while it does: what was sent is never sent again, whoever
+// writes it.
 func TestARecordedOutcomeIsWrittenByWhoeverComes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, brief)
@@ -335,7 +336,8 @@ func TestARecordedOutcomeIsWrittenByWhoeverComes(t *testing.T) {
 	first := w.worker()
 	w.waitFor("the outcomes are recorded", len(ids), bson.D{{Key: "outcome.event", Value: bson.D{{Key: "$exists", Value: true}}}})
 	first.kill()
-	// What comes next may not send, and must write all the same: its lanes are paused, and the providers refuse everything.
+	// What comes next may not send, and must write all the same: its lanes are paused, and the providers refuse
+	// everything.
 	for _, kind := range []string{"sms", "charge", "email"} {
 		w.lane(kind, bson.M{"paused": true, "why": "a test"})
 	}

@@ -167,9 +167,9 @@ func TestAKeptConnectionThatIsGoneParksNothing(t *testing.T) {
 // idleAtMost is how long the server below keeps a connection that nobody uses.
 const idleAtMost = time.Second
 
-// forgetful runs a server before another that keeps connections open, and has forgotten those that were idle for longer than
-// idleAtMost: it reads what comes on them and ends them without an answer. So does one whose end of a connection crosses the
-// next request.
+// forgetful runs a server before another that keeps connections open, and has forgotten those that were idle for
+// longer than idleAtMost: it reads what comes on them and ends them without an answer. So does one whose end of a
+// connection crosses the next request.
 func forgetful(tb testing.TB, to string) (url string) {
 	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

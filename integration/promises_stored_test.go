@@ -15,7 +15,8 @@ import (
 	"github.com/outboxd/outboxd/providers/simulator"
 )
 
-// patientLane is a configuration in which no breaker opens and attempts are many, so that what a test scripts is what happens.
+// patientLane is a configuration in which no breaker opens and attempts are many, so that what a test scripts is what
+// happens.
 const patientLane = `
 lanes:
   charge: {rate: 10000/s, timeout: 2s, lease: 7s, retry: {max_attempts: 100, base: 50ms, max: 200ms}, reconcile: {wait: 100ms, interval: 1s, absent_after: 1s, give_up: 8s}, breaker: {min_requests: 10000, consecutive: 10000}}
@@ -35,8 +36,8 @@ func (w *world) mend() {
 	w.sim.forget()
 }
 
-// A payload that was corrected after its PaymentIntent was made: nothing of the old one is charged, and a retry by hand charges
-// what stands there now.
+// A payload that was corrected after its PaymentIntent was made: nothing of the old one is charged, and a retry by
+// hand charges what stands there now.
 func TestACorrectedPayloadIsNeverChargedAsItWas(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, patientLane)
@@ -259,7 +260,8 @@ func TestAConfirmationThatArrivesLateChargesNobody(t *testing.T) {
 	}
 }
 
-// Yesterday's backup is restored: what was charged since stands there as it was inserted, and Stripe has forgotten its keys.
+// Yesterday's backup is restored: what was charged since stands there as it was inserted, and Stripe has forgotten
+// its keys.
 func TestARestoredBackupChargesNothingAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, patientLane)

@@ -125,8 +125,8 @@ func (w *world) transaction(do func(ctx context.Context) error) (end func(commit
 	}
 }
 
-// neighbours inserts an intent now and then until the function that it returns is called. That waits until all of them are
-// done, and returns how long each took, the quickest first.
+// neighbours inserts an intent now and then until the function that it returns is called. That waits until all of
+// them are done, and returns how long each took, the quickest first.
 func (w *world) neighbours(every time.Duration, next func(id string) bson.M) (stop func() []time.Duration) {
 	w.Helper()
 	prefix := "near-" + bson.NewObjectID().Hex()[18:] + "-"

@@ -91,8 +91,8 @@ func v1Queries() bson.A {
 	}
 }
 
-// uuids returns the least and the greatest UUID. Binary values compare by length, then subtype, then bytes, so what lies
-// between them is all UUIDs and nothing else.
+// uuids returns the least and the greatest UUID. Binary values compare by length, then subtype, then bytes, so what
+// lies between them is all UUIDs and nothing else.
 func uuids() (least, most bson.Binary) {
 	zeros, ones := make([]byte, 16), make([]byte, 16)
 	for i := range ones {

@@ -3,11 +3,11 @@
 //
 // # Nouns
 //
-// A version is a numbered, named list of steps, frozen once it is released: later versions add steps, they never change
-// an old one. A step describes one object of the database: a collection, its validator, an index, a view. The schema a
-// database must have is the fold of all versions, the later step for one object winning. The contract is the data from
-// which the collection's validator, the JSON Schema of what a producer writes ([JSONSchema]) and the tests are derived,
-// so that they cannot disagree.
+// A version is a numbered, named list of steps, frozen once it is released: later versions add steps, they never
+// change an old one. A step describes one object of the database: a collection, its validator, an index, a view. The
+// schema a database must have is the fold of all versions, the later step for one object winning. The contract is
+// data. The collection's validator, the JSON Schema of what a producer writes ([JSONSchema]) and the tests are
+// derived from it, so that they cannot disagree.
 //
 // # Guarantees
 //
@@ -21,10 +21,10 @@
 //
 // # Failure
 //
-// A migrator that dies leaves a lease that ends by itself after half a minute, and steps that are each complete or not
-// begun; the next run goes on from there. Commands that need an exclusive lock give up quickly and are repeated with
-// backoff, because a waiting one makes new transactions of producers fail. A database whose schema is newer is never
-// changed. A standalone server is refused: it has neither transactions nor change streams.
+// If a migrator dies, its lease ends by itself after half a minute. Each of its steps is complete or not begun. The
+// next run goes on from there. Commands that need an exclusive lock give up quickly and are repeated with backoff,
+// because a waiting one makes new transactions of producers fail. A database whose schema is newer is never changed.
+// A standalone server is refused: it has neither transactions nor change streams.
 //
 // # Adding a version
 //

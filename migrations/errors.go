@@ -22,15 +22,16 @@ var (
 	// transactions and no change streams.
 	ErrStandalone = errors.New("the MongoDB server is a standalone")
 
-	// ErrForeign is returned when the collection was never an outbox and another program uses it: it holds documents that
-	// are no intents, or has a validator. [Migrator.Adopt] takes it over all the same.
+	// ErrForeign is returned when the collection was never an outbox and another program uses it: it holds documents
+	// that are no intents, or has a validator. [Migrator.Adopt] takes it over all the same.
 	ErrForeign = errors.New("the collection is not an outbox")
 
-	// ErrOpenProgress is returned when the namespace cannot be replaced, because intents have begun at a provider under it.
+	// ErrOpenProgress is returned when the namespace cannot be replaced, because intents have begun at a provider
+	// under it.
 	ErrOpenProgress = errors.New("intents have open progress")
 
-	// ErrNamespaceLost is returned when intents have begun at a provider under a namespace that is not there any more. The
-	// error that wraps it says how to put it back.
+	// ErrNamespaceLost is returned when intents have begun at a provider under a namespace that is not there any
+	// more. The error that wraps it says how to put it back.
 	ErrNamespaceLost = errors.New("the namespace is lost")
 
 	// ErrLeaseLost is returned when a migration ran longer than it could renew its lease, so that another process may
@@ -38,8 +39,8 @@ var (
 	ErrLeaseLost = errors.New("the migration's lease was lost")
 )
 
-// notMigrated says what is missing and what to run. Where the outbox was used already, its meta collection was lost, and
-// only a backup has it.
+// notMigrated says what is missing and what to run. Where the outbox was used already, its meta collection was lost,
+// and only a backup has it.
 func (m *Migrator) notMigrated(ctx context.Context, s state) error {
 	have := fmt.Sprintf("has schema version %d, this outboxd needs %d", s.Version, latest().number)
 	if s.Version >= latest().number {

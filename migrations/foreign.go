@@ -9,17 +9,17 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
-// Adopt returns a migrator that takes over a collection which other programs may use: [Migrator.Up] and [Migrator.Plan]
-// then do not refuse documents that are no intents, nor a validator of somebody else.
+// Adopt returns a migrator that takes over a collection which other programs may use. Its [Migrator.Up] and
+// [Migrator.Plan] refuse neither documents that are no intents nor a validator of somebody else.
 func (m *Migrator) Adopt() *Migrator {
 	adopting := *m
 	adopting.adopt = true
 	return &adopting
 }
 
-// refuseForeign returns an error that wraps [ErrForeign] where the collection was never an outbox and holds what is no
-// intent, or has somebody else's validator: making it one would break that program's inserts, and workers would take its
-// documents for malformed intents.
+// refuseForeign returns an error that wraps [ErrForeign] if the collection was never an outbox, and holds what is no
+// intent or has somebody else's validator. Making it an outbox would break that program's inserts, and workers would
+// take its documents for malformed intents.
 func (m *Migrator) refuseForeign(ctx context.Context, s state, found *live) error {
 	info, exists := found.collections[m.outbox]
 	if m.adopt || !exists || s.Version > 0 || !ordinary(info) {
@@ -48,9 +48,9 @@ func (m *Migrator) refuseForeign(ctx context.Context, s state, found *live) erro
 	return nil
 }
 
-// refuseLost returns an error that wraps [ErrNamespaceLost] where the outbox has begun intents but neither a record of its
-// schema nor a namespace: a database that was restored without the meta collection. A new namespace would hide from the
-// worker what those intents have at the providers already.
+// refuseLost returns an error that wraps [ErrNamespaceLost] if the outbox has begun intents, but neither a record of
+// its schema nor a namespace. Such a database was restored without the meta collection. A new namespace would hide
+// from the worker what those intents have at the providers already.
 func (m *Migrator) refuseLost(ctx context.Context, s state, found *live) error {
 	if info, exists := found.collections[m.outbox]; !exists || !ordinary(info) || s.Version > 0 || s.namespace != "" {
 		return nil
@@ -65,8 +65,8 @@ func (m *Migrator) refuseLost(ctx context.Context, s state, found *live) error {
 		m.db.Name(), counted(n, "intent"), m.outbox, example, m.layout.meta, m.layout.meta, m.layout.meta, namespaceID, ErrNamespaceLost)
 }
 
-// Drift returns what is not as this version needs it, one phrase each: objects that are missing, hidden or changed, and a
-// namespace that is not there. [Migrator.Up] mends it, or says what is in its way. Drift changes nothing.
+// Drift returns what is not as this version needs it, one phrase each: objects that are missing, hidden or changed,
+// and a namespace that is not there. [Migrator.Up] mends it, or says what is in its way. Drift changes nothing.
 func (m *Migrator) Drift(ctx context.Context) ([]string, error) {
 	s, err := m.state(ctx)
 	if err != nil {

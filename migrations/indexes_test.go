@@ -110,9 +110,9 @@ func TestNoValidIntentIsUnclaimable(t *testing.T) {
 	}
 }
 
-// TestNothingIsOutOfSight crosses good and bad values of every field that a claim depends on: a document that waits, or
-// looks as if it did, is reached by a claim or by the sweep, and what must not be claimed by the sweep at least. What has no
-// kind is reached by neither.
+// TestNothingIsOutOfSight crosses good and bad values of every field that a claim depends on: a document that waits,
+// or looks as if it did, is reached by a claim or by the sweep, and what must not be claimed by the sweep at least.
+// What has no kind is reached by neither.
 func TestNothingIsOutOfSight(t *testing.T) {
 	t.Parallel()
 	outbox := migrated(t).Collection("outbox")

@@ -19,12 +19,16 @@ type SchemaOptions struct {
 // Extended JSON, without the worker's fields. It is derived from the data of the validator. An unknown kind is an error
 // that lists the known ones.
 //
-// The schema is of draft 7, which validators and code generators take without options: it has no keyword that they would
-// refuse or warn about, and each kind is a type of its own.
+// The schema is of draft 7. Validators and code generators take it without options: it has no keyword that they would
+// refuse or warn about. Each kind is a type of its own.
 //
-// Five rules of the validator have no counterpart in JSON Schema and stand in descriptions only: 200 bytes (not
-// characters) of a string _id, 1000 recipients of an e-mail over three fields, the depth and types of template_data,
-// instants that are written as text but are none, and Decimal128, which relaxed Extended JSON writes as a document.
+// Five rules of the validator have no counterpart in JSON Schema and stand in descriptions only:
+//
+//   - 200 bytes (not characters) of a string _id;
+//   - 1000 recipients of an e-mail over three fields;
+//   - the depth and types of template_data;
+//   - instants that are written as text but are none;
+//   - Decimal128, which relaxed Extended JSON writes as a document.
 func JSONSchema(o SchemaOptions) ([]byte, error) {
 	root, err := latest().contract.insert(o)
 	if err != nil {
@@ -69,10 +73,11 @@ func onlyKind(kind string) rule {
 	return described("kind", "kind must be "+kind+".", bson.E{Key: "bsonType", Value: "string"}, bson.E{Key: "enum", Value: bson.A{kind}})
 }
 
-// Properties returns the names of the fields that the contract gives to an object, in the contract's order, or nil where
-// path names none. Path "" is the intent with the worker's fields; "lease", "last_error", "history", "write_back",
-// "trace" are its objects; "payload.<kind>" the payload of a kind and, for example, "payload.email.attachments" an
-// object within; "on_done" and "on_dead" a follow-up. For an array they are those of its elements.
+// Properties returns the names of the fields that the contract gives to an object, in the contract's order, or nil
+// where path names none. Path "" is the intent with the worker's fields; "lease", "last_error", "history",
+// "write_back", "trace" are its objects; "payload.<kind>" the payload of a kind and, for example,
+// "payload.email.attachments" an object within; "on_done" and "on_dead" a follow-up. For an array they are those of
+// its elements.
 func Properties(path string) []string {
 	c := latest().contract
 	at := c.schema()

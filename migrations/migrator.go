@@ -44,8 +44,8 @@ type Migrator struct {
 	adopt  bool // take over a collection that others use
 }
 
-// New returns a Migrator for the outbox of the given name ("" is [DefaultCollection]). The view and the side collections
-// derive from the name: <name>_dead, <name>_lanes, <name>_workers, <name>_meta. New does no I/O.
+// New returns a Migrator for the outbox of the given name ("" is [DefaultCollection]). The view and the side
+// collections derive from the name: <name>_dead, <name>_lanes, <name>_workers, <name>_meta. New does no I/O.
 func New(db *mongo.Database, collection string) *Migrator {
 	outbox := cmp.Or(collection, DefaultCollection)
 	l := layoutOf(outbox)
@@ -109,9 +109,10 @@ type record struct {
 	} `bson:"applied"`
 }
 
-// Check reports whether a worker of this version can work with the database: nil, or an error that wraps
-// [ErrNotMigrated] or [ErrNewer] and says what to do, or that of the read. It costs one read and looks at the version and
-// the namespace only; [Migrator.Drift] also finds objects that were changed or dropped by hand.
+// Check reports whether a worker of this version can work with the database. If not, the error wraps [ErrNotMigrated]
+// or [ErrNewer], and says what to do. If the database cannot be read, Check returns that error. It costs one read and
+// looks at the version and the namespace only; [Migrator.Drift] also finds objects that were changed or dropped by
+// hand.
 func (m *Migrator) Check(ctx context.Context) error {
 	s, err := m.state(ctx)
 	switch want := latest().number; {
@@ -191,7 +192,8 @@ func (m *Migrator) recordStep(v version) Step {
 
 // Up applies what [Migrator.Plan] lists and returns what it did, also beside an error. If nothing is to be done it
 // writes nothing. If another process is migrating it waits, until ctx ends. It returns an error that wraps
-// [ErrStandalone], [ErrNewer], [ErrForeign], [ErrNamespaceLost] or [ErrLeaseLost], or one that says which step failed; running it again goes on there.
+// [ErrStandalone], [ErrNewer], [ErrForeign], [ErrNamespaceLost] or [ErrLeaseLost], or one that says which step
+// failed; running it again goes on there.
 func (m *Migrator) Up(ctx context.Context) ([]Applied, error) {
 	steps, err := m.Plan(ctx)
 	if err != nil || len(steps) == 0 {

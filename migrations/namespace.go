@@ -54,8 +54,8 @@ func (m *Migrator) setNamespace(name string, replace bool) bson.D {
 	return bson.D{{Key: "update", Value: m.layout.meta}, {Key: "updates", Value: bson.A{update}}, durable}
 }
 
-// Namespace returns the namespace of the outbox, which is part of every idempotency key at the providers. Without one the
-// error wraps [ErrNotMigrated].
+// Namespace returns the namespace of the outbox, which is part of every idempotency key at the providers. Without one
+// the error wraps [ErrNotMigrated].
 func (m *Migrator) Namespace(ctx context.Context) (string, error) {
 	s, err := m.state(ctx)
 	switch {
@@ -68,10 +68,10 @@ func (m *Migrator) Namespace(ctx context.Context) (string, error) {
 	}
 }
 
-// NewNamespace gives the outbox another namespace, and returns the old one and the new one. It is for a copy of a database
-// that shall live on beside the original. While intents have open progress the error wraps [ErrOpenProgress]: they belong
-// to the original, and what they began at a provider is known under the old namespace. Workers read the namespace when
-// they start, so none may run meanwhile.
+// NewNamespace gives the outbox another namespace, and returns the old one and the new one. It is for a copy of a
+// database that shall live on beside the original. While intents have open progress the error wraps
+// [ErrOpenProgress]: they belong to the original, and what they began at a provider is known under the old namespace.
+// Workers read the namespace when they start, so none may run meanwhile.
 func (m *Migrator) NewNamespace(ctx context.Context) (before, now string, err error) {
 	if err := m.Check(ctx); err != nil {
 		return "", "", err
@@ -103,8 +103,8 @@ func (m *Migrator) NewNamespace(ctx context.Context) (before, now string, err er
 // mostCounted bounds what is counted for a person.
 const mostCounted = 1000
 
-// openProgress counts intents that wait or are leased and have begun at a provider, and names one of them. What has no kind
-// is another program's, whatever its fields are called.
+// openProgress counts intents that wait or are leased and have begun at a provider, and names one of them. What has
+// no kind is another program's, whatever its fields are called.
 func (m *Migrator) openProgress(ctx context.Context) (n int, example string, err error) {
 	there := bson.D{{Key: "$exists", Value: true}}
 	return m.count(ctx, "counting the intents with open progress", bson.D{

@@ -86,8 +86,8 @@ func begin(t *testing.T, db *mongo.Database, id string, change ...func(doc)) {
 	}
 }
 
-// A dump that was restored without the meta collection must not get a new namespace by the way: what the intents under way
-// have at the providers is known under the old one.
+// A dump that was restored without the meta collection must not get a new namespace by the way: what the intents
+// under way have at the providers is known under the old one.
 func TestNamespaceLost(t *testing.T) {
 	t.Parallel()
 	db := migrated(t)

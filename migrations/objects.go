@@ -46,8 +46,8 @@ type collectionInfo struct {
 	} `bson:"options"`
 }
 
-// ordinary reports whether it is a collection that can hold intents. One with a collation compares kinds and keys otherwise
-// than outboxd does, and a clustered one can delete its documents by their _id.
+// ordinary reports whether it is a collection that can hold intents. One with a collation compares kinds and keys
+// otherwise than outboxd does, and a clustered one can delete its documents by their _id.
 func ordinary(info collectionInfo) bool {
 	return info.Type == "collection" && !info.Options.Capped && info.Options.Collation == nil && info.Options.Clustered == nil
 }

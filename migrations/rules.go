@@ -12,8 +12,8 @@ import (
 // the same sequence of bytes whenever it is built.
 type rule = bson.D
 
-// eos ends a pattern at the end of the string. PCRE lets a bare $ match before a last line feed as well; the dialects in
-// which JSON Schema is used do not. Beside it, patterns keep to what all of them know: no look-around, and no
+// eos ends a pattern at the end of the string. PCRE lets a bare $ match before a last line feed as well; the dialects
+// in which JSON Schema is used do not. Beside it, patterns keep to what all of them know: no look-around, and no
 // repetition above 1000.
 const eos = `$(?!\n)`
 
@@ -24,9 +24,10 @@ const (
 	anyReference   = `\$\{`
 )
 
-// vocabulary builds rules for values as a producer writes them, or, with references, for those in a follow-up, where a
-// string may stand for a value that is known only later. The keywords of JSON Schema bind one type each (minimum says
-// nothing about strings), so both cases are one flat rule, and the server's explanation of a refusal stays flat too.
+// vocabulary builds rules for values as a producer writes them. With references it builds those of a follow-up, where
+// a string may stand for a value that is known only later. Each keyword of JSON Schema binds one type; minimum says
+// nothing about strings. So both cases are one flat rule, and the server's explanation of a refusal stays flat as
+// well.
 type vocabulary struct {
 	references bool
 }
@@ -118,8 +119,8 @@ func (v vocabulary) object(title, description string, required []string, fields 
 		objectBody(required, fields, rest...)...)
 }
 
-// producers accepts documents as object does, with what object mappers make of them: a null is as good as an absent field
-// where the field is optional.
+// producers accepts documents as object does, with what object mappers make of them: a null is as good as an absent
+// field where the field is optional.
 func (v vocabulary) producers(title, description string, required []string, fields bson.D, rest ...bson.E) rule {
 	return v.object(title, description, required, nullable(required, fields), rest...)
 }

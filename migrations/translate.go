@@ -43,11 +43,12 @@ func (o ordered) has(name string) bool {
 	return slices.ContainsFunc(o, func(m member) bool { return m.name == name })
 }
 
-// instant is a date as relaxed Extended JSON writes it. The keyword format is not for this: validators refuse it without
-// an option.
+// instant is a date as relaxed Extended JSON writes it. The keyword format is not for this: validators refuse it
+// without an option.
 const instant = `^-?[0-9]{4,6}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?(Z|[+-][0-9]{2}:?[0-9]{2})$`
 
-// extended holds the forms of BSON types that JSON does not have, as relaxed Extended JSON writes them; it is only read.
+// extended holds the forms of BSON types that JSON does not have, as relaxed Extended JSON writes them; it is only
+// read.
 var extended = map[string]any{
 	"date": one("Date", "$date", ordered{{"anyOf", []any{
 		ordered{{"type", "string"}, {"pattern", instant}},
@@ -255,7 +256,8 @@ func (t *translator) body(r rule, known []string) ordered {
 	return out.apart()
 }
 
-// apart puts named fields beside the patterns that they match too, because validators take the two together for a mistake.
+// apart puts named fields beside the patterns that they match too, because validators take the two together for a
+// mistake.
 func (o ordered) apart() ordered {
 	properties := slices.IndexFunc(o, func(m member) bool { return m.name == "properties" })
 	patterns := slices.IndexFunc(o, func(m member) bool { return m.name == "patternProperties" })
@@ -311,8 +313,8 @@ func (t *translator) followUps(r rule) ordered {
 	return t.define(fmt.Sprintf("follow_ups_%d", t.level), func() any { return t.schema(r, nil) })
 }
 
-// types translates BSON types: into those of JSON, and references to the Extended JSON form of the others. undefined and
-// the like, which occur only in what is refused, have no form at all.
+// types translates BSON types: into those of JSON, and references to the Extended JSON form of the others. undefined
+// and the like, which occur only in what is refused, have no form at all.
 func (t *translator) types(v any, integer bool) (simple []string, refs []any) {
 	list, ok := v.(bson.A)
 	if !ok && v != nil {

@@ -17,8 +17,8 @@ import type { ObjectId, UUID } from "mongodb";
 export type Reference = ` + "`\\${${string}}`" + `;
 `
 
-// TypeScript returns the contract as declarations in TypeScript of what a producer writes with MongoDB's driver: each kind
-// is a type of its own, and Intent is one of them. With a kind it is that one alone.
+// TypeScript returns the contract as declarations in TypeScript, for a producer with MongoDB's driver. Each kind is a
+// type of its own, and Intent is one of them. With a kind it is that one alone.
 func TypeScript(o SchemaOptions) ([]byte, error) {
 	root, err := latest().contract.insert(o)
 	if err != nil {
@@ -109,7 +109,8 @@ func (w *typescript) fields(r rule) string {
 	return b.String()
 }
 
-// of returns the type of a field. An object with fields of its own becomes an interface, named after where it is first seen.
+// of returns the type of a field. An object with fields of its own becomes an interface, named after where it is
+// first seen.
 func (w *typescript) of(field string, r rule) string {
 	if values, ok := lookup(r, "enum").(bson.A); ok {
 		var list []string

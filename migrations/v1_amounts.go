@@ -6,9 +6,9 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
-// The limits of amounts follow Stripe's page "Supported currencies" (docs.stripe.com/currencies) and, for the currencies
-// that it does not name, the API reference of "Create a PaymentIntent", which allows eight digits. All are in the unit in
-// which Stripe takes the amount, which is not always ISO 4217's.
+// The limits of amounts follow Stripe's page "Supported currencies" (docs.stripe.com/currencies) and, for the
+// currencies that it does not name, the API reference of "Create a PaymentIntent", which allows eight digits. All are
+// in the unit in which Stripe takes the amount, which is not always ISO 4217's.
 const (
 	v1Digits     = 99_999_999      // eight digits
 	v1MostDigits = 999_999_999_999 // twelve digits, the most for any currency
@@ -28,9 +28,9 @@ var v1MostAmounts = []v1Amount{
 	{v1MostDigits, []string{"idr"}},
 }
 
-// v1LeastAmounts are the published minimums ("Minimum charge amount by currency"). They hold for an account that settles
-// in the currency of the charge; one that settles in another has the other's minimum after conversion, which only Stripe
-// can tell.
+// v1LeastAmounts are the published minimums ("Minimum charge amount by currency"). They hold for an account that
+// settles in the currency of the charge. An account that settles in another currency has that one's minimum after
+// conversion, which only Stripe can tell.
 var v1LeastAmounts = []v1Amount{
 	{30, []string{"gbp"}},
 	{50, []string{"usd", "ars", "aud", "brl", "cad", "chf", "cop", "eur", "idr", "ils", "inr", "jpy", "krw", "nzd", "php", "rub", "sgd", "zar"}},
@@ -44,9 +44,9 @@ var v1LeastAmounts = []v1Amount{
 	{17_500, []string{"huf"}},
 }
 
-// v1Steps are the currencies whose amounts must be multiples. Stripe takes three-decimal currencies in thousandths and
-// wants the last digit to be 0 ("Three-decimal currencies"); ISK and UGX have no fractions, but are still written with two
-// decimals, which must be 00 ("Special cases"). HUF and TWD have such a rule for payouts only.
+// v1Steps are the currencies whose amounts must be multiples. Stripe takes three-decimal currencies in thousandths,
+// and wants the last digit to be 0 ("Three-decimal currencies"). ISK and UGX have no fractions, but are still written
+// with two decimals, which must be 00 ("Special cases"). HUF and TWD have such a rule for payouts only.
 var v1Steps = []v1Amount{
 	{10, []string{"bhd", "jod", "kwd", "omr", "tnd"}},
 	{100, []string{"isk", "ugx"}},

@@ -70,8 +70,8 @@ func (v vocabulary) v1WriteBack() rule {
 	})
 }
 
-// v1Mapped names the fields that object mappers add by themselves, in an intent, a follow-up or a payload. They may hold
-// anything, and mean nothing.
+// v1Mapped names the fields that object mappers add by themselves, in an intent, a follow-up or a payload. They may
+// hold anything, and mean nothing.
 const v1Mapped = `^(__v|_class|createdAt|updatedAt)` + eos
 
 func v1MappedField() bson.E { return bson.E{Key: v1Mapped, Value: rule{}} }

@@ -43,12 +43,13 @@ func v1Indexes() []index {
 	}
 }
 
-// v1Unclaimable matches what a claim's ranges (one kind, one priority or none, due_at up to now) never reach, and what
-// they must not find because its status is none of a waiting intent. A document without a kind is somebody else's, and
-// stays out. The ranges of numbers and strings are spelt out because a partial filter allows no $not, no $ne and no $nin.
+// v1Unclaimable matches what no range of a claim reaches: one kind, one priority or none, due_at up to now. It also
+// matches what a range must not find, because its status is none of a waiting intent. A document without a kind is
+// somebody else's, and stays out. The ranges of numbers and strings are spelt out because a partial filter allows no
+// $not, no $ne and no $nin.
 //
-// The server asks these conditions of each document before and after each write, in their order until one decides. So each
-// begins with what an ordinary intent lacks, as far as the depth of four allows that a partial filter may have.
+// The server asks these conditions of each document before and after each write, in their order until one decides. So
+// each begins with what an ordinary intent lacks, as far as the depth of four allows that a partial filter may have.
 func v1Unclaimable() bson.D {
 	op := func(pairs ...any) bson.D {
 		var d bson.D

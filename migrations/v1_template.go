@@ -13,8 +13,8 @@ const v1TemplateLevels = 8
 const v1TemplateText = "Its values become JSON: strings, finite numbers, booleans, null, arrays and documents, at most eight levels deep; " +
 	"a Date, an ObjectId and a UUID become text. No Decimal128 (write a string), no NaN, no Infinity, no other type."
 
-// v1TemplateData refuses, in the template_data of an e-mail and of its follow-ups, what has no form in JSON. $jsonSchema
-// cannot look into documents of any shape, so this is an expression; most intents never come to it.
+// v1TemplateData refuses, in the template_data of an e-mail and of its follow-ups, what has no form in JSON.
+// $jsonSchema cannot look into documents of any shape, so this is an expression; most intents never come to it.
 func v1TemplateData() bson.D {
 	none := bson.D{{Key: "$jsonSchema", Value: described("template_data of an email", "template_data holds what cannot be JSON. "+v1TemplateText,
 		bson.E{Key: "properties", Value: bson.D{
@@ -26,7 +26,8 @@ func v1TemplateData() bson.D {
 	return bson.D{{Key: "$or", Value: bson.A{none, fits}}}
 }
 
-// v1BadTemplate is true where the template_data of an e-mail, or of one of its follow-ups so many levels down, does not fit.
+// v1BadTemplate is true where the template_data of an e-mail, or of one of its follow-ups so many levels down, does
+// not fit.
 func v1BadTemplate(intent string, levels int) bson.D {
 	email := bson.D{{Key: "$eq", Value: bson.A{intent + ".kind", "email"}}}
 	own := bson.D{{Key: "$and", Value: bson.A{email, v1BadValue(intent+".payload.template_data", v1TemplateLevels)}}}

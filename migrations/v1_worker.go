@@ -66,8 +66,8 @@ func v1Record(text, count, date func(string) bson.E) rule {
 	}})
 }
 
-// v1Outcome returns the rule for what is known of an intent and only has to be written: it ends either done, with a
-// receipt, or dead, with a reason.
+// v1Outcome returns the rule for a recorded outcome, which only has to be written. The intent ends either done, with
+// a receipt, or dead, with a reason.
 func v1Outcome(text, reason, count, date func(string) bson.E) rule {
 	return strict.object("outcome", "outcome must be a document with either a receipt or a reason, "+v1Own, []string{"event"}, bson.D{
 		{Key: "event", Value: strict.oneOf("event", v1Own, "delivered", "failed", "found", "absent", "lookup_failed",
@@ -111,8 +111,8 @@ func v1StatusRules() bson.A {
 	}
 }
 
-// v1Cancelled refuses to cancel an intent that may have had its effect. What acted and is called cancelled would be sold
-// as not sent.
+// v1Cancelled refuses to cancel an intent that may have had its effect. What acted and is called cancelled would be
+// sold as not sent.
 func v1Cancelled() rule {
 	const remedy = " `outboxd cancel` cancels what surely was not sent, and says why it refuses the rest."
 	return described("cancelled", "An intent that may have been sent cannot be cancelled."+remedy, bson.E{Key: "anyOf", Value: bson.A{
@@ -125,8 +125,8 @@ func v1Cancelled() rule {
 	}})
 }
 
-// v1NeverClaimed refuses fields of the worker in an intent that no worker has claimed, which is what a producer inserts.
-// A worker believes them: a forged progress would take another intent's payment for this one's.
+// v1NeverClaimed refuses fields of the worker in an intent that no worker has claimed, which is what a producer
+// inserts. A worker believes them: a forged progress would take another intent's payment for this one's.
 func v1NeverClaimed() rule {
 	var none bson.D
 	for _, f := range [][2]string{

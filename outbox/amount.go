@@ -8,9 +8,10 @@ type amounts struct {
 	step        int64 // the amount is a multiple of it
 }
 
-// Sources: Stripe, "Supported currencies" (docs.stripe.com/currencies), for minimums, maximums by currency, three-decimal
-// currencies and the special cases ISK and UGX; API reference, "Create a PaymentIntent", for the eight digits of all
-// others. A minimum holds where the account settles in the same currency; for others only Stripe can tell it.
+// Sources: Stripe, "Supported currencies" (docs.stripe.com/currencies), for minimums, maximums by currency,
+// three-decimal currencies and the special cases ISK and UGX; API reference, "Create a PaymentIntent", for the eight
+// digits of all others. A minimum holds where the account settles in the same currency; for others only Stripe can
+// tell it.
 const (
 	eightDigits  = 99_999_999
 	twelveDigits = 999_999_999_999

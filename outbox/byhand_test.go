@@ -46,7 +46,8 @@ func event(what What, fields edits) map[string]any {
 
 func history(records ...any) edits { return edits{"history": records} }
 
-// died is a dead letter as a worker leaves it after three attempts, of which the last one ended with the class and code.
+// died is a dead letter as a worker leaves it after three attempts, of which the last one ended with the class and
+// code.
 func died(reason DeadReason, class Class, code string) edits {
 	return edits{"status": "dead", "dead_reason": string(reason), "dead_at": handDied, "attempts": int64(3), "first_attempt_at": handDied.Add(-time.Hour),
 		"last_error": map[string]any{"class": string(class), "code": code, "at": handDied},

@@ -2,8 +2,8 @@ package outbox
 
 import "fmt"
 
-// Cancel reports whether an intent may be cancelled: nil, or a *[Refusal] that says why not. Only what surely was not sent
-// may be: it waits, nobody holds it, and no trace in it tells of an attempt that may have acted.
+// Cancel reports whether an intent may be cancelled: nil, or a *[Refusal] that says why not. Only what surely was not
+// sent may be: it waits, nobody holds it, and no trace in it tells of an attempt that may have acted.
 func Cancel(in *Intent, p Policy) error {
 	refuse := func(format string, args ...any) error {
 		return &Refusal{Intent: in.ID, Change: "cancelled", Why: fmt.Sprintf(format, args...)}

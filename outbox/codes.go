@@ -47,9 +47,9 @@ type CodeInfo struct {
 	Remedy  string
 }
 
-// Codes lists every code that may stand in last_error.code, in the order of the documentation. The caller may keep it.
-// A code that is ambiguous of a request that acts is transient of one that only prepares or asks (creating a
-// PaymentIntent, getting it): whatever became of that, nothing was acted upon.
+// Codes lists every code that may stand in last_error.code, in the order of the documentation. The caller may keep
+// it. A code can be ambiguous for a request that acts, and transient for one that only prepares or asks, such as
+// creating or getting a PaymentIntent. Whatever became of the latter, nothing was acted upon.
 func Codes() []CodeInfo {
 	return []CodeInfo{
 		{CodeNotSent, []Class{Transient}, "No connection was ever handed the request: a name that does not resolve, a refused connection, a failed TLS handshake, or no time left.", "None; it is tried again. If it lasts, look at the network and the provider's base URL."},

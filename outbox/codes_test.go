@@ -25,7 +25,8 @@ type classMeaning struct {
 	counts           bool
 }
 
-// classMeanings and reasonMeanings are the tables above the codes. A class or reason that is missing here fails the test.
+// classMeanings and reasonMeanings are the tables above the codes. A class or reason that is missing here fails the
+// test.
 var classMeanings = []classMeaning{
 	{Done, "The provider has it.", "`done`, with `on_done` and `write_back`.", true},
 	{Transient, "Surely not acted upon.", "Tried again after a backoff with full jitter; `dead`/`exhausted` after the last attempt.", true},
@@ -74,8 +75,8 @@ func codesText() string {
 
 <!-- Generated from the package outbox by "go generate ./outbox". Do not edit. -->
 
-What an attempt's outcome was called, in the documents (` + "`last_error`, `history`, `dead_reason`" + `), the logs and the metrics. These words are
-public: some are added, none is renamed or given another meaning.
+Every attempt ends with a class, and most with a code. They stand in the documents (` + "`last_error`, `history`,\n`dead_reason`" + `), the logs and the metrics. These words are public: some are added, none is renamed or given another
+meaning.
 
 ## Classes: ` + "`last_error.class`" + `, and the outcomes in ` + "`history`" + `
 

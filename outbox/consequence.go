@@ -2,8 +2,8 @@ package outbox
 
 import "strings"
 
-// Refused returns the failure with which a follow-up is kept as a dead letter: because of its Problems, or, where it has
-// none, because the database refused it for the reason given. It is nil if neither says anything.
+// Refused returns the failure with which a follow-up is kept as a dead letter. Its Problems are the reason. If it has
+// none, the database refused it for the reason given. It is nil if neither says anything.
 func (f FollowUp) Refused(why string) *Failure {
 	if len(f.Problems) > 0 {
 		return invalidFailure(f.Problems)
@@ -33,8 +33,9 @@ func UpdateRefused(u Update) string {
 	return "write_back was not made: " + strings.Join(texts, "; ")
 }
 
-// Beside returns what becomes last_error of an intent that has its own failure, or none, and beside which something else
-// went wrong, or nothing. What went wrong beside it takes the code and leads the message; the provider's particulars stay.
+// Beside returns what becomes last_error of an intent that has its own failure, or none, and beside which something
+// else went wrong, or nothing. What went wrong beside it takes the code and leads the message; the provider's
+// particulars stay.
 func Beside(own, beside *Failure) *Failure {
 	if own == nil || beside == nil {
 		if own == nil {

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// DeadRetry is the change that brings a dead letter back to pending. Everything else of the document stays: its history,
-// its last_error, its progress and first_attempt_at, by which the delivery cancels what an older generation left open.
+// DeadRetry is the change that brings a dead letter back to pending. Everything else of the document stays: its
+// history, its last_error, its progress and first_attempt_at, by which the delivery cancels what an older generation
+// left open.
 type DeadRetry struct {
 	MaxAttempts int  // the new value of max_attempts: what was used, and as many again as the kind's policy allows
 	Generation  int  // the new value of generation
@@ -26,12 +27,12 @@ var never = map[string]string{
 // final are the codes of a no that the same request gets again, unless somebody changed something outside.
 var final = []string{CodeDeclined, CodeBadRecipient, CodeRejected, CodeCanceled}
 
-// RetryDead says how a dead letter may be retried now, or returns a *[Refusal]: whatever could double an effect, or could
-// only fail again, is refused. It believes no single field: each trace of an ambiguous outcome counts.
+// RetryDead says how a dead letter may be retried now, or returns a *[Refusal]: whatever could double an effect, or
+// could only fail again, is refused. It believes no single field: each trace of an ambiguous outcome counts.
 //
-// A retry after the provider's final no raises the generation, so that the provider does not replay its old answer; that
-// is done only where the no is known to have had no effect. In every other case the keys stay. evenFinal says that a person
-// insists on repeating what the provider refused for good.
+// A retry after the provider's final no raises the generation, so that the provider does not replay its old answer.
+// The generation is raised only if that no surely had no effect. In every other case the keys stay. evenFinal says
+// that a person insists on repeating what the provider refused for good.
 func RetryDead(in *Intent, p Policy, evenFinal bool, now time.Time) (DeadRetry, error) {
 	refuse := func(format string, args ...any) (DeadRetry, error) {
 		return DeadRetry{}, &Refusal{Intent: in.ID, Change: "retried", Why: fmt.Sprintf(format, args...)}

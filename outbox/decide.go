@@ -62,9 +62,11 @@ type Verdict struct {
 	Certain bool     // of Absent: the effect can never come, so that nothing has to be waited for
 	Also    []Record // of Found and Absent: what the look-up did at the provider
 
-	// Wait is, of Unsent, for how long the provider must not be asked what became of it. It ends with reconcile.give_up.
+	// Wait is, of Unsent, for how long the provider must not be asked what became of it. It ends with
+	// reconcile.give_up.
 	Wait time.Duration
-	// Probe says, of Failed without an answer, that the provider answers nobody as far as the lane knows: it costs no attempt.
+	// Probe says, of Failed without an answer, that the provider answers nobody as far as the lane knows: it costs no
+	// attempt.
 	Probe bool
 	// Alone says, of Failed with class hold, that others have passed since the provider refused this intent before: the
 	// refusal is its own, and counts.
@@ -117,8 +119,8 @@ type Decision struct {
 // Next says what a worker may do now with an intent that it has just claimed. The verdict goes to [Decide] where the
 // action is [Settle]. now is the database's time as well as the worker knows it.
 //
-// An intent may be sent only if no earlier attempt of it can still have an effect that a repetition would double, if it
-// is not expired, and if it has an attempt left.
+// An intent may be sent only if all of this is true: it is not expired, it has an attempt left, and no earlier
+// attempt can still have an effect that a repetition would double.
 func Next(in *Intent, p Policy, now time.Time) (Action, Verdict) {
 	if in.Outcome.valid() { // whatever else is wrong: it is over, and only has to be written
 		return Settle, Verdict{Event: Recorded}
@@ -297,8 +299,8 @@ func (d decision) exhausted() Decision {
 	return d.ends(ReasonExhausted)
 }
 
-// lookUpFailed: the provider was asked and gave its final no, or nothing that tells. Whatever the reason, a limit and our
-// own credentials included, it ends with reconcile.give_up, and concerns no other intent.
+// lookUpFailed: the provider was asked and gave its final no, or nothing that tells. Whatever the reason, a limit and
+// our own credentials included, it ends with reconcile.give_up, and concerns no other intent.
 func (d decision) lookUpFailed(f *Failure) Decision {
 	d = d.givenBack("")
 	if f.Class == Permanent {
@@ -329,8 +331,8 @@ func (d decision) unasked(wait time.Duration) Decision {
 	return d.ends(ReasonAmbiguous)
 }
 
-// since returns how long the outcome has been ambiguous. It counts from the last attempt: the mark is as old as the first
-// doubt, and what a later attempt did may not show at the provider yet.
+// since returns how long the outcome has been ambiguous. It counts from the last attempt: the mark is as old as the
+// first doubt, and what a later attempt did may not show at the provider yet.
 func (d decision) since() time.Duration {
 	at := d.in.AmbiguousAt
 	if at.IsZero() || d.justLost() { // it counts from now
@@ -350,8 +352,9 @@ func (d decision) justLost() bool {
 	return d.in.Lease.Reclaimed && (d.in.AmbiguousAt.IsZero() || d.p.AsksFirst && d.in.Attempts-1 <= d.max)
 }
 
-// unless ends the intent for a reason that says that this attempt had no effect, unless an earlier one may have had it. A
-// delivery that asks first may have left something unfinished at the provider: a look-up settles that before the end.
+// unless ends the intent for a reason that says that this attempt had no effect, unless an earlier one may have had
+// it. A delivery that asks first may have left something unfinished at the provider: a look-up settles that before
+// the end.
 func (d decision) unless(reason DeadReason) Decision {
 	switch {
 	case d.p.AsksFirst && reason != ReasonInvalid && reason != ReasonPermanent, d.in.unknown() && (d.p.AsksFirst || d.p.ambiguity(d.in) == Reconcile):
@@ -398,8 +401,8 @@ func (d decision) givenBack(outcome Class) decision {
 	return d
 }
 
-// within keeps attempts at most at the maximum, unless more were recorded under a policy that allowed more: claims that
-// run out one after another are counted by the database, which does not know the maximum.
+// within keeps attempts at the maximum or below, unless more were recorded under a policy that allowed more. The
+// database counts claims whose leases expire one after another, and does not know the maximum.
 func (d decision) within(attempts int) int {
 	return max(0, min(attempts, max(d.max, d.in.recorded())))
 }
@@ -474,6 +477,7 @@ func known(f *Failure) *Failure {
 	switch f.Class {
 	case Transient, RateLimited, Permanent, Ambiguous, Hold, Invalid, Expired:
 		return f
+	case Done, outcomeAbsent: // these are no failures
 	}
 	unknown := *f
 	unknown.Class = Ambiguous

@@ -4,9 +4,9 @@
 // # Nouns
 //
 // An [Intent] is one document that an application wrote beside its business data: an effect (a charge, an e-mail, an
-// SMS) that shall happen. A worker claims it under a [Lease], asks [Next] what may be done with it now, attempts it,
-// and hands the [Verdict] to [Decide], which answers with a [Decision]: the state to write. Writing it is called
-// settling; a settle is fenced by the lease's token.
+// SMS) that shall happen. A worker claims it under a [Lease], and asks [Next] what may be done with it now. It
+// attempts the effect, and hands the [Verdict] to [Decide]. The answer is a [Decision]: the state to write. Writing
+// it is called settling; a settle is fenced by the lease's token.
 //
 //	            claim                      settle
 //	pending ───────────▶ leased ─────────────────────────▶ done
@@ -17,7 +17,7 @@
 // # Outcomes
 //
 // A [Failure] carries a [Class]. The class that matters most is [Ambiguous]: nobody can know whether the provider
-// acted. It is neither success nor failure, and what follows is the intent's own choice (field on_ambiguous): repeat
+// acted. It is neither success nor failure. The intent itself says what follows, in its field on_ambiguous: repeat
 // ([Retry]), ask the provider ([Reconcile]), or leave it to a person ([Park]).
 //
 // All rules of retry and dead letter are in [Next] and [Decide], nowhere else.

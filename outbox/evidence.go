@@ -11,8 +11,8 @@ const (
 	verdictNotSent = "not_sent"
 )
 
-// effect says by which part of the document the provider has the effect; empty if nothing says so. A worker's document with
-// such a part is done. In any other status a person wrote the status.
+// effect says by which part of the document the provider has the effect; empty if nothing says so. A worker's
+// document with such a part is done. In any other status a person wrote the status.
 func (in *Intent) effect() string {
 	failure, _ := in.Document["last_error"].(map[string]any)
 	switch class, _ := failure["class"].(string); {
@@ -33,10 +33,11 @@ func (in *Intent) effect() string {
 	return ""
 }
 
-// doubt says by which part of the document the provider may have acted without anybody knowing; empty if no part says so.
+// doubt says by which part of the document the provider may have acted without anybody knowing; empty if no part says
+// so.
 //
-// A worker keeps ambiguous_at for this. People edit documents, so every other trace of an ambiguous outcome counts as much:
-// one of them is enough, whatever was done to the others. It is for intents that nobody holds.
+// A worker keeps ambiguous_at for this. People edit documents, so every other trace of an ambiguous outcome counts as
+// much: one of them is enough, whatever was done to the others. It is for intents that nobody holds.
 func (in *Intent) doubt(p Policy) string {
 	failure, _ := in.Document["last_error"].(map[string]any)
 	class, _ := failure["class"].(string)
@@ -63,7 +64,8 @@ func (in *Intent) doubt(p Policy) string {
 	return ""
 }
 
-// openAttempt returns the number of the last ambiguous attempt in history that nothing after it settles, 0 if there is none.
+// openAttempt returns the number of the last ambiguous attempt in history that nothing after it settles, 0 if there
+// is none.
 func (in *Intent) openAttempt(p Policy, answered time.Time) int {
 	open := 0
 	for _, r := range in.History {
@@ -97,8 +99,8 @@ func (in *Intent) verdict() string {
 	return verdict
 }
 
-// answeredAt returns when a person answered that it was not sent, zero if nobody did. What the document tells of the time
-// before is no doubt any more.
+// answeredAt returns when a person answered that it was not sent, zero if nobody did. What the document tells of the
+// time before is no doubt any more.
 func (in *Intent) answeredAt() time.Time {
 	if in.verdict() != verdictNotSent {
 		return time.Time{}
@@ -108,8 +110,9 @@ func (in *Intent) answeredAt() time.Time {
 	return at
 }
 
-// codes returns what the last attempt failed with: the code of last_error, and that of the last record in history since a
-// person last made it pending. A worker writes the same in both. Where they differ, a person edited one of them.
+// codes returns what the last attempt failed with: the code of last_error, and that of the last record in history
+// since a person last made it pending. A worker writes the same in both. Where they differ, a person edited one of
+// them.
 func (in *Intent) codes() []string {
 	var codes []string
 	add := func(code string) {

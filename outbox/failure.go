@@ -35,7 +35,8 @@ func (c Class) Business() bool { return c == Done || c == Permanent || c == Inva
 
 // Failure is the verdict on an attempt that did not end with a receipt. Providers return it as their error.
 //
-// None of its fields may hold a payload, a phone number, an address or a secret: they go into last_error, logs and metrics.
+// None of its fields may hold a payload, a phone number, an address or a secret: they go into last_error, logs and
+// metrics.
 type Failure struct {
 	Class        Class
 	Code         string        // one of [Codes]

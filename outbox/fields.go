@@ -38,8 +38,8 @@ func (f Fields) field(name string) (any, bool) {
 	return nil, false
 }
 
-// MarshalJSON writes the document as JSON in its own order. A date becomes text in the form of RFC 3339, and an identity
-// its own text. It fails for what JSON does not have, such as NaN.
+// MarshalJSON writes the document as JSON in its own order. A date becomes text in the form of RFC 3339, and an
+// identity its own text. It fails for what JSON does not have, such as NaN.
 func (f Fields) MarshalJSON() ([]byte, error) {
 	out := []byte{'{'}
 	for i, field := range f {

@@ -160,8 +160,8 @@ func isReason(s string) bool {
 	}
 }
 
-// wanted reports whether a follow-up of on_dead belongs to a death for the given reason. One whose list of reasons cannot
-// be read belongs to all, so that it is kept as a dead letter and not lost.
+// wanted reports whether a follow-up of on_dead belongs to a death for the given reason. One whose list of reasons
+// cannot be read belongs to all, so that it is kept as a dead letter and not lost.
 func wanted(f map[string]any, reason DeadReason) bool {
 	var problems []Problem
 	reasons := newReader(f, "", &problems).reasons("when")

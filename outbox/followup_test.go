@@ -83,7 +83,8 @@ func TestConsequencesKeepTheCodeOfAnEarlierFailure(t *testing.T) {
 	}
 }
 
-// TestFollowUpRules has each mistake found before the parent is sent, and again at settling, where it costs the parent nothing.
+// TestFollowUpRules has each mistake found before the parent is sent, and again at settling, where it costs the
+// parent nothing.
 func TestFollowUpRules(t *testing.T) {
 	level := func(n int) any {
 		list := any([]any{})

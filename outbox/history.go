@@ -5,8 +5,9 @@ import "slices"
 // outcomeAbsent is the outcome of a look-up that found nothing.
 const outcomeAbsent Class = "absent"
 
-// Records returns what the settlement adds to the intent's history: the attempts whose leases ran out unrecorded, and the
-// attempt itself if it counted, or the look-up that it was. What was done at the provider besides comes before that.
+// Records returns what the settlement adds to the intent's history. These are the attempts whose leases expired
+// unrecorded, and the attempt itself if it counted, or the look-up. What was done at the provider besides comes
+// before that.
 func (s Settlement) Records() []Record {
 	d, lease := s.Decision, s.Intent.Lease
 	var records []Record
@@ -48,8 +49,8 @@ func (s Settlement) Records() []Record {
 	return append(records, own)
 }
 
-// History returns the intent's whole history with what the settlement adds to it, and how many records were dropped in all
-// to keep it short. It is nil where nothing is added. A history that cannot be read is left as it stands.
+// History returns the intent's whole history with what the settlement adds to it, and how many records were dropped
+// in all to keep it short. It is nil where nothing is added. A history that cannot be read is left as it stands.
 func (s Settlement) History() (history []Record, dropped int) {
 	added := s.Records()
 	if len(added) == 0 || s.Intent.historyUnread() {

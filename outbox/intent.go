@@ -85,7 +85,8 @@ type Record struct {
 
 	By, Why, Job string // of what a person did
 
-	// First, Last and N are those of look-ups that changed nothing, folded into one record. N is 0 for a record of its own.
+	// First, Last and N are those of look-ups that changed nothing, folded into one record. N is 0 for a record of
+	// its own.
 	First, Last time.Time
 	N           int
 }
@@ -104,8 +105,8 @@ func (r Record) ended() time.Time {
 	return r.Last
 }
 
-// Outcome is what is known of an intent that only has to be written: its status, its follow-ups and its write_back could
-// not be written in one transaction yet. An intent with an outcome is never sent again.
+// Outcome is the recorded outcome of an intent that only has to be written. Its status, its follow-ups and its
+// write_back could not be written in one transaction yet. An intent with an outcome is never sent again.
 type Outcome struct {
 	Event    Event      // what was learned
 	Reason   DeadReason // of what ends as a dead letter; empty: it ends done
@@ -159,8 +160,8 @@ type WriteBack struct {
 	Ambiguous  map[string]any // $set instead of Dead where the reason is ambiguous; nil: Dead
 }
 
-// Intent is one document of the outbox as a worker sees it. [Parse] makes it; nothing changes it afterwards. It is nothing
-// to insert: a producer writes a plain document, or uses module producer.
+// Intent is one document of the outbox as a worker sees it. [Parse] makes it; nothing changes it afterwards. It is
+// nothing to insert: a producer writes a plain document, or uses module producer.
 type Intent struct {
 	ID          ID
 	Namespace   string // of the outbox that it stands in; the provider knows an intent by this and its ID
@@ -203,15 +204,16 @@ type Intent struct {
 	Document map[string]any
 }
 
-// Key returns the intent's idempotency key for one step of its effect at the provider (contract, "Identity"): the
-// namespace, the id's type and the generation, the step, and the id last. So equal ids in two outboxes or of two types are
-// different effects, and no id can imitate a generation or a step. The key depends neither on the attempt nor on the worker.
+// Key returns the intent's idempotency key for one step of its effect at the provider (contract, "Identity"). It
+// holds the namespace, the id's type and the generation, the step, and the id last. So equal ids in two outboxes or
+// of two types are different effects, and no id can imitate a generation or a step. The key depends neither on the
+// attempt nor on the worker.
 func (in *Intent) Key(step string) string {
 	return in.Namespace + "/" + in.TypeAndGeneration() + "/" + step + "/" + in.ID.String()
 }
 
-// LegacyKey returns the root of the keys that were used before outboxes had namespaces. Progress that was stored under it
-// goes on under it.
+// LegacyKey returns the root of the keys that were used before outboxes had namespaces. Progress that was stored
+// under it goes on under it.
 func (in *Intent) LegacyKey() string {
 	if in.Generation == 0 {
 		return in.ID.String()
@@ -247,8 +249,8 @@ func (in *Intent) lastClass() Class {
 	return Class(class)
 }
 
-// lastCode returns the code of the last failure, empty if there is none or it cannot be told: where last_error tells what
-// went wrong beside the outcome, the outcome's own code is in history, if it was an attempt's.
+// lastCode returns the code of the last failure. It is empty if there is none, or if the code is not known. If
+// last_error tells what went wrong beside the outcome, the outcome's own code is in history, if it was an attempt's.
 func (in *Intent) lastCode() string {
 	last, _ := in.Document["last_error"].(map[string]any)
 	code, _ := last["code"].(string)

@@ -11,8 +11,8 @@ const (
 // Reserved are the names that a producer's metadata must not use.
 var Reserved = [...]string{ReservedMetadata, ReservedNamespace, ReservedKey}
 
-// TypeAndGeneration returns the part of the intent's keys that tells the id's type and the generation, such as "s0". It is
-// the value of the label [ReservedKey].
+// TypeAndGeneration returns the part of the intent's keys that tells the id's type and the generation, such as "s0".
+// It is the value of the label [ReservedKey].
 func (in *Intent) TypeAndGeneration() string { return in.ID.Type().letter() + itoa(in.Generation) }
 
 // Labels returns the three labels with their values. The namespace's is empty where the outbox has none.

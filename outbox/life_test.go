@@ -28,8 +28,8 @@ const (
 	inFlight = 90 * time.Second
 )
 
-// TestLives lets intents live through random sequences of claims, crashes and verdicts, and proves for each that it ends,
-// that it ends as it should, and that nothing is repeated that may not be.
+// TestLives lets intents live through random sequences of claims, crashes and verdicts, and proves for each that it
+// ends, that it ends as it should, and that nothing is repeated that may not be.
 func TestLives(t *testing.T) {
 	for _, onAmbiguous := range []Ambiguity{Retry, Reconcile, Park} {
 		for _, asksFirst := range []bool{false, true} {
@@ -63,8 +63,8 @@ func newLife(t *rapid.T, p Policy) *life {
 	return l
 }
 
-// claim is one round of the worker's loop. Crashes, and refusals that cost nothing, are bounded: no rule can end an intent
-// whose workers always die before they settle, or which the provider never lets in.
+// claim is one round of the worker's loop. Crashes, and refusals that cost nothing, are bounded: no rule can end an
+// intent whose workers always die before they settle, or which the provider never lets in.
 func (l *life) claim() {
 	l.in.Status = StatusLeased
 	l.in.Attempts++

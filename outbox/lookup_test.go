@@ -34,8 +34,8 @@ func TestNextSettlesWhatIsLeftBeforeTheEnd(t *testing.T) {
 	}
 }
 
-// TestDecideGoesToTheLookUpBeforeTheEnd: the last attempt of a charge may have left something at the provider, of which the
-// claimed document knows nothing yet.
+// TestDecideGoesToTheLookUpBeforeTheEnd: the last attempt of a charge may have left something at the provider, of
+// which the claimed document knows nothing yet.
 func TestDecideGoesToTheLookUpBeforeTheEnd(t *testing.T) {
 	transient, expired := &Failure{Class: Transient, Code: "c"}, &Failure{Class: Expired, Code: "c"}
 	for name, row := range map[string]struct {

@@ -27,9 +27,10 @@ type Rules struct {
 	Namespace string
 }
 
-// Parse reads an intent's document and checks it against the contract. It never fails: what is wrong is in the intent's
-// Problems. The document's values are string, bool, int64, float64, time.Time, nil, [ID] (for ObjectId and UUID),
-// []any, map[string]any, [Fields] for documents of free form, and [Unsupported] for all else. The intent keeps the document; it must not change afterwards.
+// Parse reads an intent's document and checks it against the contract. It never fails: what is wrong is in the
+// intent's Problems. The document's values are string, bool, int64, float64, time.Time, nil, [ID] (for ObjectId and
+// UUID), []any, map[string]any, [Fields] for documents of free form, and [Unsupported] for all else. The intent keeps
+// the document; it must not change afterwards.
 func Parse(doc map[string]any, rules Rules) *Intent {
 	in := &Intent{Document: doc, Namespace: rules.Namespace}
 	r := newReader(doc, "", &in.Problems)
@@ -107,8 +108,8 @@ func (in *Intent) parseEnvelope(r *reader) {
 	}
 }
 
-// parseWorkerFields reads what only workers write. A wrong type there is a problem like any other: nothing may be sent
-// on the strength of a number of attempts or a progress that cannot be read.
+// parseWorkerFields reads what only workers write. A wrong type there is a problem like any other. If the number of
+// attempts or the progress cannot be read, nothing may be sent.
 func (in *Intent) parseWorkerFields(r *reader) {
 	retries := 0
 	in.Attempts = int(r.integer("attempts", optional, 0, math.MaxInt32))
@@ -174,8 +175,8 @@ func parseRecord(h *reader) Record {
 	return record
 }
 
-// parseOutcome reads what a settle recorded because it could not write the rest yet. What it cannot read is a problem, so
-// that nothing is sent on the strength of it.
+// parseOutcome reads what a settle recorded because it could not write the rest yet. What it cannot read is a
+// problem, so that nothing is sent on the strength of it.
 func parseOutcome(o *reader) *Outcome {
 	outcome := &Outcome{
 		Event:    eventNamed(o.text("event", required, 0)),

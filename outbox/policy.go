@@ -14,14 +14,15 @@ type RetryPolicy struct {
 	MaxAttempts int           // 1 to 100
 	Base        time.Duration // the backoff's bound after the first attempt; doubles with each attempt
 	Max         time.Duration // the bound's cap
-	// GiveUp bounds the time in which an intent could not be attempted at all, since the provider could not be reached or let
-	// nobody in. Such calls use up no attempt. 0: [DefaultGiveUp].
+	// GiveUp bounds the time in which an intent could not be attempted at all, since the provider could not be
+	// reached or let nobody in. Such calls use up no attempt. 0: [DefaultGiveUp].
 	GiveUp time.Duration
 }
 
 func (p RetryPolicy) giveUp() time.Duration { return cmp.Or(max(0, p.GiveUp), DefaultGiveUp) }
 
-// Bound returns the longest backoff after the given attempt (from 1): Base doubled for each earlier attempt, at most Max.
+// Bound returns the longest backoff after the given attempt (from 1): Base doubled for each earlier attempt, at most
+// Max.
 func (p RetryPolicy) Bound(attempt int) time.Duration {
 	bound, most := max(0, p.Base), max(0, p.Max)
 	for range max(1, attempt) - 1 {
@@ -36,8 +37,8 @@ func (p RetryPolicy) Bound(attempt int) time.Duration {
 	return min(bound, most)
 }
 
-// Backoff returns the wait after the given attempt: full jitter, anywhere from 0 to Bound. It is drawn from the seed, so
-// that the decision stays a function of its arguments, while two intents never wait in step.
+// Backoff returns the wait after the given attempt: full jitter, anywhere from 0 to Bound. It is drawn from the seed,
+// so that the decision stays a function of its arguments, while two intents never wait in step.
 func (p RetryPolicy) Backoff(attempt int, seed string) time.Duration {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(seed + "#" + itoa(attempt)))
@@ -67,8 +68,8 @@ type Policy struct {
 	Retry       RetryPolicy
 	OnAmbiguous Ambiguity
 	Reconcile   ReconcilePolicy
-	// AsksFirst says that the provider's delivery asks for the outcome of an earlier attempt by itself before it
-	// repeats anything (a charge with its stored PaymentIntent), so that repeating it is always safe.
+	// AsksFirst says that a delivery first asks the provider for the outcome of an earlier attempt, as a charge does
+	// by its stored PaymentIntent. So repeating it is always safe.
 	AsksFirst bool
 }
 

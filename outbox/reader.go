@@ -67,8 +67,8 @@ func (r *reader) problem(field, text string) {
 	}
 }
 
-// named shows a path. A step that is no plain name, or a number of more than three digits, is replaced: a producer may
-// have used an address or a telephone's number as the name of a field, and no log may show those.
+// named shows a path. A step is replaced if it is no plain name, or a number of more than three digits. A producer
+// may have used an address or a phone number as the name of a field, and no log may show those.
 func named(path string) string {
 	steps := strings.Split(path, ".")
 	for i, step := range steps {
@@ -106,8 +106,8 @@ func printable(s string) string {
 // stands reports whether the document has the field, be it null.
 func (r *reader) stands(field string) bool { _, ok := r.doc[field]; return ok }
 
-// has reports whether the field has a value. Object mappers write null for a property without one, so that null is absence,
-// unless the reader is exact.
+// has reports whether the field has a value. Object mappers write null for a property without one, so that null is
+// absence, unless the reader is exact.
 func (r *reader) has(field string) bool {
 	v, ok := r.doc[field]
 	if ok && v == nil && !r.exact {
@@ -279,7 +279,8 @@ func (r *reader) supported(field string, v any) {
 			}
 		}
 	case map[string]any:
-		// One problem a level is enough: a path is built for that one alone, so that huge names are not copied for each value.
+		// One problem a level is enough: a path is built for that one alone, so that huge names are not copied for
+		// each value.
 		for _, key := range slices.Sorted(maps.Keys(v)) {
 			if !isSupported(v[key]) {
 				r.supported(named(field)+"."+key, v[key])

@@ -13,13 +13,14 @@ import (
 // is sent, the fields that only settling can know are [later].
 type scope map[string]any
 
-// Bounds of what follow-ups and write_back resolve to, in bytes as MongoDB stores them (contract, "Follow-ups"). All of
-// them are written in one transaction, whose commands have limits far above, and stand in the worker's memory meanwhile.
+// Bounds of what follow-ups and write_back resolve to, in bytes as MongoDB stores them (contract, "Follow-ups"). All
+// of them are written in one transaction, whose commands have limits far above, and stand in the worker's memory
+// meanwhile.
 const (
 	maxOne      = 4 << 20 // one document
 	maxTogether = 8 << 20 // all of one intent
-	// maxNested bounds the follow-ups of follow-ups that are tried out before the first parent is sent: sixteen of sixteen
-	// of sixteen could be made of one large text.
+	// maxNested bounds the follow-ups of follow-ups that are tried out before the first parent is sent: sixteen of
+	// sixteen of sixteen could be made of one large text.
 	maxNested = 64 << 20
 )
 
@@ -223,7 +224,7 @@ const (
 	sizeOfOther = 4 + 1 + 16     // any other value; a UUID is the longest
 )
 
-// take spends what a value takes in BSON at most, part by part: it stops where there is no room, so that a value which
+// take subtracts what a value takes in BSON at most, part by part, and stops when no room is left. So a value that
 // holds another one many times costs no more time than there is room.
 func (r *room) take(v any) (wrong string) {
 	switch v := v.(type) {
@@ -257,8 +258,8 @@ func (r *room) take(v any) (wrong string) {
 	}
 }
 
-// shown repeats a reference where it is made of names. Anything else between the braces is the producer's text, which no
-// log may show.
+// shown repeats a reference where it is made of names. Anything else between the braces is the producer's text, which
+// no log may show.
 func shown(path string) string {
 	root, _, _ := strings.Cut(path, ".")
 	known := slices.Contains([]string{"_id", "payload", "metadata", "result", "last_error", "dead_reason"}, root)

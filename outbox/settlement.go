@@ -23,19 +23,21 @@ type ClaimOrder struct {
 	Limit int           // at most so many, at least 1
 	Lease time.Duration // from the database's now
 	Owner string        // the worker's name
-	// Spread is how many workers claim this kind, as far as is known. Where it is above 1 and much more waits than Limit, a
-	// store may take a random run of what is first in order instead of the very first, so that workers do not fight for it.
+	// Spread is how many workers claim this kind, as far as is known. If it is above 1 and much more waits than
+	// Limit, a store may skip a random number of the first intents. So workers do not compete for the same ones.
 	Spread int
-	// Soon says that another claim of the kind follows within a moment, so that this one may miss what has come to stand before
-	// all that the last ones found.
+	// Soon says that another claim of the kind follows within a moment. So this one may miss an intent that became
+	// due before everything that the last claims found.
 	Soon bool
-	// Only names the intents to take, as far as they are of the kind and due; nil: whatever is due. They come in any order.
+	// Only names the intents to take, as far as they are of the kind and due; nil: whatever is due. They come in any
+	// order.
 	Only []ID
-	// Doubts is for intents that need no call. It holds, of each kind whose deliveries do not ask first, what its policy does
-	// with an ambiguous outcome. Leases that ran out are taken over where that can be decided without asking the provider.
+	// Doubts is for intents that need no call. It holds, of each kind whose deliveries do not ask first, what its
+	// policy does with an ambiguous outcome. Leases that ran out are taken over where that can be decided without
+	// asking the provider.
 	Doubts map[string]Ambiguity
-	// Sample asks for any of what is due instead of the first in order: for a probe, which must not meet the same few intents
-	// again and again. It may be the newest as well as the oldest.
+	// Sample asks for any of what is due instead of the first in order: for a probe, which must not meet the same few
+	// intents again and again. It may be the newest as well as the oldest.
 	Sample bool
 	// Except names what a sample leaves out.
 	Except []ID
@@ -57,8 +59,8 @@ type Settled struct {
 	Waiting string
 	// Again is how long after that the intent is due, if Waiting is set and that is known.
 	Again time.Duration
-	// Busy says why nothing could be written now, though nothing is wrong: another transaction holds the intent itself. The
-	// same settlement must be settled again. Empty: it was written.
+	// Busy says why nothing could be written now, though nothing is wrong: another transaction holds the intent
+	// itself. The same settlement must be settled again. Empty: it was written.
 	Busy string
 	// Notes lists what went wrong beside the outcome, which is written all the same: a write_back without a target, a
 	// follow-up that was refused.
@@ -84,8 +86,8 @@ func (s Settlement) Brings() bool {
 	}
 }
 
-// Backoff says when a settlement whose consequences could not be written is tried again: soon while the trouble is young,
-// so that a lock of seconds is hardly noticed when it is gone, and seldom when it has lasted.
+// Backoff says when a settlement whose consequences could not be written is tried again. While the trouble is young,
+// that is soon, so that a lock of seconds is hardly noticed. When it has lasted, tries become rare.
 func (s Settlement) Backoff(now time.Time) time.Duration {
 	const first, young, longest = 50 * time.Millisecond, 5 * time.Minute, 30 * time.Second
 	tries, age := 0, time.Duration(0)
@@ -98,8 +100,8 @@ func (s Settlement) Backoff(now time.Time) time.Duration {
 	return min(max(time.Second, (age-young)/10), longest)
 }
 
-// Stored returns the failure as it may stand in a document: its texts are valid UTF-8 of bounded length, and the cause,
-// which may hold what must not be stored, is gone.
+// Stored returns the failure as it may stand in a document. Its texts are valid UTF-8 of bounded length. The cause is
+// left out, because it may hold what must not be stored.
 func (f *Failure) Stored() Failure {
 	return Failure{
 		Class: f.Class, Code: f.Code, Message: bounded(f.Message, maxMessage), Provider: f.Provider,
@@ -115,8 +117,8 @@ func (s Settlement) Number() int {
 	return 1 + s.Intent.Retries
 }
 
-// Numbered returns the follow-up under the id of the given number: the id as it is for 1, and with the number at its end
-// from 2 on.
+// Numbered returns the follow-up under the id of the given number: the id as it is for 1, and with the number at its
+// end from 2 on.
 func (f FollowUp) Numbered(n int) FollowUp {
 	if n < 2 {
 		return f
@@ -132,8 +134,8 @@ func (f FollowUp) Same(doc map[string]any) bool {
 	return f.Document["kind"] == doc["kind"] && reflect.DeepEqual(f.Document["payload"], doc["payload"])
 }
 
-// Repeated answers a settlement that the fence refused, by the intent as it is now (nil if there is none): either an
-// earlier try wrote it and its answer got lost, or the lease was lost.
+// Repeated answers a settlement that the fence refused. It judges by the intent as it is now, which is nil if there
+// is none. Either an earlier try wrote the settlement and its answer got lost, or the lease was lost.
 func (s Settlement) Repeated(now *Intent) Settled {
 	if !s.writtenIn(now) {
 		return Settled{Lost: true}
@@ -152,9 +154,9 @@ func (s Settlement) Repeated(now *Intent) Settled {
 
 // writtenIn reports whether the intent as it is now shows that this settlement was written, or its outcome recorded.
 //
-// An attempt that counted is found by its record in history. What was given back leaves no record, but one attempt less
-// than any other worker can leave: the claim after a lease that ran out counts on from it. A try of a recorded outcome
-// leaves a higher number of tries.
+// An attempt that counted is found by its record in history. An intent that was given back has no record of it. But
+// it has one attempt less than any other worker can leave, because the claim after an expired lease counts on from
+// it. A try of a recorded outcome leaves a higher number of tries.
 func (s Settlement) writtenIn(now *Intent) bool {
 	d, was := s.Decision, s.Intent
 	if now == nil || now.Lease.Token == was.Lease.Token {

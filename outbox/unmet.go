@@ -5,8 +5,9 @@ import "time"
 // DefaultGiveUp is [RetryPolicy.GiveUp] where a policy does not say.
 const DefaultGiveUp = 72 * time.Hour
 
-// Bounds of the wait of an intent that was given back because the provider let it not in, or did not answer. It doubles
-// with each time. It stays short: the lane itself asks one intent at a time, and what waits shall run soon when that ends.
+// Bounds of the wait of an intent that was given back because the provider let it not in, or did not answer. It
+// doubles with each time. It stays short: the lane itself asks one intent at a time, and what waits shall run soon
+// when that ends.
 const (
 	unmetBase = time.Second
 	unmetMost = time.Minute
@@ -29,7 +30,8 @@ func (in *Intent) RefusedAt() time.Time {
 	return time.Time{}
 }
 
-// UnansweredAt returns when the provider last gave the intent no answer, if nothing else has happened to it since; else zero.
+// UnansweredAt returns when the provider last gave the intent no answer, if nothing else has happened to it since;
+// else zero.
 func (in *Intent) UnansweredAt() time.Time {
 	if _, code, at := in.LastFailure(); unanswered[code] {
 		return at
@@ -102,7 +104,8 @@ func (d decision) unmet(delay time.Duration) Decision {
 	}
 }
 
-// asksForTheLastTime takes all attempts that are left: what follows are look-ups, and what those find or cannot tell ends it.
+// asksForTheLastTime takes all attempts that are left: what follows are look-ups, and what those find or cannot tell
+// ends it.
 func (d decision) asksForTheLastTime() Decision {
 	d.Attempts = max(d.max, d.in.recorded())
 	return d.again(d.p.Reconcile.Wait)
@@ -117,8 +120,8 @@ func (d decision) growing(again bool) time.Duration {
 	return min(max(unmetBase, 2*min(d.now.Sub(at), unmetMost)), unmetMost)
 }
 
-// givenUp reports whether the intent could not be attempted for as long as the policy allows. That counts from when it was
-// first claimed, first due, or made pending again by a person, whichever is latest.
+// givenUp reports whether the intent could not be attempted for as long as the policy allows. That counts from when
+// it was first claimed, first due, or made pending again by a person, whichever is latest.
 func (d decision) givenUp() bool {
 	from := d.in.FirstAttemptAt
 	for _, at := range []time.Time{d.in.FirstDueAt, d.in.RetriedAt} {

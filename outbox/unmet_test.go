@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// TestUnmet shows what costs an attempt of an intent that the provider let not in or did not answer, and what bounds it.
+// TestUnmet shows what costs an attempt of an intent that the provider let not in or did not answer, and what bounds
+// it.
 func TestUnmet(t *testing.T) {
 	const retry, reconcile, park, asks = "retry", "reconcile", "park", "asks first"
 	failed := func(class Class, code string) Verdict {

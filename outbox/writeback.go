@@ -48,8 +48,8 @@ func (r *reader) identity(field string, v any) {
 	}
 }
 
-// assignments reads what is to be $set. What the server would refuse must be found here: it must not undo the outcome of
-// the intent when that is settled.
+// assignments reads what is to be $set. What the server would refuse must be found here: it must not undo the outcome
+// of the intent when that is settled.
 func (r *reader) assignments(field string) map[string]any {
 	set := r.document(field, optional)
 	for _, path := range slices.Sorted(maps.Keys(set)) {

@@ -1,8 +1,8 @@
 // Package producer writes intents for outboxd from Go. It is a module of its own: an application that uses it gets
 // MongoDB's driver and nothing else.
 //
-// Nothing here is needed. An intent is a plain document, and the contract (docs/contract.md) is public. This package adds
-// types for the payloads, an insert that writes an intent only once, and the reasons of a refusal in words.
+// Nothing here is needed. An intent is a plain document, and the contract (docs/contract.md) is public. This package
+// adds types for the payloads, an insert that writes an intent only once, and the reasons of a refusal in words.
 //
 //	session.WithTransaction(ctx, func(ctx context.Context) (any, error) {
 //		// … the business data …

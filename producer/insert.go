@@ -10,8 +10,9 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
-// Insert writes intents into the outbox, and returns how many it wrote: an intent whose [DedupKey] exists is not written
-// again. Call it with the context of your transaction, and return its error from the transaction's callback as it is.
+// Insert writes intents into the outbox, and returns how many it wrote: an intent whose [DedupKey] exists is not
+// written again. Call it with the context of your transaction, and return its error from the transaction's callback
+// as it is.
 //
 // The error wraps a [*Refused] where an intent breaks the contract.
 func Insert(ctx context.Context, outbox *mongo.Collection, intents ...*Intent) (written int, err error) {

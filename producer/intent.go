@@ -7,8 +7,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
-// Intent is what shall happen. The methods Intent of the payloads make it, [Of] does for a kind of your own, and [Insert]
-// writes it. The driver can also write it as a document.
+// Intent is what shall happen. The methods Intent of the payloads make it, [Of] does for a kind of your own, and
+// [Insert] writes it. The driver can also write it as a document.
 type Intent struct {
 	kind    string
 	payload any

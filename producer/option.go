@@ -57,8 +57,8 @@ func Trace(parent, state string) Option {
 	return field("trace", trace)
 }
 
-// OnDone adds follow-ups: intents that are inserted in the transaction that marks this one done. Strings in them may hold
-// references such as ${result.id} (contract, "Follow-ups").
+// OnDone adds follow-ups: intents that are inserted in the transaction that marks this one done. Strings in them may
+// hold references such as ${result.id} (contract, "Follow-ups").
 func OnDone(followUps ...*Intent) Option { return list("on_done", followUps) }
 
 // OnDead adds follow-ups for an end as a dead letter; see [OnDone] and [When].
@@ -84,8 +84,8 @@ func Delay(d time.Duration) Option { return func(in *Intent) { in.delay = d } }
 // When limits a follow-up in [OnDead] to some reasons: permanent, exhausted, expired, ambiguous or invalid.
 func When(reasons ...string) Option { return func(in *Intent) { in.when = reasons } }
 
-// Update is what to $set on one business document in the transaction that ends the intent. The workers' configuration must
-// allow its collection.
+// Update is what to $set on one business document in the transaction that ends the intent. The workers' configuration
+// must allow its collection.
 type Update struct {
 	Collection string `bson:"collection"`
 	ID         any    `bson:"id"`

@@ -12,8 +12,8 @@ import (
 var version = regexp.MustCompile(`(?i)^(v\d+(\.\d+)*((alpha|beta|rc)\d*)?|\d{4}-\d{2}-\d{2})$`)
 
 // BaseURL checks a provider's address and returns it without a slash at its end. It must be absolute, http or https,
-// without user, query and fragment; a path is kept, for a gateway in between. It must not hold the version of an API, which
-// the requests add themselves. The error does not repeat the address, which may hold a credential.
+// without user, query and fragment; a path is kept, for a gateway in between. It must not hold the version of an API,
+// which the requests add themselves. The error does not repeat the address, which may hold a credential.
 func BaseURL(raw string) (string, error) {
 	u, err := url.Parse(raw)
 	switch {

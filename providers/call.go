@@ -128,8 +128,9 @@ func (c *Call) Unreadable(ctx context.Context, provider string) *outbox.Failure 
 	}
 }
 
-// Refused reports whether the answer's status says that the request was refused as it stands, whoever said so. What is
-// left of 4xx may come after the request was passed on: timeouts, conflicts, limits, and statuses that nobody registered.
+// Refused reports whether the answer's status says that the request was refused as it stands, whoever said so. What
+// is left of 4xx may come after the request was passed on: timeouts, conflicts, limits, and statuses that nobody
+// registered.
 func (c *Call) Refused() bool {
 	switch status := c.Status(); status {
 	case http.StatusRequestTimeout, http.StatusConflict, http.StatusTeapot, http.StatusFailedDependency, http.StatusTooManyRequests:
@@ -139,7 +140,8 @@ func (c *Call) Refused() bool {
 	}
 }
 
-// NotTheProvider returns the failure of a call that something in between refused, or whose path the provider does not have.
+// NotTheProvider returns the failure of a call that something in between refused, or whose path the provider does not
+// have.
 func (c *Call) NotTheProvider(provider string) *outbox.Failure {
 	return c.Failure(provider, outbox.Hold, outbox.CodeNotTheProvider,
 		"the answer is not the provider's own: check its base URL, and what stands between")
@@ -193,8 +195,8 @@ func (c *Call) whyNotSent(ctx context.Context) string {
 	}
 }
 
-// Harmless turns the failure of a request that could have no effect of its own, a question or a preparation, into what
-// it is: nothing was acted upon, whatever became of the request.
+// Harmless returns the failure of a request that could have no effect of its own: a question or a preparation.
+// Whatever became of the request, nothing was acted upon.
 func Harmless(f *outbox.Failure) *outbox.Failure {
 	if f.Class == outbox.Ambiguous {
 		f.Class = outbox.Transient

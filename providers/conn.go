@@ -10,7 +10,8 @@ import (
 // errGone is returned to net/http in place of writing a request to a connection that must not carry it.
 var errGone = errors.New("the kept connection is not trusted")
 
-// conn is a connection that knows whether a trip's request was written to it. What it refuses to write surely never left.
+// conn is a connection that knows whether a trip's request was written to it. What it refuses to write surely never
+// left.
 type conn struct {
 	net.Conn
 
@@ -45,8 +46,8 @@ func watched(c net.Conn) *conn {
 	}
 }
 
-// claim begins a trip on the connection. A kept one is asked before the request is written whether the peer has closed it; a
-// refused one takes no request.
+// claim begins a trip on the connection. A kept one is asked before the request is written whether the peer has
+// closed it; a refused one takes no request.
 func (c *conn) claim(t *trip, kept, refused bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -78,8 +79,8 @@ func (c *conn) mayWrite() bool {
 	return true
 }
 
-// seal refuses everything of the trip from now on, and reports whether something of it was written. The connection may carry
-// another trip by now: net/http gives an answer without a body out after it has given the connection back.
+// seal refuses everything of the trip from now on, and reports whether something of it was written. The connection
+// may carry another trip by now: net/http gives an answer without a body out after it has given the connection back.
 func (c *conn) seal(t *trip) (wrote bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -89,7 +90,8 @@ func (c *conn) seal(t *trip) (wrote bool) {
 	return t.wrote.Load()
 }
 
-// refuseUnlessWritten refuses everything of the trip from now on if nothing of it was written, and reports whether it does.
+// refuseUnlessWritten refuses everything of the trip from now on if nothing of it was written, and reports whether it
+// does.
 func (c *conn) refuseUnlessWritten(t *trip) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// closedByPeer reports whether a kept connection has come to its end, or holds something that nobody asked for, such as a
-// farewell. It looks without taking anything away, for net/http is reading at the same time.
+// closedByPeer reports whether a kept connection has come to its end, or holds something that nobody asked for, such
+// as a farewell. It looks without taking anything away, for net/http is reading at the same time.
 func closedByPeer(c net.Conn) bool {
 	sys, ok := c.(syscall.Conn)
 	if !ok { // a network in memory

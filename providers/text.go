@@ -12,8 +12,8 @@ import (
 
 const maxToken = 200
 
-// Token returns a code or an id that came from a provider, if it is made of letters, digits, dot, dash and underscore
-// and not longer than 200 bytes, and else nothing: whatever else stands where a code should be could be anything.
+// Token returns a code or an id that came from a provider. It returns an empty string unless the text is of letters,
+// digits, dot, dash and underscore, and of 200 bytes at most. Any other text in this place could be anything.
 func Token(s string) string {
 	if len(s) > maxToken || strings.ContainsFunc(s, func(c rune) bool {
 		return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '-' || c == '_')
@@ -23,9 +23,9 @@ func Token(s string) string {
 	return s
 }
 
-// Key returns an idempotency key as it can stand in an HTTP header. Keys of printable ASCII
-// without spaces are taken as they are; of others, which HTTP or an SDK would cut or refuse, the digest is taken, so that
-// two different intents never share a key.
+// Key returns an idempotency key as it can stand in an HTTP header. Keys of printable ASCII without spaces are taken
+// as they are. HTTP or an SDK would cut or refuse others. Of those the digest is taken, so that two different intents
+// never share a key.
 func Key(key string) string {
 	if Secret(key).Usable() {
 		return key
@@ -34,9 +34,9 @@ func Key(key string) string {
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// Labels returns what is carried to a provider that knows labels: the intent's own first, then the given maps in their
-// order, each by name; fits says whether one more has room, and may shorten its value. A name that stands already is skipped,
-// so that an earlier map wins over a later one.
+// Labels returns the labels for a provider that has room for them: the intent's own first, then the given maps in
+// their order, each by name. fits says whether one more has room, and may shorten its value. A name that stands
+// already is skipped, so that an earlier map wins over a later one.
 func Labels(in *outbox.Intent, fits func(name, value string) (string, bool), more ...map[string]string) map[string]string {
 	labels := map[string]string{}
 	add := func(name, value string) {

@@ -20,8 +20,8 @@ var errTooLarge = errors.New("the answer is too large")
 
 // TransportConfig sets a [Transport]. The zero value is ready for use.
 type TransportConfig struct {
-	// Connections is how many idle connections are kept for each provider: the lane's concurrency, so that none is built
-	// anew for a call under load. Defaults to 64.
+	// Connections is how many idle connections are kept for each provider: the lane's concurrency, so that none is
+	// built anew for a call under load. Defaults to 64.
 	Connections int
 	// DialTimeout bounds building a TCP connection. Defaults to 5 s.
 	DialTimeout time.Duration
@@ -30,24 +30,24 @@ type TransportConfig struct {
 	// AnswerTimeout bounds the wait for an answer's first line after the request was written. It is a safety net: the
 	// caller's context has the real bound. Defaults to 90 s.
 	AnswerTimeout time.Duration
-	// Dial builds a connection in place of a TCP dialer, which leaves DialTimeout without a meaning: for a network that is
-	// no network, such as one in memory. Defaults to TCP.
+	// Dial builds a connection in place of a TCP dialer, which leaves DialTimeout without a meaning: for a network
+	// that is no network, such as one in memory. Defaults to TCP.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
 // Transport is the http.RoundTripper of all providers. It is safe for concurrent use.
 //
 // It speaks HTTP/1.1 only: then a connection that breaks leaves one call without an answer, not all calls that share
-// it. Right before a request is written to a kept connection, the transport looks whether the other side has closed it.
-// A request that must not be repeated is not written to a connection that idled for longer than half a second: the other
-// side may have closed it, and the news may be on its way. In both cases another connection is taken; the request was not
-// sent, so that this is no repetition. Proxies
-// are taken from the environment (HTTPS_PROXY, NO_PROXY) for https addresses, where they only pass bytes on; for plain
-// http no proxy is used, since it could answer or repeat a request by itself.
+// it. Right before a request is written to a kept connection, the transport looks whether the other side has closed
+// it. A request that must not be repeated is not written to a connection that idled for longer than half a second.
+// The other side may have closed it, and the notice may be on its way. In both cases another connection is taken; the
+// request was not sent, so that this is no repetition. For https addresses, proxies are taken from the environment
+// (HTTPS_PROXY, NO_PROXY): there they only pass bytes on. For plain http no proxy is used, because it could answer or
+// repeat a request by itself.
 //
 // net/http repeats a POST with an Idempotency-Key by itself if a kept connection breaks (net/http, Transport: "if the
-// request is idempotent and … has its GetBody defined"). The transport takes GetBody away, so that it cannot. It also takes
-// away the headers by which Stripe's SDK reports about the machine it runs on.
+// request is idempotent and … has its GetBody defined"). The transport takes GetBody away, so that it cannot. It also
+// takes away the headers by which Stripe's SDK reports about the machine it runs on.
 type Transport struct{ base *http.Transport }
 
 // NewTransport makes a Transport. The caller should close its idle connections when it is no longer used.
@@ -83,8 +83,8 @@ func (t *Transport) Client() *http.Client {
 	}
 }
 
-// RoundTrip sends the request once and reads the whole answer. What became of it is recorded in the [Call] that rides in
-// the request's context, if there is one.
+// RoundTrip sends the request once and reads the whole answer. What became of it is recorded in the [Call] that rides
+// in the request's context, if there is one.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	call := callIn(req.Context())
 	for {
@@ -110,8 +110,8 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
-// again returns the request for a connection that comes after one that did not take it; nil if there is no time left, or if
-// its body cannot be read once more.
+// again returns the request for another connection, after one that did not take it. It returns nil if there is no
+// time left, or if the body cannot be read once more.
 func again(req *http.Request) *http.Request {
 	if req.Context().Err() != nil {
 		return nil

@@ -8,11 +8,11 @@ import (
 )
 
 const (
-	// trusted is for how long a connection may have idled that shall carry a request which must not be repeated. Servers
-	// close idle connections after seconds; the news of it takes as long as one way through the network.
+	// trusted is for how long a connection may have idled that shall carry a request which must not be repeated.
+	// Servers close idle connections after seconds; the news of it takes as long as one way through the network.
 	trusted = 500 * time.Millisecond
-	// longLine is the length of a request's first line from which on a part of it may be written before net/http tells that
-	// it began to write the request.
+	// longLine is a length of a request's first line. From this length on, a part of it may be written before
+	// net/http tells that it began to write the request.
 	longLine = 2 << 10
 )
 
@@ -50,8 +50,8 @@ func (t *trip) request(req *http.Request) *http.Request {
 	return out
 }
 
-// sent reports, after the trip has failed, whether any of the request may have left. If not, none ever will. What TLS wrote
-// to say farewell does not count, for net/http had not begun with the request by then.
+// sent reports, after the trip has failed, whether any of the request may have left. If not, none ever will. What TLS
+// wrote to say farewell does not count, for net/http had not begun with the request by then.
 func (t *trip) sent() bool {
 	if t.conn == nil {
 		return t.got
@@ -59,5 +59,6 @@ func (t *trip) sent() bool {
 	return t.conn.seal(t) && t.begun.Load()
 }
 
-// unasked reports whether what came is no answer, because the request was not written when it came; then it never will be.
+// unasked reports whether what came is no answer, because the request was not written when it came; then it never
+// will be.
 func (t *trip) unasked() bool { return t.conn != nil && t.kept && t.conn.refuseUnlessWritten(t) }

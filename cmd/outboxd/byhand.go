@@ -10,7 +10,8 @@ import (
 	"github.com/outboxd/outboxd/store"
 )
 
-// deployment is what the workers' file of policies says. The commands that change intents by hand go by it as workers do.
+// deployment is what the workers' file of policies says. The commands that change intents by hand go by it as workers
+// do.
 type deployment struct {
 	config.Policies
 	named bool // the command line or the environment names a file

@@ -64,7 +64,8 @@ func (c cancelCmd) Run(p *program) error {
 	})
 }
 
-// cancelTries is how often an intent is looked at that changes while it is being cancelled: workers claim it, and let go.
+// cancelTries is how often an intent is looked at that changes while it is being cancelled: workers claim it, and let
+// go.
 const cancelTries = 3
 
 // cancelOne cancels one intent. The error is a *outbox.Refusal if that is not to be.

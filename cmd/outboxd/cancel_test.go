@@ -70,7 +70,8 @@ func TestCancel(t *testing.T) {
 	must(t, exitWrongUse, w.env, "cancel")
 }
 
-// Between a worker and a person exactly one gets an intent: what was cancelled is not sent, what was sent is not cancelled.
+// Between a worker and a person exactly one gets an intent: what was cancelled is not sent, what was sent is not
+// cancelled.
 func TestCancelWhileWorkersSend(t *testing.T) {
 	w := newWorld(t)
 	const n = 60

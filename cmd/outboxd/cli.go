@@ -13,9 +13,9 @@ const description = `A transactional outbox worker on MongoDB. An application wr
 a collection, in the same transaction as its business data; outboxd carries it out through Stripe,
 SendGrid or Twilio, and never forgets it.
 
-Flags stand above environment variables, those above the configuration file, that above the
-defaults. Secrets come from the environment alone; each variable that may hold one also exists with
-the suffix _FILE, which names a file that holds it (a mounted secret).
+A flag wins over an environment variable, a variable over the configuration file, and the file over
+the default. Secrets come from the environment alone. Each variable that may hold a secret also
+exists with the suffix _FILE, which names a file that holds it (a mounted secret).
 
 Start here:
   outboxd migrate    prepare the database that OUTBOXD_MONGODB_URI names

@@ -35,8 +35,8 @@ func (p *program) withStore(do func(context.Context, *store.Store) error) error 
 	return p.open(store.Options{}, func(ctx context.Context, _ config.Mongo, s *store.Store) error { return do(ctx, s) })
 }
 
-// withStoreOf does so with options of its own, for a command that reads intents as workers do. It fails where the outbox
-// is not migrated, because their keys at the providers have its namespace in them.
+// withStoreOf does so with options of its own, for a command that reads intents as workers do. It fails where the
+// outbox is not migrated, because their keys at the providers have its namespace in them.
 func (p *program) withStoreOf(o store.Options, do func(context.Context, *store.Store) error) error {
 	return p.open(o, func(ctx context.Context, m config.Mongo, s *store.Store) error {
 		namespace, err := migrations.New(s.Database(), m.Collection).Namespace(ctx)

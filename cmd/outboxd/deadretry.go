@@ -29,11 +29,14 @@ type deadRetryCmd struct {
 }
 
 func (deadRetryCmd) Help() string {
-	return `What could double an effect is refused, and so is what could only fail again; each refusal says why. A charge whose outcome is
-ambiguous may be retried: the worker asks Stripe for the stored payment first. An ambiguous e-mail or SMS may not: find out at the
-provider, then answer with ` + "`outboxd resolve`" + `. After the provider's final no the generation rises, so that the provider does
-not replay its old answer; that takes --even-final where the same request would be refused again. Who has opted out is never
-written to again. Give at least one id or one filter. Exit code 1 if any was refused, or if a signal ended it early.`
+	return `An intent is refused if its retry could double an effect, or could only fail again. Each refusal says why. A charge whose outcome
+is ambiguous may be retried: the worker asks Stripe for the stored payment first. An ambiguous e-mail or SMS may not be retried.
+Ask the provider, then answer with ` + "`outboxd resolve`" + `.
+
+After the provider's final no, a retry raises the generation, so that the provider does not replay its old answer. If the same
+request would be refused again, that takes --even-final. A recipient who has opted out never gets a message again.
+
+Give at least one id or one filter. The exit code is 1 if any was refused, or if a signal ended it early.`
 }
 
 func (c deadRetryCmd) Run(p *program) error {
@@ -100,8 +103,8 @@ func (r *retrier) named() []letter {
 	return letters
 }
 
-// filtered returns the dead letters that fit the filter now, so that what dies while the command runs is none of them. A
-// paced run lasts for hours: it keeps the _ids alone, and reads each document when its turn comes.
+// filtered returns the dead letters that fit the filter now, so that what dies while the command runs is none of
+// them. A paced run lasts for hours: it keeps the _ids alone, and reads each document when its turn comes.
 func (r *retrier) filtered(ctx context.Context, filter store.Filter) ([]letter, error) {
 	var letters []letter
 	for raw, err := range r.store.Dead(ctx, filter) {
@@ -173,9 +176,9 @@ func (r *retrier) sum(left int) error {
 	return err
 }
 
-// retry decides about one dead letter, makes it pending unless that is refused, and says so. It waits for the rate before it
-// writes. A signal ends it with the context's error, and nothing is written then; what is being written is written to its
-// end.
+// retry decides about one dead letter, makes it pending unless that is refused, and says so. It waits for the rate
+// before it writes. A signal ends it with the context's error, and nothing is written then; what is being written is
+// written to its end.
 func (r *retrier) retry(ctx context.Context, read letter) error {
 	if ctx.Err() != nil {
 		return ctx.Err()

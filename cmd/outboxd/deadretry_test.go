@@ -155,7 +155,8 @@ func TestDeadRetrySendsNothingThatItMustNot(t *testing.T) {
 	}
 }
 
-// At a rate the command retries one after another and stops at a signal. What it did is done, and the rest is as it was.
+// At a rate the command retries one after another and stops at a signal. What it did is done, and the rest is as it
+// was.
 func TestDeadRetryAtARateStopsAtASignal(t *testing.T) {
 	for name, sig := range map[string]os.Signal{"SIGTERM": syscall.SIGTERM, "SIGINT": os.Interrupt} {
 		t.Run(name, func(t *testing.T) {

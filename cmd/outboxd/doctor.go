@@ -22,8 +22,8 @@ type doctorCmd struct {
 }
 
 func (doctorCmd) Help() string {
-	return `Looks at the server, the schema, privileges, clocks, lanes, and at what waits for nobody, and says what to do where something is
-not well; the exit code is 1 then. It changes nothing. Run it with the user, and the environment, of a worker.`
+	return `Looks at the server, the schema, privileges, clocks, lanes, and intents that no worker serves. If something is wrong, it says what
+to do, and the exit code is 1. It changes nothing. Run it with the user and the environment of a worker.`
 }
 
 func (c doctorCmd) Run(p *program) error {

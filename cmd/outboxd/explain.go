@@ -70,8 +70,8 @@ func (c explainCmd) say(p *program, r migrations.Reason) error {
 		{Key: "missing", Value: list(r.Missing)}, {Key: "unknown", Value: list(r.Unknown)}})
 }
 
-// errInfos returns every errInfo in a text of one or more JSON values. The text is read as plain JSON: an errInfo repeats
-// values of the document that was refused, and none of those needs to be understood.
+// errInfos returns every errInfo in a text of one or more JSON values. The text is read as plain JSON: an errInfo
+// repeats values of the document that was refused, and none of those needs to be understood.
 func errInfos(text []byte) ([]map[string]any, error) {
 	var found []map[string]any
 	dec := json.NewDecoder(bytes.NewReader(text))

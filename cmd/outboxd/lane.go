@@ -27,9 +27,15 @@ type laneCmd struct {
 }
 
 func (laneCmd) Help() string {
-	return `A lane carries out the intents of one kind, on all workers together. It is open; paused by a person; held, because the
-provider refuses our credentials or account; gated, because the provider asked to wait; or broken, because a worker's breaker
-is open and the others only probe. In all of these its intents stay pending and lose no attempt.`
+	return `A lane carries out the intents of one kind, on all workers together. Its states:
+
+    open      it works
+    paused    a person stopped it
+    held      the provider refuses our credentials or account
+    gated     the provider asked to wait
+    broken    a worker's breaker is open, and the others only probe
+
+While a lane is stopped, its intents stay pending and lose no attempt.`
 }
 
 // lane is one lane as all workers share it.
@@ -41,8 +47,8 @@ type lane struct {
 	inFlight         int
 }
 
-// lanes reads the lanes of the kinds that this outboxd knows, of those that live workers serve, and of those that somebody
-// left a note about.
+// lanes reads the lanes of the kinds that this outboxd knows, of those that live workers serve, and of those that
+// somebody left a note about.
 func lanes(ctx context.Context, s *store.Store) ([]lane, error) {
 	states, err := s.Lanes(ctx)
 	if err != nil {
@@ -152,8 +158,8 @@ func laneTable(p *program, list []lane) error {
 	return table.Write(p.out, style)
 }
 
-// laneKind is a lane that a person names. Only kinds that outboxd knows can be meant: a typing error must not look as if it
-// had stopped something.
+// laneKind is a lane that a person names. Only kinds that outboxd knows can be meant: a typing error must not look as
+// if it had stopped something.
 type laneKind string
 
 func (k laneKind) check() error {

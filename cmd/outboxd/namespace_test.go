@@ -156,7 +156,8 @@ func TestMigrateRefusesAForeignCollection(t *testing.T) {
 	}
 }
 
-// A TTL index of somebody else, and what was changed of the schema, is told by everything that looks, and stops no worker.
+// A TTL index of somebody else, and what was changed of the schema, is told by everything that looks, and stops no
+// worker.
 func TestWorkerWarnsOfADangerousSchema(t *testing.T) {
 	w := newWorld(t)
 	expire := bson.D{{Key: "createIndexes", Value: "outbox"}, {Key: "indexes", Value: bson.A{bson.D{

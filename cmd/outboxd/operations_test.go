@@ -152,7 +152,8 @@ func TestRecipesRefuse(t *testing.T) {
 	}
 }
 
-// shape is a document without what differs from one intent to the next: its _id, and instants, of which only the type stays.
+// shape is a document without what differs from one intent to the next: its _id, and instants, of which only the type
+// stays.
 func shape(t *testing.T, raw bson.Raw) map[string]string {
 	t.Helper()
 	fields := make(map[string]string)

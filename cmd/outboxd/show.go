@@ -103,7 +103,8 @@ type moment struct {
 	what, outcome, details string
 }
 
-// timeline returns what happened to an intent, the oldest first. What has no instant stays beside what it was written with.
+// timeline returns what happened to an intent, the oldest first. What has no instant stays beside what it was written
+// with.
 func timeline(raw bson.Raw, in *outbox.Intent) []moment {
 	var life []moment
 	add := func(field, what, details string) {

@@ -14,8 +14,8 @@ import (
 	"github.com/outboxd/outboxd/store"
 )
 
-// watchEvery is how often --watch counts, at least: counting reads the whole collection, so that it may take a tenth of the
-// time at most.
+// watchEvery is how often --watch counts, at least: counting reads the whole collection, so that it may take a tenth
+// of the time at most.
 const (
 	watchEvery = 2 * time.Second
 	watchShare = 10
@@ -54,7 +54,7 @@ func (c statsCmd) Run(p *program) error {
 			next, err := s.Stats(ctx)
 			switch {
 			case ctx.Err() != nil:
-				return nil
+				return nil //nolint:nilerr // Told to end: what the question met meanwhile is no matter.
 			case err != nil:
 				return err
 			}

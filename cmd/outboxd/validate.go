@@ -100,8 +100,8 @@ func (c validateCmd) check(d *extjson.Document, rules outbox.Rules) (reasons []r
 	return reasons, kind, nil
 }
 
-// unknownKinds reports kinds that no payload is known for, in an intent and in its follow-ups. They are no problem of the
-// contract's, which lets any kind wait for a worker that serves it.
+// unknownKinds reports kinds that no payload is known for, in an intent and in its follow-ups. They are no problem of
+// the contract's, which lets any kind wait for a worker that serves it.
 func unknownKinds(doc map[string]any, path string) []outbox.Problem {
 	var problems []outbox.Problem
 	known := []string{outbox.KindCharge, outbox.KindEmail, outbox.KindSMS}

@@ -1,5 +1,5 @@
-// Command probe asks one URL and ends with 0 if the answer is 200, else with 1 and the reason: the health check of the
-// container image, which has neither a shell nor curl. It is no part of what users call.
+// Command probe asks one URL. It ends with 0 if the answer is 200, else with 1 and the reason. It is the health check
+// of the container image, which has neither a shell nor curl. It is no part of what users call.
 //
 //	probe http://127.0.0.1:8425/readyz
 package main

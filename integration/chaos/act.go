@@ -103,8 +103,8 @@ func (a *actor) met(e plan.Event, who string) {
 	a.counts[e.Track+" "+e.What]++
 }
 
-// trouble notes a time in which the database or a way to it was not as it should be; it ends when the function returned is
-// called.
+// trouble notes a time in which the database or a way to it was not as it should be; it ends when the function
+// returned is called.
 func (a *actor) trouble(slot int, what string) func() {
 	from := time.Now()
 	a.mu.Lock()
@@ -235,7 +235,8 @@ func startAll(ctx context.Context, list []*mongodb.Member) error {
 	return errors.Join(errs...)
 }
 
-// rollback pauses the others, so that the primary takes writes that nobody else has, kills it, and lets the others go on.
+// rollback pauses the others, so that the primary takes writes that nobody else has, kills it, and lets the others go
+// on.
 func rollback(ctx context.Context, e plan.Event, primary *mongodb.Member, others []*mongodb.Member) error {
 	var errs []error
 	for _, m := range others {

@@ -10,14 +10,14 @@ import (
 	"strings"
 )
 
-// clockVariable holds by how many seconds a worker's wall clock is wrong from its start on, by how many later, and after
-// how many seconds that is: "-180 240 15".
+// clockVariable holds by how many seconds a worker's wall clock is wrong from its start on, by how many later, and
+// after how many seconds that is: "-180 240 15".
 const clockVariable = "CHAOS_CLOCK"
 
-// A Go program asks the kernel for the time without going through the C library, so that no preloaded library can lie to
-// it, and Linux has no namespace for the wall clock. So the workers of a chaos run are built with a package time whose Now
-// reads the variable; everything else in them is what is shipped. Timers and intervals go by the monotonic clock, and so
-// stay right, as they do on a machine whose wall clock is wrong.
+// A Go program asks the kernel for the time without going through the C library, so that no preloaded library can lie
+// to it, and Linux has no namespace for the wall clock. So the workers of a chaos run are built with a package time
+// whose Now reads the variable; everything else in them is what is shipped. Timers and intervals go by the monotonic
+// clock, and so stay right, as they do on a machine whose wall clock is wrong.
 const (
 	nowBegins = "func Now() Time {\n\tsec, nsec, mono := runtimeNow()\n"
 	nowWrong  = nowBegins + "\tsec += wrongBy(mono)\n"

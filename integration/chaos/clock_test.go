@@ -12,8 +12,8 @@ import (
 // clockPatience is how far a clock may be from what was asked for: the time to read it, on a machine that is busy.
 const clockPatience = 30 * time.Second
 
-// A build whose clocks can be wrong shows the time that it is told, also where that changes while it runs, and its timers
-// stay right. The simulators, which are part of outboxd, show their time in every answer.
+// A build whose clocks can be wrong shows the time that it is told, also where that changes while it runs, and its
+// timers stay right. The simulators, which are part of outboxd, show their time in every answer.
 func TestClocksAreWrong(t *testing.T) {
 	dir := t.TempDir()
 	program, err := build(t.Context(), dir, true)

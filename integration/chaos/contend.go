@@ -114,8 +114,8 @@ func cancel() bson.D {
 	}
 }
 
-// schema changes the schema under load. While the change waits for a lock, nothing else gets one, so it is trouble of the
-// database itself.
+// schema changes the schema under load. While the change waits for a lock, nothing else gets one, so it is trouble of
+// the database itself.
 func (a *actor) schema(ctx context.Context, e plan.Event) error {
 	ctx, cancel := context.WithTimeout(ctx, e.For+ddlPatience+slack)
 	defer cancel()

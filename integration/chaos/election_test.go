@@ -13,8 +13,8 @@ import (
 	"github.com/outboxd/outboxd/providers/simulator"
 )
 
-// A steady stream of intents becomes due while the primary is killed. The time without an effect is compared with the time in
-// which a plain client cannot write, which is as long as the database needs, on this machine and in this run.
+// A steady stream of intents becomes due while the primary is killed. The time without an effect is compared with the
+// time in which a plain client cannot write, which is as long as the database needs, on this machine and in this run.
 func testPrimaryDies(t trouble) {
 	const intents = 400 // for ten seconds
 	for n := range 2 {

@@ -13,8 +13,8 @@ import (
 	"github.com/outboxd/outboxd/integration/mongodb"
 )
 
-// Without a majority a worker keeps what the provider did in memory, claims nothing, says that it is not ready, and writes
-// what it kept when the majority is back. No intent is sent again for it.
+// Without a majority a worker keeps what the provider did in memory, claims nothing, says that it is not ready, and
+// writes what it kept when the majority is back. No intent is sent again for it.
 func testNoMajority(t trouble) {
 	const intents = 900
 	t.ask(http.MethodPost, "settings", nil, map[string]string{"latency": slowCall.String()})
@@ -76,8 +76,8 @@ func testNoMajority(t trouble) {
 	}
 }
 
-// claimedBefore checks that whatever was sent between two instants had been claimed before the first, however long it took,
-// and returns how much that was.
+// claimedBefore checks that whatever was sent between two instants had been claimed before the first, however long it
+// took, and returns how much that was.
 func (t trouble) claimedBefore(gone, back time.Time) (count int) {
 	t.Helper()
 	docs := make(map[string]check.Doc)

@@ -56,9 +56,9 @@ func (n *network) close() {
 
 // members makes wires to the members of a replica set, and returns the connection string through them.
 //
-// A driver learns the members' addresses from the members, so wires alone would be gone round. Giving the set the wires'
-// addresses would cut its members off from each other together with the worker. So each wire replaces the members'
-// addresses in what the servers say by those of the wires of the same worker; both have the same length.
+// A driver learns the members' addresses from the members, so wires alone would be gone round. Giving the set the
+// wires' addresses would cut its members off from each other together with the worker. So each wire replaces the
+// members' addresses in what the servers say by those of the wires of the same worker; both have the same length.
 func (n *network) members(name string, addrs []string, set string) ([]*wire, string, error) {
 	wires, through := make([]*wire, len(addrs)), make([]string, len(addrs))
 	for i, addr := range addrs {

@@ -14,8 +14,8 @@ import (
 	"github.com/outboxd/outboxd/integration/chaos/check"
 )
 
-// observer reads every change of the outbox from a change stream, with each document before and after it, in the order in
-// which the majority took them.
+// observer reads every change of the outbox from a change stream, with each document before and after it, in the
+// order in which the majority took them.
 type observer struct {
 	stage  *stage
 	client *mongo.Client
@@ -81,7 +81,7 @@ func (o *observer) run(ctx context.Context, stream *mongo.ChangeStream) error {
 		_ = stream.Close(context.WithoutCancel(ctx)) // it has ended anyway
 		for {
 			if ctx.Err() != nil {
-				return nil
+				return nil //nolint:nilerr // Told to end: what the stream met meanwhile is no matter.
 			}
 			var err error
 			if stream, err = o.open(ctx); err == nil {

@@ -22,9 +22,9 @@ type process struct {
 	code    int
 }
 
-// startProcess starts a program. line is told each line of its standard error, or of its standard output where out is true.
-// Where the system allows it the child is killed when the harness ends, however that happens; Linux binds that to the
-// thread that started it, so the goroutine keeps its thread.
+// startProcess starts a program. line is told each line of its standard error, or of its standard output where out is
+// true. Where the system allows it the child is killed when the harness ends, however that happens; Linux binds that
+// to the thread that started it, so the goroutine keeps its thread.
 func startProcess(path string, args, env []string, logPath string, out bool, line func(string)) (*process, error) {
 	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {

@@ -109,8 +109,8 @@ func (p *producers) transact(ctx context.Context, t transaction, abort bool) err
 	return p.journal.Add(check.Entry{At: time.Now(), Order: t.order, Result: result})
 }
 
-// attempt returns what the producer knows about its transaction's end. What was never committed is aborted, whatever went
-// wrong before.
+// attempt returns what the producer knows about its transaction's end. What was never committed is aborted, whatever
+// went wrong before.
 func (p *producers) attempt(ctx context.Context, t transaction, abort bool) string {
 	session, err := p.stage.client.StartSession()
 	if err != nil {

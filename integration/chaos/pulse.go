@@ -18,8 +18,8 @@ const (
 	outage       = 500 * time.Millisecond // a longer time without a write is one
 )
 
-// pulse is a plain client that writes again and again, with the driver's own retries: when it is stuck, the database takes
-// no writes from anybody.
+// pulse is a plain client that writes again and again, with the driver's own retries: when it is stuck, the database
+// takes no writes from anybody.
 type pulse struct {
 	client *mongo.Client
 	db     string

@@ -107,8 +107,8 @@ func (s *stage) clear() error {
 	return errors.Join(errs...)
 }
 
-// setStage puts everything on the stage. uri names a given cluster; empty starts one. wrong makes clocks that can be wrong.
-// After an error nothing is left.
+// setStage puts everything on the stage. uri names a given cluster; empty starts one. wrong makes clocks that can be
+// wrong. After an error nothing is left.
 func setStage(ctx context.Context, dir, uri string, wrong bool) (_ *stage, err error) {
 	s := &stage{dir: dir, uri: uri, net: newNetwork(), http: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}}
 	defer func() {
@@ -285,6 +285,7 @@ func (s *stage) control(ctx context.Context, method, path string, body, answer a
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode != http.StatusOK {
+		//nolint:errorlint // The error is nil where the status is what is wrong.
 		return fmt.Errorf("ask the simulators for %s: %s %.200s (%v)", path, resp.Status, text, err)
 	}
 	if answer == nil {

@@ -49,8 +49,8 @@ func withClient(ctx context.Context, uri string, do func(*mongo.Database) error)
 	return do(client.Database("admin"))
 }
 
-// inspect returns the version of the set at uri, and an error where it cannot be used: no answer, no primary, no replica
-// set, or too old.
+// inspect returns the version of the set at uri, and an error where it cannot be used: no answer, no primary, no
+// replica set, or too old.
 func inspect(ctx context.Context, uri string) (version string, err error) {
 	err = withClient(ctx, uri, func(admin *mongo.Database) error {
 		var h hello

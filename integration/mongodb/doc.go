@@ -8,8 +8,8 @@
 //  3. Docker, through a function that the caller passes in, so that a binary which must not carry a Docker client does
 //     not link one.
 //
-// Where none of them is there, the error names all three. A way that is there but fails is an error as well: it is never
-// passed over in silence for the next one.
+// Where none of them is there, the error names all three. A way that is there but fails is an error as well: it is
+// never passed over in silence for the next one.
 //
 // [StartReplicaSet] starts a set of any size from a mongod, with a handle on each [Member] to kill, pause, resume, shut
 // down and start it again.

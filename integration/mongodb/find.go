@@ -17,11 +17,12 @@ const MongodVariable = "MONGOD"
 // CachePath is where `make mongod` puts a mongod, relative to the root of the checkout.
 const CachePath = ".cache/mongod"
 
-// defaultStartTimeout bounds the start of a server where Options do not say otherwise. A start takes half a second on an
-// idle machine; the rest is for machines that run everything at once.
+// defaultStartTimeout bounds the start of a server where Options do not say otherwise. A start takes half a second on
+// an idle machine; the rest is for machines that run everything at once.
 const defaultStartTimeout = time.Minute
 
-// ErrNotFound is returned, wrapped with the ways that exist, when there is no connection string, no mongod and no Docker.
+// ErrNotFound is returned, wrapped with the ways that exist, when there is no connection string, no mongod and no
+// Docker.
 var ErrNotFound = errors.New("no MongoDB found")
 
 // Options say where Find looks and how servers are started. The zero value starts a mongod with the defaults.
@@ -79,8 +80,8 @@ type Server struct {
 	err  error
 }
 
-// Close ends the server if this process started it, and removes its files; it does nothing to a server that was found by
-// its connection string. Repeated and concurrent calls wait for the first and return its result.
+// Close ends the server if this process started it, and removes its files; it does nothing to a server that was found
+// by its connection string. Repeated and concurrent calls wait for the first and return its result.
 func (s *Server) Close() error {
 	s.once.Do(func() {
 		if s.stop != nil {
@@ -90,8 +91,8 @@ func (s *Server) Close() error {
 	return s.err
 }
 
-// Find returns a MongoDB replica set with a primary, by the first way that is there; the package comment lists them. The
-// caller closes it.
+// Find returns a MongoDB replica set with a primary, by the first way that is there; the package comment lists them.
+// The caller closes it.
 //
 // The error wraps ErrNotFound when no way is there. Any other error says which way was taken and what went wrong; when
 // a mongod did not come up it shows the end of its log. No error holds a connection string.

@@ -31,8 +31,8 @@ func findMongod(option string) (string, error) {
 	return findCached()
 }
 
-// findCached looks for CachePath in the working directory and in each directory above it that holds a go.mod: the root of
-// the checkout, wherever in it a test runs, also in a module within it.
+// findCached looks for CachePath in the working directory and in each directory above it that holds a go.mod: the
+// root of the checkout, wherever in it a test runs, also in a module within it.
 func findCached() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {

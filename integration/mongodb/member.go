@@ -49,7 +49,8 @@ type Member struct {
 	process *process
 }
 
-// Addr is the member's host and port, as in the set's configuration. It stays the same when the member is started again.
+// Addr is the member's host and port, as in the set's configuration. It stays the same when the member is started
+// again.
 func (m *Member) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(m.port)) }
 
 // URI reaches this member alone, whatever its state.

@@ -16,8 +16,8 @@ type process struct {
 	err  error         // how it ended; valid once done is closed
 }
 
-// startProcess starts cmd with the given attributes. If pidPath is not empty, that file holds the child's process id for
-// as long as the child lives.
+// startProcess starts cmd with the given attributes. If pidPath is not empty, that file holds the child's process id
+// for as long as the child lives.
 //
 // Linux sends a child its parent-death signal when the *thread* that started it ends, not the process. So the goroutine
 // that starts the child keeps its thread until the child has ended.

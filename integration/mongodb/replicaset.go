@@ -149,8 +149,8 @@ func startMember(ctx context.Context, path, dir string, opts Options) (*Member, 
 	}
 }
 
-// arguments are a mongod's, but for its port. It logs to its standard output, so that what the dynamic loader has to say
-// is in the same file.
+// arguments are a mongod's, but for its port. It logs to its standard output, so that what the dynamic loader has to
+// say is in the same file.
 func arguments(dir string, opts Options) []string {
 	args := []string{
 		"--replSet", SetName,

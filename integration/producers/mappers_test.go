@@ -11,7 +11,8 @@ import (
 	"github.com/outboxd/outboxd/store"
 )
 
-// checkMapped checks that the worker accepts what an object mapper wrote by its defaults, and that it wrote these fields.
+// checkMapped checks that the worker accepts what an object mapper wrote by its defaults, and that it wrote these
+// fields.
 func checkMapped(t *testing.T, db *mongo.Database, fields ...string) {
 	t.Helper()
 	var intents []bson.Raw

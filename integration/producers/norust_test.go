@@ -2,5 +2,6 @@
 
 package producers
 
-// withRust says whether the page for Rust is run: its driver takes a minute to compile, so that `make producers` does it.
+// withRust says whether the page for Rust is run: its driver takes a minute to compile, so that `make producers` does
+// it.
 const withRust = false

@@ -58,8 +58,8 @@ func (p program) place(w *workspace, db, order, phone string) (code int, output 
 	return w.run(w.Context(), db, nil, append(p.command[:len(p.command):len(p.command)], order, phone)...)
 }
 
-// Each page's program writes an order and its intent in one transaction, and only once. It says in words why a bad intent
-// is refused, and then nothing of the transaction is there.
+// Each page's program writes an order and its intent in one transaction, and only once. It says in words why a bad
+// intent is refused, and then nothing of the transaction is there.
 func TestPages(t *testing.T) {
 	t.Parallel()
 	for _, p := range programs() {

@@ -21,8 +21,8 @@ import (
 // root is the checkout.
 var root = filepath.Join("..", "..")
 
-// dependencies returns the directory with what a language's programs need. Where the language's tools are missing or the
-// registry cannot be had, the test fails where CI=true is set and is skipped elsewhere.
+// dependencies returns the directory with what a language's programs need. Where the language's tools are missing or
+// the registry cannot be had, the test fails where CI=true is set and is skipped elsewhere.
 func dependencies(t *testing.T, language string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), filepath.Join(root, "scripts", "get-producers"), language)

@@ -59,8 +59,8 @@ func documents() []judged {
 	}
 }
 
-// The schema is taken by other people's tools as it is: without options, without a warning, and what they say is wrong is
-// the field that is wrong.
+// The schema is taken by other people's tools as it is: without options, without a warning, and what they say is
+// wrong is the field that is wrong.
 func TestSchemaInOtherToolsHands(t *testing.T) {
 	t.Parallel()
 	schema := func(o migrations.SchemaOptions) string {

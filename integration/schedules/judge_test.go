@@ -309,8 +309,8 @@ func (v *verdict) consequences() {
 	}
 }
 
-// keys checks that every request of a charge carried the same keys, unless a server error is replayed under one or it may
-// be forgotten.
+// keys checks that every request of a charge carried the same keys, unless a server error is replayed under one or it
+// may be forgotten.
 func (v *verdict) keys() {
 	for _, f := range v.w.plan.faults {
 		if f.Saved && touches(f, v.i) {

@@ -104,8 +104,8 @@ func TestRetryRepeats(t *testing.T) {
 	})
 }
 
-// TestAChargeSurvivesItsKeys crashes after the confirmation was processed and comes back after Stripe has forgotten every
-// key: only the stored PaymentIntent tells that the money has moved.
+// TestAChargeSurvivesItsKeys crashes after the confirmation was processed and comes back after Stripe has forgotten
+// every key: only the stored PaymentIntent tells that the money has moved.
 func TestAChargeSurvivesItsKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		charge := &wanted{id: "order-1", kind: outbox.KindCharge, doc: map[string]any{"kind": "charge", "payload": map[string]any{

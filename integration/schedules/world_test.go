@@ -247,8 +247,8 @@ func (w *world) unclear(list []*outbox.Intent) {
 	}
 }
 
-// excused reports whether there is a reason for which a lease may have run out: its worker died or was stopped, it stalled,
-// it never heard of the claim, or the database was away when the outcome was last tried to be written.
+// excused reports whether there is a reason for which a lease may have run out: its worker died or was stopped, it
+// stalled, it never heard of the claim, or the database was away when the outcome was last tried to be written.
 func (w *world) excused(h hold) bool {
 	const lastTries = 3 * time.Second // outcomes are tried again at least every two seconds
 	if h.unclear || w.ended[h.by] {

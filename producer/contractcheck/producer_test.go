@@ -143,7 +143,8 @@ func TestInsertOnlyOnceInATransaction(t *testing.T) {
 	}
 }
 
-// An intent that breaks the contract is refused in words, without its values, and the same words as the worker's side has.
+// An intent that breaks the contract is refused in words, without its values, and the same words as the worker's side
+// has.
 func TestRefusalsAreTold(t *testing.T) {
 	t.Parallel()
 	c := outboxOf(t)

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// capture sends the standard streams and the standard loggers into a file until the test ends, and returns a function that
-// reads what came so far. SDKs write there without being asked.
+// capture sends the standard streams and the standard loggers into a file until the test ends, and returns a function
+// that reads what came so far. SDKs write there without being asked.
 func capture(t *testing.T) func() string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "out")

@@ -25,10 +25,10 @@ const fuzzPatience = 10 * time.Second
 // maxShown is the most that any text of a failure or a receipt may have, in bytes: what is stored is cut at less.
 const maxShown = 1000
 
-// Fuzz gives every step of the suite arbitrary answers, through the real SDK and a connection in memory: after the good
-// answers that lead up to the step, always the same status, headers and body, of which only the first cut bytes are sent
-// if cut is above 0. Whatever comes, the provider must return a receipt, that there is none, or a failure of a known class
-// and code; with texts that are short, printable and free of what is forbidden; and it must not panic.
+// Fuzz gives every step of the suite arbitrary answers, through the real SDK and a connection in memory. First come
+// the good answers that lead up to the step, then always the same status, headers and body. If cut is above 0, only
+// the first cut bytes are sent. Whatever comes, the provider must return a receipt, that there is none, or a failure
+// of a known class and code. Its texts must be short, printable and free of what is forbidden. It must not panic.
 func Fuzz(f *testing.F, suite Suite) {
 	for n, step := range suite.Steps {
 		for _, reply := range append([]Reply{step.Good}, step.After...) {
@@ -114,7 +114,7 @@ func check(t *testing.T, suite Suite, receipt outbox.Receipt, found bool, err er
 	t.Helper()
 	shown := []string{receipt.Provider, receipt.ID, receipt.Status}
 	if err != nil {
-		f, ok := err.(*outbox.Failure)
+		f, ok := err.(*outbox.Failure) //nolint:errorlint // It must be this, and not wrap it.
 		if !ok {
 			t.Fatalf("the error is a %T", err)
 		}

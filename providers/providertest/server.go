@@ -161,6 +161,7 @@ func (s *Server) answer(conn net.Conn, r *bufio.Reader, reply Reply) bool {
 		return false
 	case Drop:
 		return false
+	case None, ResetUnread, Truncate, Stall, Flood: // they answer, or were dealt with before
 	}
 	var head bytes.Buffer
 	now := time.Now().Add(reply.Skew).UTC()

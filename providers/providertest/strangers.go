@@ -37,8 +37,8 @@ var strange = map[string]string{
 	"half an object":         `{"error":{"type":"invalid_request_error"`,
 }
 
-// strangers refuses the step's request by every status and body of something that is not the provider. The intent is not
-// to blame for any of it, and nothing was done.
+// strangers refuses the step's request by every status and body of something that is not the provider. The intent is
+// not to blame for any of it, and nothing was done.
 func (h *harness) strangers(t *testing.T, step Step) {
 	want := Want{Class: outbox.Hold, Code: outbox.CodeNotTheProvider}
 	for n, status := range refusals {
@@ -56,8 +56,8 @@ func (h *harness) strangers(t *testing.T, step Step) {
 	}
 }
 
-// Strangers fills in what a status means with a body that is not the provider's: something in between refused the request.
-// Statuses that do not say so keep what the table wants.
+// Strangers fills in what a status means with a body that is not the provider's: something in between refused the
+// request. Statuses that do not say so keep what the table wants.
 func Strangers(table []Status) []Status {
 	filled := append([]Status(nil), table...)
 	for _, status := range refusals {

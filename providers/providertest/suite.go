@@ -42,7 +42,8 @@ type Step struct {
 	Before []Reply // the good answers to the requests that lead up to it
 	Good   Reply   // the good answer to it
 	After  []Reply // the good answers to the requests that follow a good answer to it
-	// Run makes the provider go through the requests of Before and then the step's. found is true if the effect is there.
+	// Run makes the provider go through the requests of Before and then the step's. found is true if the effect is
+	// there.
 	Run func(ctx context.Context, p Provider) (receipt outbox.Receipt, found bool, err error)
 	// Question says that the request only asks. net/http may repeat such a request by itself.
 	Question bool
@@ -87,8 +88,8 @@ type Want struct {
 // Reply is one answer of the scripted server.
 type Reply struct {
 	Status int
-	// Header holds the headers. The values "@epoch+N" and "@date+N" become the instant N seconds (which may be negative)
-	// after the answer's Date, in epoch seconds or as an HTTP date.
+	// Header holds the headers. The values "@epoch+N" and "@date+N" become the instant N seconds (which may be
+	// negative) after the answer's Date, in epoch seconds or as an HTTP date.
 	Header map[string]string
 	Body   string
 	Fault  Fault

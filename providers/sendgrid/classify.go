@@ -32,8 +32,9 @@ func failure(ctx context.Context, call *providers.Call) *outbox.Failure {
 	case http.StatusUnauthorized:
 		return says(outbox.Hold, outbox.CodeUnauthorized, "SendGrid does not accept the API key, or the account has no credits left")
 	case http.StatusForbidden:
-		// SendGrid says 403 of a sender that is not verified, which concerns this e-mail, and of keys and accounts that
-		// are not allowed or blocked for a time, which concerns all. Only the former names the field.
+		// SendGrid says 403 for a sender that is not verified, which concerns this e-mail only. It also says 403 for
+		// keys and accounts that are not allowed or blocked for a time, which concerns all e-mails. Only the former
+		// names the field.
 		if field == "from" {
 			return says(outbox.Permanent, outbox.CodeForbidden, "the sender's address is not verified at SendGrid")
 		}
@@ -62,8 +63,8 @@ func failure(ctx context.Context, call *providers.Call) *outbox.Failure {
 	}
 }
 
-// firstError returns the name of the field that the first error is about, empty if it names none. own says that the body is
-// SendGrid's own: errors with a message each.
+// firstError returns the name of the field that the first error is about, empty if it names none. own says that the
+// body is SendGrid's own: errors with a message each.
 func firstError(call *providers.Call) (field string, own bool) {
 	var answer struct {
 		Errors []struct {

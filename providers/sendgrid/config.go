@@ -27,13 +27,13 @@ type Config struct {
 	Events    Events               // asked before SendGrid's log; nil: none
 }
 
-// Events are entries of SendGrid's Event Webhook that were stored somewhere. An implementation must be safe for concurrent
-// use and must leave most of its context's time to the log.
+// Events are entries of SendGrid's Event Webhook that were stored somewhere. An implementation must be safe for
+// concurrent use and must leave most of its context's time to the log.
 type Events interface {
-	// Accepted returns the sg_message_id of an event that SendGrid wrote at or after an instant about its handling of the
-	// e-mail with those labels: outbox_id, outbox_ns and outbox_key, which an entry holds as fields. All of them must be
-	// the same; an empty one must be missing. Not found proves nothing, so that an implementation that cannot read its
-	// entries reports that by itself and finds none.
+	// Accepted returns the sg_message_id of an event about the e-mail with those labels, written by SendGrid at or
+	// after an instant. An entry holds the labels outbox_id, outbox_ns and outbox_key as fields. All of them must be
+	// the same; an empty one must be missing. Not found proves nothing, so that an implementation that cannot read
+	// its entries reports that by itself and finds none.
 	Accepted(ctx context.Context, labels map[string]string, since time.Time) (messageID string, found bool)
 }
 

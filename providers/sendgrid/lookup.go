@@ -35,10 +35,10 @@ type message struct {
 	Args   map[string]string `json:"custom_args"`
 }
 
-// LookUp asks the stored events first, if there are any, and then searches the Email Logs for the intent's e-mail. It lists
-// the e-mails to its address since the first attempt, and compares the labels of each. Not found is no proof until the log
-// had time to follow. The error is an *outbox.Failure and means that SendGrid could not be asked or that its answer does
-// not tell.
+// LookUp asks the stored events first, if there are any, and then searches the Email Logs for the intent's e-mail. It
+// lists the e-mails to its address since the first attempt, and compares the labels of each. Not found is no proof
+// until the log had time to follow. The error is an *outbox.Failure and means that SendGrid could not be asked or
+// that its answer does not tell.
 func (p *Provider) LookUp(ctx context.Context, in *outbox.Intent) (outbox.Answer, error) {
 	email, ok := in.Payload.(*outbox.Email)
 	if !ok {
@@ -102,8 +102,9 @@ func (m message) unlabelled(in *outbox.Intent) bool {
 	return m.Args[outbox.ReservedMetadata] == in.ID.String() && m.Args[outbox.ReservedNamespace] == "" && m.Args[outbox.ReservedKey] == ""
 }
 
-// candidates lists the e-mails to an address since an instant; more says that there are further ones. Whether the log keeps
-// the address as it was sent or in lower case, and whether it tells the two apart, is not documented: both are asked for.
+// candidates lists the e-mails to an address since an instant; more says that there are further ones. Whether the log
+// keeps the address as it was sent or in lower case, and whether it tells the two apart, is not documented: both are
+// asked for.
 func (p *Provider) candidates(ctx context.Context, to string, since time.Time) (found []message, more bool, f *outbox.Failure) {
 	query := fmt.Sprintf("sg_message_id_created_at > TIMESTAMP %q", since.UTC().Format(time.RFC3339))
 	if strings.ContainsAny(to, `'"\`) {
@@ -134,8 +135,8 @@ func (p *Provider) candidates(ctx context.Context, to string, since time.Time) (
 	return found, more, nil
 }
 
-// spellings are the ways in which the log may keep an address: as it was sent, with the domain in lower case, and in lower
-// case altogether.
+// spellings are the ways in which the log may keep an address: as it was sent, with the domain in lower case, and in
+// lower case altogether.
 func spellings(to string) []string {
 	lower := to
 	if at := strings.LastIndexByte(to, '@'); at >= 0 {

@@ -1,13 +1,13 @@
-// Package simulator runs Stripe, SendGrid and Twilio on this machine: three HTTP servers that speak the three APIs truly
-// enough for the vendors' own SDKs, and that fail on demand the way the real ones fail.
+// Package simulator runs Stripe, SendGrid and Twilio on this machine. Its three HTTP servers speak the three APIs
+// truly enough for the vendors' own SDKs. On demand they fail as the real ones fail.
 //
 // # Nouns
 //
 // A [Sim] holds all state. An [Effect] is something the world would notice: money moved (a PaymentIntent that became
-// succeeded, requires_capture or processing), an e-mail accepted, a text message created. Effects are counted apart from
-// requests: a replayed, refused or repeated request has no effect, and an effect whose answer was lost is still one.
-// A [Fault] is a scripted lie. The clock of a Sim can be moved forward, so that what takes a day at the provider
-// (Stripe's idempotency keys are forgotten after 24 hours) takes no time in a test.
+// succeeded, requires_capture or processing), an e-mail accepted, a text message created. Effects are counted apart
+// from requests: a replayed, refused or repeated request has no effect, and an effect whose answer was lost is still
+// one. A [Fault] is a scripted lie. The clock of a Sim can be moved forward. So a day at the provider takes no time
+// in a test: Stripe forgets idempotency keys after 24 hours.
 //
 // # Guarantees
 //
@@ -26,9 +26,11 @@
 //
 // Every one of the three listeners also answers these, as JSON:
 //
-//	GET    /_sim/effects    all effects; ?provider=, ?outbox_id= and ?outbox_ns= filter, ?format=lines gives one object a line
+//	GET    /_sim/effects    all effects; ?provider=, ?outbox_id= and ?outbox_ns= filter,
+//	                        ?format=lines gives one object a line
 //	GET    /_sim/requests   number of requests per provider, route and status (0: no answer was given)
-//	GET    /_sim/wait       returns once ?requests=N have arrived or ?effects=N have happened; ?provider= ?route= ?timeout=30s
+//	GET    /_sim/wait       returns once ?requests=N have arrived or ?effects=N have happened;
+//	                        ?provider= ?route= ?timeout=30s
 //	GET    /_sim/faults     the faults that can still fire, with how often they matched and fired
 //	POST   /_sim/faults     adds one fault or an array of faults
 //	DELETE /_sim/faults     removes all faults
@@ -66,22 +68,23 @@
 //	  "headers": {"Retry-After": "3", "X-RateLimit-Reset": "+3"},  // +N: the epoch second N seconds from now
 //	  "delay": "250ms",            // waited before the fault (or, with "after", between processing and answer)
 //	  "size": 1073741824,          // for "flood"
-//	  "saved": true                // Stripe and "status" only: the answer is stored under the idempotency key and replayed
+//	  "saved": true                // Stripe and "status" only: stored under the idempotency key, and replayed
 //	}
 //
 // One request meets at most one fault: the first in the order of the script that matches and has something left.
 // Where "status" is not given, truncate, garbage, empty and flood keep the true answer's status after processing, and
 // use 502 before it.
 //
-// A fault of an unknown provider, route, deed or moment is refused with 400 and the known ones. Routes: Stripe create,
-// confirm, cancel, retrieve, list, search, account, balance; SendGrid send, logs, log, scopes; Twilio send, list, fetch,
-// account; and "unknown" for every other path. A fault without a route meets every route but the harmless questions that a
-// worker asks when it starts (account, balance, scopes): those have to be named.
+// A fault of an unknown provider, route, deed or moment is refused with 400 and the known ones. Routes: Stripe
+// create, confirm, cancel, retrieve, list, search, account, balance; SendGrid send, logs, log, scopes; Twilio send,
+// list, fetch, account; and "unknown" for every other path. A fault without a route meets every route but the
+// harmless questions that a worker asks when it starts (account, balance, scopes): those have to be named.
 //
 // # Magic values
 //
 // Stripe's test payment methods (docs.stripe.com, "Testing", card declines) decline as they do there, for example
 // pm_card_chargeDeclined or pm_card_visa_chargeDeclinedInsufficientFunds; pm_card_authenticationRequired wants 3-D
-// Secure; pm_usBankAccount_success stays in processing; every other pm_… succeeds. Twilio's test numbers (twilio.com/docs,
-// "Test credentials", magic numbers) are refused with their published codes; every other well-formed number is accepted.
+// Secure; pm_usBankAccount_success stays in processing; every other pm_… succeeds. Twilio's test numbers
+// (twilio.com/docs, "Test credentials", magic numbers) are refused with their published codes; every other
+// well-formed number is accepted.
 package simulator

@@ -66,7 +66,8 @@ func jsonReply(status int, v any) reply {
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(v); err != nil {
-		// Every value passed here is made of strings, numbers and maps of them; not encodable means a bug in this package.
+		// Every value passed here is made of strings, numbers and maps of them; not encodable means a bug in this
+		// package.
 		panic("simulator: encode an answer: " + err.Error())
 	}
 	return reply{status: status, header: http.Header{"Content-Type": {"application/json"}}, body: buf.Bytes()}

@@ -43,8 +43,8 @@ var routes = map[string][]string{
 	ProviderTwilio:   {"send", "list", "fetch", "account", routeUnknown},
 }
 
-// questions are the routes of the harmless question that a worker asks when it starts. A fault for no route in particular
-// is meant for deliveries and look-ups, and would be used up by them.
+// questions are the routes of the harmless question that a worker asks when it starts. A fault for no route in
+// particular is meant for deliveries and look-ups, and would be used up by them.
 var questions = []string{"account", "balance", "scopes"}
 
 // routeUnknown is every path that a provider does not have.

@@ -30,7 +30,8 @@ type Config struct {
 	// account in the path or an API key (SK…), but none is refused with 401.
 	TwilioSID, TwilioToken string
 
-	// SearchLag is how long a new PaymentIntent stays invisible to search. Defaults to DefaultSearchLag; negative: none.
+	// SearchLag is how long a new PaymentIntent stays invisible to search. Defaults to DefaultSearchLag; negative:
+	// none.
 	SearchLag time.Duration
 	// LogsDelay is how long an accepted e-mail stays invisible to the Email Logs API. Defaults to 0.
 	LogsDelay time.Duration
@@ -41,8 +42,8 @@ type Config struct {
 
 	// EventWebhook is the URL that receives SendGrid's processed and delivered events. Empty: none are posted.
 	EventWebhook string
-	// StatusCallbacks makes Twilio post sent and delivered to a message's StatusCallback. It is off by default, so that a
-	// test never calls a URL that stands in a request.
+	// StatusCallbacks makes Twilio post sent and delivered to a message's StatusCallback. It is off by default, so
+	// that a test never calls a URL that stands in a request.
 	StatusCallbacks bool
 }
 

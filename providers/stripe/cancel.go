@@ -10,15 +10,15 @@ import (
 	"github.com/outboxd/outboxd/providers"
 )
 
-// maxCancels bounds the keys that one cancellation goes through. Stripe replays what it stored under a key, a server error
-// included, so that each may need a fresh one; a cancellation cannot do its work twice.
+// maxCancels bounds the keys that one cancellation goes through. Stripe replays what it stored under a key, a server
+// error included, so that each may need a fresh one; a cancellation cannot do its work twice.
 const maxCancels = 8
 
 // cancelReason is the reason that Stripe stores with our cancellations.
 const cancelReason = string(stripe.PaymentIntentCancellationReasonAbandoned)
 
-// end cancels a PaymentIntent that is surely this intent's and returns what became of it: cancelled, or what it turned out
-// to be in place of that. The failure means that nobody knows, and is never permanent.
+// end cancels a PaymentIntent that is surely this intent's and returns what became of it: cancelled, or what it
+// turned out to be in place of that. The failure means that nobody knows, and is never permanent.
 func (c *payment) end(ctx context.Context, account, id, step string) (*stripe.PaymentIntent, *providers.Call, *outbox.Failure) {
 	for n := range maxCancels {
 		tracked, call := providers.Track(ctx)

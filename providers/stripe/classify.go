@@ -131,8 +131,8 @@ func providerCode(answer *stripe.Error) string {
 	return ""
 }
 
-// leavesDoubt reports whether the refusal of a confirmation may be due to another confirmation of the same PaymentIntent
-// or of the same payment, so that only the PaymentIntent can tell what is true.
+// leavesDoubt reports whether another confirmation of the same PaymentIntent, or of the same payment, may be the
+// reason why a confirmation was refused. Only the PaymentIntent can then tell what is true.
 func leavesDoubt(f *outbox.Failure) bool {
 	return f.Class == outbox.Permanent &&
 		(f.Code == outbox.CodeKeyReused || f.ProviderCode == codeUnexpectedState || f.ProviderCode == codeDuplicate)

@@ -19,8 +19,8 @@ const (
 	unlabelled            // of this outbox_id, made by older code for this intent or for its namesake in another outbox
 )
 
-// kinship reads the labels of a PaymentIntent. legacy says that the intent's document knows it as one of older code, which
-// labelled by outbox_id alone.
+// kinship reads the labels of a PaymentIntent. legacy says that the intent's document knows it as one of older code,
+// which labelled by outbox_id alone.
 func kinship(in *outbox.Intent, pi *stripe.PaymentIntent, legacy bool) kin {
 	id, ns, key := pi.Metadata[outbox.ReservedMetadata], pi.Metadata[outbox.ReservedNamespace], pi.Metadata[outbox.ReservedKey]
 	switch {
@@ -47,8 +47,8 @@ func kinship(in *outbox.Intent, pi *stripe.PaymentIntent, legacy bool) kin {
 	}
 }
 
-// difference names the first field in which a PaymentIntent differs from the payload, empty if there is none. The payment
-// method is compared as long as it can still be charged.
+// difference names the first field in which a PaymentIntent differs from the payload, empty if there is none. The
+// payment method is compared as long as it can still be charged.
 func difference(c *outbox.Charge, account string, pi *stripe.PaymentIntent) string {
 	customer := ""
 	if pi.Customer != nil {

@@ -42,8 +42,8 @@ func New(cfg Config) (*Provider, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("configure stripe: %w", err)
 	}
-	// The SDK's retries know nothing of leases and deadlines, its telemetry is nobody's business here, and its log shows
-	// the bodies of errors.
+	// The SDK's retries know nothing of leases and deadlines, its telemetry is nobody's business here, and its log
+	// shows the bodies of errors.
 	backend := stripe.GetBackendWithConfig(stripe.APIBackend, &stripe.BackendConfig{
 		HTTPClient:        cfg.Transport.Client(),
 		URL:               new(base),

@@ -18,10 +18,11 @@ const confirmShare = 8
 // maxCreates bounds the creation keys that one delivery goes through.
 const maxCreates = 4
 
-// Deliver charges once: it creates a PaymentIntent, stores its id by save, and confirms it. If an earlier attempt stored
-// one, that is asked for first, and confirmed only while it is unconfirmed and is what the payload asks for. ctx must have
-// a deadline, which bounds all calls together. The error is nil or an *outbox.Failure. It is ambiguous only if a
-// confirmation was sent and went without a clear answer, or if Stripe does not show what an earlier one left.
+// Deliver charges once: it creates a PaymentIntent, stores its id by save, and confirms it. If an earlier attempt
+// stored one, that is asked for first, and confirmed only while it is unconfirmed and is what the payload asks for.
+// ctx must have a deadline, which bounds all calls together. The error is nil or an *outbox.Failure. It is ambiguous
+// only if a confirmation was sent and went without a clear answer, or if Stripe does not show what an earlier one
+// left.
 func (p *Provider) Deliver(ctx context.Context, in *outbox.Intent, save func(context.Context, outbox.Progress) error) (outbox.Receipt, error) {
 	c, f := p.open(in)
 	if f != nil {
@@ -49,8 +50,9 @@ func (p *Provider) Deliver(ctx context.Context, in *outbox.Intent, save func(con
 	return receipt, nil
 }
 
-// prepare sees to it that the state names an unconfirmed PaymentIntent that is what the payload asks for: the stored one,
-// one that a forgotten attempt made, or a new one. It may turn out that the money has moved already. It moves none itself.
+// prepare makes the state name an unconfirmed PaymentIntent that is what the payload asks for. It takes the stored
+// one, one that a forgotten attempt made, or a new one. It may turn out that the money has moved already. It moves
+// none itself.
 func (c *payment) prepare(ctx context.Context, save func(context.Context, outbox.Progress) error) (outbox.Receipt, bool, *outbox.Failure) {
 	if receipt, settled, f := c.retire(ctx); f != nil || settled {
 		return receipt, settled, f
@@ -74,8 +76,8 @@ func (c *payment) prepare(ctx context.Context, save func(context.Context, outbox
 	return c.create(ctx, save)
 }
 
-// create makes the PaymentIntent. It moves no money, so its failures are never ambiguous: a PaymentIntent that is created
-// and lost stays unconfirmed for ever.
+// create makes the PaymentIntent. It moves no money, so its failures are never ambiguous: a PaymentIntent that is
+// created and lost stays unconfirmed for ever.
 func (c *payment) create(ctx context.Context, save func(context.Context, outbox.Progress) error) (outbox.Receipt, bool, *outbox.Failure) {
 	fail := func(f *outbox.Failure) (outbox.Receipt, bool, *outbox.Failure) {
 		return outbox.Receipt{}, false, providers.Harmless(f)
@@ -104,8 +106,9 @@ func (c *payment) create(ctx context.Context, save func(context.Context, outbox.
 			_ = save(ctx, c.state.createAnew().document())
 			return fail(f)
 		case outbox.CodeKeyReused:
-			// The key stands for another request: the payload was changed since, or the document was restored. What that
-			// request made is looked for, since it may have been confirmed in a life of which this document knows nothing.
+			// The key stands for another request: the payload was changed since, or the document was restored. What
+			// that request made is looked for, since it may have been confirmed in a life of which this document
+			// knows nothing.
 			receipt, settled, found := c.search(ctx)
 			if found != nil || settled || c.state.paymentIntent != "" {
 				return receipt, settled, found
@@ -175,8 +178,8 @@ func notACharge() *outbox.Failure {
 	return &outbox.Failure{Class: outbox.Permanent, Code: outbox.CodeRejected, Provider: Name, Message: "the intent's payload is not a charge"}
 }
 
-// notSaved is the failure of a delivery that may not go on to its confirmation: progress could not be stored, or whoever
-// stored it says why not.
+// notSaved is the failure of a delivery that may not go on to its confirmation: progress could not be stored, or
+// whoever stored it says why not.
 func notSaved(err error) *outbox.Failure {
 	if f, ok := errors.AsType[*outbox.Failure](err); ok {
 		return f

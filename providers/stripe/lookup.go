@@ -9,11 +9,11 @@ import (
 	"github.com/outboxd/outboxd/providers"
 )
 
-// LookUp settles what earlier attempts left, before the charge is given up. A PaymentIntent that is charged is found. One
-// that is unconfirmed is cancelled, so that no confirmation which is still under way can charge it; then the absence is
-// certain, as it is where none was ever stored, since only a stored one is confirmed. The error is nil or an
-// *outbox.Failure: permanent if the payment was declined, cancelled by somebody else, needs the customer, or is not what
-// the payload asks for. Every other failure means that nobody knows.
+// LookUp settles what earlier attempts left, before the charge is given up. A PaymentIntent that is charged is found.
+// An unconfirmed one is cancelled, so that no confirmation that is still under way can charge it. Then the absence is
+// certain. If none was ever stored, it is certain as well, because only a stored one is confirmed. The error is nil
+// or an *outbox.Failure: permanent if the payment was declined, cancelled by somebody else, needs the customer, or is
+// not what the payload asks for. Every other failure means that nobody knows.
 func (p *Provider) LookUp(ctx context.Context, in *outbox.Intent) (outbox.Answer, error) {
 	c, f := p.open(in)
 	if f != nil {
@@ -73,8 +73,8 @@ func (c *payment) lookUp(ctx context.Context) (outbox.Answer, *outbox.Failure) {
 	return outbox.Answer{}, f
 }
 
-// endedByUs reports whether a cancelled PaymentIntent is one that a look-up cancelled. A look-up whose outcome was lost left
-// no record, which is made up for.
+// endedByUs reports whether a cancelled PaymentIntent is one that a look-up cancelled. A look-up whose outcome was
+// lost left no record, which is made up for.
 func (c *payment) endedByUs(pi *stripe.PaymentIntent) bool {
 	switch {
 	case c.recorded(pi.ID):
@@ -87,8 +87,8 @@ func (c *payment) endedByUs(pi *stripe.PaymentIntent) bool {
 	}
 }
 
-// unasked is the failure of a delivery that could not ask for a PaymentIntent. It has done nothing, so it adds no doubt of
-// its own; but what Stripe does not show, another attempt cannot mend.
+// unasked is the failure of a delivery that could not ask for a PaymentIntent. It has done nothing, so it adds no
+// doubt of its own; but what Stripe does not show, another attempt cannot mend.
 func unasked(f *outbox.Failure) *outbox.Failure {
 	if f.Code == outbox.CodeNotFound || f.Code == outbox.CodeCannotTell {
 		return f

@@ -53,8 +53,8 @@ func refusedQuestion(f *outbox.Failure) *outbox.Failure {
 	return f
 }
 
-// ask gets the stored PaymentIntent and judges it: settled with a receipt, unconfirmed (neither), or a failure. The failure
-// is permanent only if the PaymentIntent itself says so, or is not what the payload asks for.
+// ask gets the stored PaymentIntent and judges it: settled with a receipt, unconfirmed (neither), or a failure. The
+// failure is permanent only if the PaymentIntent itself says so, or is not what the payload asks for.
 func (c *payment) ask(ctx context.Context) (pi *stripe.PaymentIntent, receipt outbox.Receipt, settled bool, f *outbox.Failure) {
 	pi, call, f := c.get(ctx, c.state.account, c.state.paymentIntent)
 	if f != nil {
@@ -64,7 +64,8 @@ func (c *payment) ask(ctx context.Context) (pi *stripe.PaymentIntent, receipt ou
 	return pi, receipt, settled, f
 }
 
-// believe judges a PaymentIntent of this generation, once it is sure that it is this intent's and what the payload asks for.
+// believe judges a PaymentIntent of this generation, once it is sure that it is this intent's and what the payload
+// asks for.
 func (c *payment) believe(ctx context.Context, call *providers.Call, pi *stripe.PaymentIntent) (outbox.Receipt, bool, *outbox.Failure) {
 	if kinship(c.in, pi, c.state.legacy) != own { // it is not ours to touch
 		return outbox.Receipt{}, false, mismatch(call, pi, "labels")
@@ -73,7 +74,8 @@ func (c *payment) believe(ctx context.Context, call *providers.Call, pi *stripe.
 	if field == "" || pi.Status == stripe.PaymentIntentStatusCanceled {
 		return judge(call, pi)
 	}
-	// A confirmation may be under way still. What it would take is not what the payload asks for, so that it must not succeed.
+	// A confirmation may be under way still. What it would take is not what the payload asks for, so that it must not
+	// succeed.
 	if !charged(pi) {
 		if _, _, f := c.end(ctx, c.state.account, pi.ID, "cancel"); f != nil {
 			return outbox.Receipt{}, false, f

@@ -135,8 +135,8 @@ func suffixed(step, separator string, n int64) string {
 	return step + separator + strconv.FormatInt(n, 10)
 }
 
-// confirming returns the progress under which a PaymentIntent may be confirmed in the given claim: with a fresh key if
-// the one in use has come to the end of Stripe's window.
+// confirming returns the progress under which a PaymentIntent may be confirmed in the given claim. If the key in use
+// has come to the end of Stripe's window, the progress has a fresh one.
 func (p progress) confirming(claim time.Time) progress {
 	switch {
 	case p.confirmAt.IsZero():

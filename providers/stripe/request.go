@@ -47,8 +47,9 @@ func createParams(ctx context.Context, in *outbox.Intent, c *outbox.Charge, key 
 	return p
 }
 
-// confirmParams names the payment method again, which keeps the confirmation from taking whatever else the PaymentIntent
-// may hold by then. Nobody is there to authenticate: what needs it shall fail at once instead of waiting.
+// confirmParams names the payment method again, which keeps the confirmation from taking whatever else the
+// PaymentIntent may hold by then. Nobody is there to authenticate: what needs it shall fail at once instead of
+// waiting.
 func confirmParams(ctx context.Context, c *outbox.Charge, key string) *stripe.PaymentIntentConfirmParams {
 	return &stripe.PaymentIntentConfirmParams{
 		Params:                params(ctx, c.Account, key),

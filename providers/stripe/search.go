@@ -18,8 +18,8 @@ const (
 	clockSkew = time.Hour
 )
 
-// since returns the instant before which the intent cannot have been begun, as far as its document tells: zero if it tells
-// nothing.
+// since returns the instant before which the intent cannot have been begun, as far as its document tells: zero if it
+// tells nothing.
 func since(in *outbox.Intent) time.Time {
 	at := in.FirstDueAt
 	if in.ID.Type() == outbox.ObjectID {
@@ -30,13 +30,13 @@ func since(in *outbox.Intent) time.Time {
 	return at
 }
 
-// mayOutliveKeys reports whether an earlier life of the intent, of which a restored document knows nothing, may have begun
-// it under keys that Stripe has forgotten.
+// mayOutliveKeys reports whether an earlier life of the intent, of which a restored document knows nothing, may have
+// begun it under keys that Stripe has forgotten.
 func mayOutliveKeys(in *outbox.Intent) bool { return in.Lease.At.Sub(since(in)) >= keyWindow }
 
-// search lists the customer's PaymentIntents for what an earlier life of the intent made. It finds one that is charged, with
-// its receipt, or one that is not, which becomes the stored one and is judged. Nothing is found for certain only if the list
-// was read to its end. What is ours and not what the payload asks for is cancelled first.
+// search lists the customer's PaymentIntents for what an earlier life of the intent made. It finds one that is
+// charged, with its receipt, or one that is not, which becomes the stored one and is judged. Nothing is found for
+// certain only if the list was read to its end. What is ours and not what the payload asks for is cancelled first.
 func (c *payment) search(ctx context.Context) (outbox.Receipt, bool, *outbox.Failure) {
 	var mine *stripe.PaymentIntent
 	var call *providers.Call

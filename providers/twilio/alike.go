@@ -8,9 +8,9 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// alike reports whether two texts may be one that was changed on its way: by Twilio's Smart Encoding, by what GSM cannot
-// write, by Unicode's forms, by spaces, quotes or HTML entities, or by a notice that was put before it. What is left of the
-// one after that must stand in the other in the same order, and be at least half of it.
+// alike reports whether two texts may be one text that was changed on its way. Twilio's Smart Encoding changes texts,
+// and so do GSM's alphabet, Unicode's forms, spaces, quotes, HTML entities, and a notice put before the text. What is
+// left of the one after that must stand in the other in the same order, and be at least half of it.
 func alike(a, b string) bool {
 	short, long := bare(a), bare(b)
 	if len(short) > len(long) {

@@ -36,8 +36,8 @@ var byCode = map[int]rule{
 	21635: {outbox.Permanent, outbox.CodeBadRecipient, "the recipient's number is a landline"},
 }
 
-// generalCodes are the thousand of Twilio's codes that concern the whole account (20429); a limit with another code names a
-// sender or a resource.
+// generalCodes are the thousand of Twilio's codes that concern the whole account (20429); a limit with another code
+// names a sender or a resource.
 const generalCodes = 20
 
 // smallestCode is the least of Twilio's error codes; what others number as errors is less.
@@ -89,7 +89,8 @@ func failure(ctx context.Context, call *providers.Call) *outbox.Failure {
 	}
 }
 
-// readError reads Twilio's body of an error; own says that it is one: with a code of Twilio's, a message and the status.
+// readError reads Twilio's body of an error; own says that it is one: with a code of Twilio's, a message and the
+// status.
 func readError(call *providers.Call) (answer client.TwilioRestError, own bool) {
 	if !call.Whole() || json.Unmarshal(call.Body(), &answer) != nil || answer.Code < smallestCode || answer.Message == "" || answer.Status == 0 {
 		return client.TwilioRestError{}, false

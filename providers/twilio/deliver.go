@@ -10,9 +10,9 @@ import (
 	"github.com/outboxd/outboxd/providers"
 )
 
-// Deliver creates the message once, in one request; save is not needed. ctx must have a deadline. The error is nil or an
-// *outbox.Failure. The receipt's id is the message's SID; it is empty if Twilio said that it created the message and
-// the rest of its answer was lost.
+// Deliver creates the message once, in one request; save is not needed. ctx must have a deadline. The error is nil or
+// an *outbox.Failure. The receipt's id is the message's SID; it is empty if Twilio said that it created the message
+// and the rest of its answer was lost.
 func (p *Provider) Deliver(ctx context.Context, in *outbox.Intent, _ func(context.Context, outbox.Progress) error) (outbox.Receipt, error) {
 	sms, ok := in.Payload.(*outbox.SMS)
 	if !ok {

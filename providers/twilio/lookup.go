@@ -32,9 +32,9 @@ const (
 	changed                 // its text is another, but it may be this one all the same
 )
 
-// LookUp searches the messages to the intent's number for its text. It finds exactly one like it within the time of the
-// attempts; two like it, or one of doubtful time, cannot be told apart from other intents' messages. Another text of the
-// same sender and time is doubtful as well, since Twilio changes texts on their way. The error is an
+// LookUp searches the messages to the intent's number for its text. It finds exactly one like it within the time of
+// the attempts; two like it, or one of doubtful time, cannot be told apart from other intents' messages. Another text
+// of the same sender and time is doubtful as well, since Twilio changes texts on their way. The error is an
 // *outbox.Failure and means that Twilio could not be asked or that its answer does not tell.
 func (p *Provider) LookUp(ctx context.Context, in *outbox.Intent) (outbox.Answer, error) {
 	sms, ok := in.Payload.(*outbox.SMS)
@@ -58,6 +58,7 @@ func (p *Provider) LookUp(ctx context.Context, in *outbox.Intent) (outbox.Answer
 			found = append(found, &messages[i])
 		case changed:
 			others = true
+		case another:
 		}
 	}
 	switch {
@@ -77,8 +78,9 @@ func (p *Provider) LookUp(ctx context.Context, in *outbox.Intent) (outbox.Answer
 	return outbox.Answer{Receipt: receipt, Found: true}, nil
 }
 
-// list gets the newest messages to the number. It has no filter by date: date_sent is not set while a message waits in
-// Twilio's queue, so that such a filter would hide it. whole says that the page reaches back to before the first attempt.
+// list gets the newest messages to the number. It has no filter by date: date_sent is not set while a message waits
+// in Twilio's queue, so that such a filter would hide it. whole says that the page reaches back to before the first
+// attempt.
 func (p *Provider) list(ctx context.Context, in *outbox.Intent, sms *outbox.SMS) (messages []api.ApiV2010Message, whole bool, f *outbox.Failure) {
 	service, call := p.service(ctx)
 	params := (&api.ListMessageParams{}).SetTo(sms.To).SetPageSize(pageSize)
@@ -92,8 +94,8 @@ func (p *Provider) list(ctx context.Context, in *outbox.Intent, sms *outbox.SMS)
 	case f == nil:
 		return nil, false, call.Unreadable(ctx, Name)
 	case f.Class == outbox.Permanent, f.Code == outbox.CodeForbidden:
-		// A refused question says nothing about the message, and credentials that may send but not read are no reason to
-		// stop.
+		// A refused question says nothing about the message, and credentials that may send but not read are no reason
+		// to stop.
 		f.Class, f.Code, f.Message = outbox.Ambiguous, outbox.CodeCannotTell, "Twilio refused to list the messages to this number"
 		return nil, false, f
 	default:
@@ -107,8 +109,8 @@ func (p *Provider) list(ctx context.Context, in *outbox.Intent, sms *outbox.SMS)
 	return page.Messages, whole, nil
 }
 
-// compare says what a listed message is to the intent. Twilio changes texts on their way, so that another text of the same
-// time is no proof that it is another message.
+// compare says what a listed message is to the intent. Twilio changes texts on their way, so that another text of the
+// same time is no proof that it is another message.
 func compare(in *outbox.Intent, sms *outbox.SMS, m *api.ApiV2010Message) verdict {
 	if text(m.NumMedia) != strconv.Itoa(len(sms.MediaURLs)) || text(m.Direction) != "outbound-api" {
 		return another

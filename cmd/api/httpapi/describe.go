@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"reflect"
@@ -115,7 +116,7 @@ func describeErrors(o *huma.OpenAPI) {
 // several2 is an example of two problems at once.
 func several2() *businessError {
 	_, err := payments.ReadOrder([]byte(`{"amount":0,"currency":"EUR","customer":"cus_1","payment_method":"pm_card_visa"}`))
-	refused, ok := err.(*payments.Refused)
+	refused, ok := errors.AsType[*payments.Refused](err)
 	if !ok {
 		panic("httpapi: the example of a refused order is accepted")
 	}

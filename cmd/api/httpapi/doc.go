@@ -14,10 +14,10 @@
 //
 // # Two kinds of error
 //
-// A request that was understood and is refused for what it says is a business error: always 422, with
-// {"error": {"code", "msg"}} or, where several things are wrong, {"errors": [{"code", "msg", "field"}, …]} with all of
-// them. So is the question for a payment that does not exist. [payments.Codes] lists the codes; they never change their
-// meaning.
+// A request that was understood, and is refused for what it says, is a business error. It is always 422, with
+// {"error": {"code", "msg"}}. If several things are wrong, it has all of them: {"errors": [{"code", "msg", "field"},
+// …]}. So is the question for a payment that does not exist. [payments.Codes] lists the codes; they never change
+// their meaning.
 //
 // Everything else is transport: the request could not be read, is not allowed, or cannot be served now. It is
 // application/problem+json, with 400, 403, 404 (no such path), 405, 408, 409, 413, 414, 415, 429, 500 or 503, and says

@@ -112,7 +112,7 @@ func (a *API) exchanges(serve func(*exchange)) http.Handler {
 		h.Set("Cache-Control", "no-store")
 		defer func() {
 			if p := recover(); p != nil {
-				if p == http.ErrAbortHandler {
+				if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 					panic(p)
 				}
 				// The panic's value may hold a customer's data; its type and place do not.

@@ -34,7 +34,7 @@ func described(t *testing.T) *httpapi.API {
 	return app
 }
 
-// What is checked in is what is served. After a change: go test ./cmd/api/httpapi -run OpenAPI -update
+// What is checked in is what is served. After a change: go test ./cmd/api/httpapi -run OpenAPI -update.
 func TestOpenAPIIsCurrent(t *testing.T) {
 	got, err := described(t).OpenAPI()
 	if err != nil {

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"mime"
 	"net/http"
 	"regexp"
@@ -126,11 +127,11 @@ func (a *API) create(ctx context.Context, in *createInput) (*createOutput, error
 
 // together joins what is wrong with a body and what is wrong with a header. A body that cannot be read comes first.
 func together(body, header error) error {
-	inBody, ok := body.(*payments.Refused)
+	inBody, ok := errors.AsType[*payments.Refused](body)
 	if body != nil && !ok || header == nil {
 		return body
 	}
-	inHeader, ok := header.(*payments.Refused)
+	inHeader, ok := errors.AsType[*payments.Refused](header)
 	if !ok || inBody == nil {
 		return header
 	}

@@ -9,8 +9,9 @@ import (
 	"strconv"
 )
 
-// ownForm is a listener whose connections answer in the API's own form what net/http answers before any handler runs: a
-// request line or a header that cannot be read, or that is too large. net/http writes plain text there, in one piece.
+// ownForm is a listener whose connections give certain answers in the API's own form. net/http gives these before any
+// handler runs: to a request line or a header that cannot be read, or that is too large. net/http writes plain text
+// there, in one piece.
 type ownForm struct{ net.Listener }
 
 // Accept wraps the connection.

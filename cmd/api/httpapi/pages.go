@@ -59,7 +59,7 @@ func content(media string, data []byte) http.Handler {
 func (a *API) ready(_ http.ResponseWriter, r *http.Request) {
 	x := exchangeOf(r.Context())
 	if reasons := a.cfg.Payments.Ready(r.Context()); len(reasons) > 0 {
-		x.fail(transport(http.StatusServiceUnavailable, "not ready").after(retryLater))
+		_ = x.fail(transport(http.StatusServiceUnavailable, "not ready").after(retryLater))
 		x.write(http.StatusServiceUnavailable, problemType, struct {
 			*problem
 			Ready   bool     `json:"ready"`

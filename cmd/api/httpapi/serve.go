@@ -48,6 +48,6 @@ func (a *API) Serve(ctx context.Context, ln net.Listener, drain time.Duration) e
 	if err != nil {
 		err = errors.Join(fmt.Errorf("requests were still under way after %v; their clients got no answer, and may repeat them under the same Idempotency-Key", drain), server.Close())
 	}
-	<-served
+	<-served //nolint:errcheck // Shutdown or Close has ended it.
 	return err
 }

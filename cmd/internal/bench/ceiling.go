@@ -51,8 +51,9 @@ func (r *run) bestCeiling(ctx context.Context) (*Ceiling, error) {
 	return r.report.Ceiling, nil
 }
 
-// ceilingOnce writes each intent twice, a claim and a settle, by nothing but the cheapest commands that leave the documents
-// and indexes as a worker leaves them: an updateMany with constants, and one with a literal table of the receipts.
+// ceilingOnce writes each intent twice, a claim and a settle, by nothing but the cheapest commands that leave the
+// documents and indexes as a worker leaves them: an updateMany with constants, and one with a literal table of the
+// receipts.
 func (r *run) ceilingOnce(ctx context.Context, batch, parallel int) (try CeilingTry, err error) {
 	try.Batch, try.Parallel = batch, parallel
 	c, drop, err := r.collection(ctx)

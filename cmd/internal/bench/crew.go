@@ -270,11 +270,12 @@ func (c *crew) dismiss() error {
 
 func (m *member) failure() error {
 	<-m.ended
+	//nolint:errorlint // The error is nil where the process ended by itself, too early.
 	return fmt.Errorf("a worker process ended: %v: %s", m.err, bytes.TrimSpace(m.stderr.Bytes()))
 }
 
-// environ is the environment of a worker process: this one's without anything that configures outboxd, so that neither a
-// real credential nor another database can be meant.
+// environ is the environment of a worker process: this one's without anything that configures outboxd, so that
+// neither a real credential nor another database can be meant.
 func (r *run) environ(more []string) []string {
 	list := append(withoutConfiguration(r.Environ),
 		"OUTBOXD_MONGODB_URI="+r.server.URI, "OUTBOXD_DATABASE="+r.db.Name(), "OUTBOXD_LISTEN=127.0.0.1:0",

@@ -22,8 +22,8 @@ const (
 // text makes an intent about half a kilobyte long, as one line of an e-mail and its envelope are.
 var text = strings.Repeat("Your order has left our warehouse. ", 7)
 
-// intent returns an e-mail that is due at the given instant. All are alike but for their _id: what is measured is the way,
-// not the content.
+// intent returns an e-mail that is due at the given instant. All are alike but for their _id: what is measured is the
+// way, not the content.
 func intent(id bson.ObjectID, due time.Time) bson.D {
 	return bson.D{
 		{Key: "_id", Value: id}, {Key: "kind", Value: outbox.KindEmail}, {Key: "status", Value: outbox.StatusPending},

@@ -118,7 +118,8 @@ func (r *run) timed(ctx context.Context, insert func(*mongo.Collection) (map[str
 	return waits, err
 }
 
-// insertSingly inserts n intents one by one at random intervals, and returns when each was acknowledged, and after how long.
+// insertSingly inserts n intents one by one at random intervals, and returns when each was acknowledged, and after
+// how long.
 func insertSingly(ctx context.Context, c *mongo.Collection, n int) (acknowledged map[string]time.Time, took []time.Duration, _ error) {
 	acknowledged = make(map[string]time.Time, n)
 	for range n {

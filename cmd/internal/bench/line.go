@@ -2,7 +2,8 @@ package bench
 
 import "time"
 
-// What a run says to a worker process, one word a line on its standard input. The end of the input ends the worker as well.
+// What a run says to a worker process, one word a line on its standard input. The end of the input ends the worker as
+// well.
 const (
 	wordGo    = "go"    // serve
 	wordUsage = "usage" // answer with a line that holds Usage
@@ -18,8 +19,8 @@ type line struct {
 	Summary  *summary  `json:"summary,omitempty"` // the last line
 }
 
-// progress is how many outcomes were written until an instant. Instants are of this machine's clock, which all processes
-// of a run share.
+// progress is how many outcomes were written until an instant. Instants are of this machine's clock, which all
+// processes of a run share.
 type progress struct {
 	At      int64 `json:"at"` // nanoseconds since 1970
 	Settled int   `json:"settled"`

@@ -16,8 +16,8 @@ const (
 	pictureBar   = 14
 )
 
-// Picture writes a report as an SVG picture: throughput, waits, and how each figure stands to its bar. It needs no other file
-// and no script.
+// Picture writes a report as an SVG picture: throughput, waits, and how each figure stands to its bar. It needs no
+// other file and no script.
 func (r *Report) Picture(w io.Writer) error {
 	p := &picture{y: 8}
 	p.text(0, "font-weight='bold'", "outboxd bench, %s", r.Began.Format("2006-01-02"))

@@ -2,8 +2,8 @@ package bench
 
 import "time"
 
-// Report is everything that one run measured. A part that was not run is absent. Durations are in milliseconds, sizes in
-// bytes, rates in intents a second.
+// Report is everything that one run measured. A part that was not run is absent. Durations are in milliseconds, sizes
+// in bytes, rates in intents a second.
 type Report struct {
 	Began      time.Time  `json:"began"`
 	Seconds    float64    `json:"seconds"`

@@ -18,8 +18,8 @@ const (
 // errKept is returned where the server deletes nothing, so that there is nothing to measure beside.
 var errKept = errors.New("the server does not delete what has expired; is its TTL monitor switched off?")
 
-// retention measures the throughput while the server deletes finished intents as fast as it does, each time right after the
-// throughput while it deletes none.
+// retention measures the throughput while the server deletes finished intents as fast as it does, each time right
+// after the throughput while it deletes none.
 func (r *run) retention(ctx context.Context) error {
 	result := &Retention{Finished: retained}
 	var rates, shares, deleted []float64
@@ -67,8 +67,8 @@ func (r *run) retention(ctx context.Context) error {
 	return nil
 }
 
-// awaitDeletion returns how many documents there are when the server has begun to delete what has expired. Its own counter
-// moves only when a pass is over.
+// awaitDeletion returns how many documents there are when the server has begun to delete what has expired. Its own
+// counter moves only when a pass is over.
 func awaitDeletion(ctx context.Context, c *mongo.Collection) (int64, error) {
 	before, err := c.EstimatedDocumentCount(ctx)
 	if err != nil {

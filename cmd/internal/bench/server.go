@@ -113,8 +113,8 @@ type counts struct {
 	cache        int64
 }
 
-// counts asks the server for its counters. The counts of commands leave out what drivers ask to watch the server, and the
-// question itself.
+// counts asks the server for its counters. The counts of commands leave out what drivers ask to watch the server, and
+// the question itself.
 func (s *server) counts(ctx context.Context) (counts, error) {
 	var status struct {
 		Metrics struct {
@@ -166,8 +166,8 @@ func (s *server) counts(ctx context.Context) (counts, error) {
 	return c, nil
 }
 
-// checkpoint has the server write what earlier rounds left to write, so that it does not do it at the expense of the next
-// one. A user who may not ask for it goes without: the rounds then differ a little more.
+// checkpoint has the server write what earlier rounds left to write, so that it does not do it at the expense of the
+// next one. A user who may not ask for it goes without: the rounds then differ a little more.
 func (s *server) checkpoint(ctx context.Context) error {
 	err := s.client.Database("admin").RunCommand(ctx, bson.D{{Key: "fsync", Value: 1}}).Err()
 	if refused, ok := errors.AsType[mongo.CommandError](err); ok && refused.Code == unauthorized {

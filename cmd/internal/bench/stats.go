@@ -28,8 +28,8 @@ func at(sorted []time.Duration, share float64) float64 {
 	return float64(sorted[max(0, i)]) / float64(time.Millisecond)
 }
 
-// loss tells what other virtual machines had of the processors' time since it was begun: where that is much, rounds differ for
-// no reason of ours.
+// loss tells what other virtual machines had of the processors' time since it was begun: where that is much, rounds
+// differ for no reason of ours.
 type loss struct{ all, stolen int64 }
 
 func beginLoss() loss {

@@ -35,8 +35,8 @@ type WorkOptions struct {
 	Out     io.Writer
 }
 
-// Work is one worker process of a run. It connects, waits for the word, and serves until a signal or the end of its input.
-// Its log is written as a worker's is, to nowhere.
+// Work is one worker process of a run. It connects, waits for the word, and serves until a signal or the end of its
+// input. Its log is written as a worker's is, to nowhere.
 func Work(ctx context.Context, o WorkOptions) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -144,8 +144,8 @@ func (w *work) listen(end context.CancelCauseFunc) {
 	end(errors.New("the run has ended"))
 }
 
-// tell tells the progress and the calls soon after there are any, until the worker has ended. Without any it does nothing,
-// since an idle worker is measured as well.
+// tell tells the progress and the calls soon after there are any, until the worker has ended. Without any it does
+// nothing, since an idle worker is measured as well.
 func (w *work) tell() {
 	for last := false; !last; {
 		select {

@@ -17,8 +17,8 @@ import (
 	"github.com/outboxd/outboxd/outbox"
 )
 
-// file is the YAML file of policies while it is read. The tree is walked by hand rather than decoded, because a decoder
-// ends at the first thing that it does not like, and a person shall see all of them.
+// file is the YAML file of policies while it is read. The tree is walked by hand. A decoder would end at the first
+// problem, and a person shall see all of them.
 type file struct {
 	name     string
 	problems *Problems

@@ -15,8 +15,8 @@ import (
 // fuzzed is a secret as it may stand in any of the variables. It is long, so that chance does not write it.
 const fuzzed = "s3cr3t-0123456789-never-show-this"
 
-// FuzzConfig: whatever stands in the file and the environment, there is a configuration that holds together, or a list of
-// problems, each of which names its place; no panic, and no secret in it.
+// FuzzConfig: whatever stands in the file and the environment, there is a configuration that holds together, or a
+// list of problems, each of which names its place; no panic, and no secret in it.
 func FuzzConfig(f *testing.F) {
 	example, err := os.ReadFile("../../../outboxd.example.yaml")
 	if err != nil {

@@ -83,7 +83,7 @@ func (f *file) check(l Lane) {
 
 // leaves takes apart what was joined.
 func leaves(err error) []error {
-	switch e := err.(type) {
+	switch e := err.(type) { //nolint:errorlint // It takes the tree apart, one level at a time.
 	case nil:
 		return nil
 	case interface{ Unwrap() []error }:

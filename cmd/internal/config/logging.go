@@ -4,7 +4,7 @@ import (
 	"log/slog"
 )
 
-// Defaults of the logs. The format's default depends on where they go.
+// DefaultLogLevel is the level without a flag. The format's default depends on where the logs go.
 const DefaultLogLevel = "info"
 
 // The formats of logs.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -37,13 +38,14 @@ func (p Problems) Error() string {
 func Join(errs ...error) error {
 	var all Problems
 	for _, err := range errs {
-		switch e := err.(type) {
-		case nil:
-		case Problems:
-			all = append(all, e...)
-		default:
-			all = append(all, Problem{Where: "configuration", Text: e.Error()})
+		if err == nil {
+			continue
 		}
+		if some, ok := errors.AsType[Problems](err); ok {
+			all = append(all, some...)
+			continue
+		}
+		all = append(all, Problem{Where: "configuration", Text: err.Error()})
 	}
 	return all.orNil()
 }
@@ -69,8 +71,8 @@ func oneLine(text string) string {
 	}, text)
 }
 
-// quoted is a setting's value that a problem repeats. Where a person took one variable for another it may be a connection
-// string or a key: what has an @ or is long is not repeated.
+// quoted is a setting's value that a problem repeats. Where a person took one variable for another it may be a
+// connection string or a key: what has an @ or is long is not repeated.
 type quoted string
 
 // String quotes the value, or says that there is one.

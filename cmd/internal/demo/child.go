@@ -106,6 +106,7 @@ func (c *child) awaitServing(ctx context.Context) error {
 func (c *child) failure(what string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	//nolint:errorlint // The error is nil while the worker runs.
 	return fmt.Errorf("the worker %s (%v); the end of its log:\n  %s", what, c.err, strings.Join(c.tail, "\n  "))
 }
 

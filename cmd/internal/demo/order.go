@@ -15,9 +15,9 @@ const (
 	maxAnswer  = 64 << 10               // bytes of the API's answer to an order
 )
 
-// order buys something through the reference API, which writes the payment and its charge in one transaction. It returns
-// the charge's _id. An order whose fate is not known is repeated under its key, as every client should: that charges
-// nobody twice.
+// order buys something through the reference API, which writes the payment and its charge in one transaction. It
+// returns the charge's _id. An order whose fate is not known is repeated under its key, as every client should: that
+// charges nobody twice.
 func (s *stage) order(ctx context.Context, r role) (string, error) {
 	body, err := json.Marshal(map[string]any{
 		"amount": 1000 + r.number, "currency": "eur", "customer": r.customer(), "payment_method": r.card,

@@ -58,8 +58,8 @@ type side struct {
 	effects, done, ambiguous, twice, nobody int
 }
 
-// balanced reports whether the provider's effects are those of the intents that are done, and of the ambiguous ones that
-// did act.
+// balanced reports whether the provider's effects are those of the intents that are done, and of the ambiguous ones
+// that did act.
 func (s *side) balanced() bool {
 	return s.effects == s.done+s.ambiguous && s.twice == 0 && s.nobody == 0
 }
@@ -118,8 +118,8 @@ func readEnded(doc bson.Raw) *ended {
 	return e
 }
 
-// match gives each effect to its intent, and draws each provider's account. Twilio has no field for our id, so a text is
-// known by its number and words, which no two intents share.
+// match gives each effect to its intent, and draws each provider's account. Twilio has no field for our id, so a text
+// is known by its number and words, which no two intents share.
 func (r *reckoning) match(effects []simulator.Effect) {
 	byID, byText := make(map[string]*ended), make(map[string]*ended)
 	for _, e := range r.intents {

@@ -135,7 +135,8 @@ func (s *stage) setDatabase(ctx context.Context, o Options) (err error) {
 	return nil
 }
 
-// setSimulators starts the three providers. SendGrid's log shows an e-mail a second late, so that a look-up has to wait.
+// setSimulators starts the three providers. SendGrid's log shows an e-mail a second late, so that a look-up has to
+// wait.
 func (s *stage) setSimulators(_ context.Context, _ Options) (err error) {
 	s.sims, err = simulator.Start(simulator.Config{LogsDelay: time.Second, Latency: 20 * time.Millisecond}, simulator.Addrs{})
 	if err == nil {

@@ -1,8 +1,8 @@
-// Package doctor checks what a deployment needs to work: the server, the schema, privileges, clocks, lanes, and what waits
-// for nobody.
+// Package doctor checks what a deployment needs to work: the server, the schema, privileges, clocks, lanes, and what
+// waits for nobody.
 //
-// A check looks and changes nothing: where a privilege is to be proven, it makes a write that matches no document, or one
-// in a transaction that is aborted. Each says what it found and, where that is not well, what to do. A check that cannot
+// A check looks and changes nothing. To prove a privilege, it makes a write that matches no document, or one in a
+// transaction that is aborted. Each says what it found and, where that is not well, what to do. A check that cannot
 // be made is a failed one; the others are made all the same.
 package doctor
 

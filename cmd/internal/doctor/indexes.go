@@ -43,7 +43,8 @@ func questions(now time.Time) []question {
 	}
 }
 
-// indexes asks the server how it answers what is asked all the time. An index that is hidden is there and still of no use.
+// indexes asks the server how it answers what is asked all the time. An index that is hidden is there and still of no
+// use.
 func indexes(ctx context.Context, p Patient) (detail, remedy string, err error) {
 	var bad []string
 	all := questions(p.Store.Now())

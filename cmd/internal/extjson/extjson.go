@@ -1,5 +1,5 @@
-// Package extjson reads documents that people keep in files: MongoDB Extended JSON, relaxed or canonical, of which plain
-// JSON is a part.
+// Package extjson reads documents that people keep in files: MongoDB Extended JSON, relaxed or canonical, of which
+// plain JSON is a part.
 //
 // A file holds one document, an array of documents, or one document after another, such as one on each line. Each is
 // returned with the line of each of its fields, so that what is wrong can be found. No error and no problem repeats a
@@ -35,8 +35,8 @@ type Document struct {
 	lines map[string]int
 }
 
-// LineOf returns the line of the field that a path names, such as on_done.0.payload.to. For a field that is not there it
-// is the line of the nearest one around it.
+// LineOf returns the line of the field that a path names, such as on_done.0.payload.to. For a field that is not there
+// it is the line of the nearest one around it.
 func (d *Document) LineOf(path string) int {
 	for around := path; around != ""; around = around[:max(0, strings.LastIndexByte(around, '.'))] {
 		if line, ok := d.lines[around]; ok {

@@ -12,20 +12,22 @@ type Lanes interface {
 }
 
 var (
-	laneState    = prometheus.NewDesc("outboxd_lane_state", "1 for the state that the lane is in, 0 for the others.", []string{"kind", "state"}, nil)
-	breakerState = prometheus.NewDesc("outboxd_breaker_state", "1 for the state that the lane's breaker is in, 0 for the others.", []string{"kind", "state"}, nil)
+	laneState    = prometheus.NewDesc("outboxd_lane_state", "The state of the lane: 1 for that state, 0 for the others.", []string{"kind", "state"}, nil)
+	breakerState = prometheus.NewDesc("outboxd_breaker_state", "The state of the lane's breaker: 1 for that state, 0 for the others.", []string{"kind", "state"}, nil)
 	inFlight     = prometheus.NewDesc("outboxd_in_flight", "Intents that this worker holds a lease on.", []string{"kind"}, nil)
 )
 
 // lanes asks for the lanes' states at each scrape.
 type lanes struct{ source Lanes }
 
+// Describe names the series, for [prometheus.Collector].
 func (l *lanes) Describe(ch chan<- *prometheus.Desc) {
 	ch <- laneState
 	ch <- breakerState
 	ch <- inFlight
 }
 
+// Collect asks for the values, for [prometheus.Collector].
 func (l *lanes) Collect(ch chan<- prometheus.Metric) {
 	states := []string{dispatcher.StateOpen, dispatcher.StatePaused, dispatcher.StateHeld, dispatcher.StateGated, dispatcher.StateBroken}
 	for _, s := range l.source.Status() {

@@ -67,9 +67,9 @@ func New(cfg Config) *Metrics {
 	m.claimed = counter("claimed_intents_total", "Intents claimed.", "kind")
 	m.failures = counter("claim_errors_total", "Claims that failed.", "kind")
 	m.claim = histogram("claim_duration_seconds", "How long claims took.", []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5, 15})
-	m.lost = counter("lease_lost_total", "Outcomes that were not written because the intent had been claimed again.", "kind")
+	m.lost = counter("lease_lost_total", "Outcomes that were not written because another worker had claimed the intent again.", "kind")
 
-	m.notes = counter("notes_total", "What went wrong beside outcomes that were written, such as a write_back without a target.", "kind", "code")
+	m.notes = counter("notes_total", "Warnings beside an outcome that was written, such as a write_back without a target.", "kind", "code")
 
 	for _, kind := range cfg.Kinds { // series that are there from the start can be alerted on
 		m.claims.WithLabelValues(kind)
@@ -77,7 +77,7 @@ func New(cfg Config) *Metrics {
 		m.failures.WithLabelValues(kind)
 		m.lost.WithLabelValues(kind)
 	}
-	info := prometheus.NewGauge(prometheus.GaugeOpts{Name: "outboxd_build_info", Help: "1, with how this outboxd was built.",
+	info := prometheus.NewGauge(prometheus.GaugeOpts{Name: "outboxd_build_info", Help: "How this outboxd was built, as labels; the value is always 1.",
 		ConstLabels: prometheus.Labels{"version": cfg.Version, "revision": cfg.Revision, "goversion": runtime.Version()}})
 	info.Set(1)
 	if cfg.Foreign != nil {
@@ -89,7 +89,7 @@ func New(cfg Config) *Metrics {
 }
 
 func unserved(cfg Config) prometheus.Collector {
-	g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "outboxd_kind_served", Help: "1 if this worker has credentials for the kind, else 0: then its intents stay pending."}, []string{"kind"})
+	g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "outboxd_kind_served", Help: "Whether this worker has credentials for the kind (1) or not (0). Intents of an unserved kind stay pending."}, []string{"kind"})
 	for _, kind := range cfg.Kinds {
 		served := 1.0
 		if slices.Contains(cfg.Unserved, kind) {
@@ -103,7 +103,7 @@ func unserved(cfg Config) prometheus.Collector {
 // ShowLanes adds the state of the lanes to the page. It is called once.
 func (m *Metrics) ShowLanes(source Lanes) { m.registry.MustRegister(&lanes{source: source}) }
 
-// Handler serves the page. A collector that fails leaves its series out and the rest in.
+// Handler serves the page. If a collector fails, its series are missing; all others are served.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 }

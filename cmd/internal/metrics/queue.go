@@ -25,10 +25,10 @@ const (
 )
 
 var (
-	oldestDue = prometheus.NewDesc("outboxd_oldest_due_age_seconds", "How long the oldest due intent of a kind has waited; 0 if none is due. The kind \"other\" is all that outboxd has no provider for.", []string{"kind"}, nil)
-	waiting   = prometheus.NewDesc("outboxd_consequences_waiting", "Intents whose outcome is recorded while their follow-ups and write_back cannot be written; at most 10000 are counted.", []string{"kind"}, nil)
-	waitAge   = prometheus.NewDesc("outboxd_consequences_waiting_age_seconds", "How long the oldest of them waits; 0 if none does.", []string{"kind"}, nil)
-	queueUp   = prometheus.NewDesc("outboxd_queue_up", "1 if the database answered what waits, else 0.", nil, nil)
+	oldestDue = prometheus.NewDesc("outboxd_oldest_due_age_seconds", "How long the oldest due intent of a kind has waited; 0 if none is due. The kind \"other\" stands for all kinds without a provider.", []string{"kind"}, nil)
+	waiting   = prometheus.NewDesc("outboxd_consequences_waiting", "Intents whose outcome is recorded, but whose follow-ups and write_back cannot be written yet; counted up to 10000.", []string{"kind"}, nil)
+	waitAge   = prometheus.NewDesc("outboxd_consequences_waiting_age_seconds", "How long the oldest intent has waited for its follow-ups and write_back; 0 if none waits.", []string{"kind"}, nil)
+	queueUp   = prometheus.NewDesc("outboxd_queue_up", "Whether the database answered the question what waits (1) or not (0).", nil, nil)
 )
 
 // queue asks the database at most once in queueAge, however often and by however many the page is scraped.
@@ -44,6 +44,7 @@ type queue struct {
 
 func newQueue(source Queue, kinds []string) *queue { return &queue{source: source, kinds: kinds} }
 
+// Describe names the series, for [prometheus.Collector].
 func (q *queue) Describe(ch chan<- *prometheus.Desc) {
 	ch <- oldestDue
 	ch <- waiting
@@ -51,6 +52,7 @@ func (q *queue) Describe(ch chan<- *prometheus.Desc) {
 	ch <- queueUp
 }
 
+// Collect asks for the values, for [prometheus.Collector].
 func (q *queue) Collect(ch chan<- prometheus.Metric) {
 	ages, waits := q.ask()
 	up := 1.0

@@ -13,14 +13,15 @@ import (
 // askTimeout bounds a provider's harmless question.
 const askTimeout = 10 * time.Second
 
-// checker is a provider that can be asked something harmless, which shows whether its address and credentials are right.
+// checker is a provider that can be asked something harmless, which shows whether its address and credentials are
+// right.
 type checker interface {
 	Name() string
 	Check(context.Context) error
 }
 
-// askProviders asks each served provider once. The answers are for people, in the log and in the details of /readyz: the
-// worker goes on whatever they are, since a lane copes with each of them by itself.
+// askProviders asks each served provider once. The answers are for people, in the log and in the details of /readyz.
+// Whatever they are, the worker goes on: a lane copes with each of them by itself.
 func (w *worker) askProviders(lanes []dispatcher.Lane) {
 	var asking sync.WaitGroup
 	for _, l := range lanes {

@@ -40,8 +40,8 @@ func watch(ctx context.Context, db *store.Store, d *dispatcher.Dispatcher, log *
 // sweepEvery is how often it is looked for documents that no claim can see, with jitter, so that workers take turns.
 const sweepEvery = 3 * time.Minute
 
-// sweep makes dead letters of documents that no claim can see: at once, which it reports by closing first, and again and
-// again until ctx ends.
+// sweep makes dead letters of documents that no claim can see: at once, which it reports by closing first, and again
+// and again until ctx ends.
 func sweep(ctx context.Context, db *store.Store, log *slog.Logger, first chan<- struct{}) {
 	for {
 		n, err := db.Sweep(ctx)

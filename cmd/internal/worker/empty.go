@@ -14,8 +14,8 @@ import (
 const (
 	emptyEvery = 100 * time.Millisecond // how often it is looked whether anything is left
 	emptyShare = 10                     // a look that took long is repeated after so many times that
-	// emptySlack is how long a lane that was gated or broken is waited for after it opened: what was sent away by the gate
-	// is due a moment later.
+	// emptySlack is how long a lane that was gated or broken is waited for after it opened: what was sent away by the
+	// gate is due a moment later.
 	emptySlack = 2 * time.Second
 )
 
@@ -47,8 +47,8 @@ func (r Remainder) String() string {
 	return text
 }
 
-// awaitEmpty stops the worker once nothing of its kinds is due, leased by anyone, or due soon. Lanes that are paused or held
-// are not waited for; gates and breakers are, and the first sweep, which may find something to settle.
+// awaitEmpty stops the worker once nothing of its kinds is due, leased by anyone, or due soon. Lanes that are paused
+// or held are not waited for; gates and breakers are, and the first sweep, which may find something to settle.
 func (w *worker) awaitEmpty(db *store.Store, d *dispatcher.Dispatcher, swept <-chan struct{}) {
 	<-swept
 	opens := make(map[string]time.Time) // when a lane that was shut is surely open again

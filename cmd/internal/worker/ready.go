@@ -34,8 +34,8 @@ func newReadiness() *readiness {
 	return &readiness{claims: make(map[string]bool), providers: make(map[string]string)}
 }
 
-// begin tells how to ask whether MongoDB has a primary that answers, whether the schema fits, and whether a lease could be
-// taken.
+// begin tells how to ask whether MongoDB has a primary that answers, whether the schema fits, and whether a lease
+// could be taken.
 func (r *readiness) begin(database, schema, lease func(context.Context) error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -12,8 +12,8 @@ import (
 // errOtherNamespace is why a worker is not ready any more.
 var errOtherNamespace = errors.New("the outbox was given another namespace while this worker ran; restart the worker")
 
-// fits reports whether the schema is one that this worker can work with, and the outbox still has the namespace that the
-// worker read when it started.
+// fits reports whether the schema is one that this worker can work with, and the outbox still has the namespace that
+// the worker read when it started.
 func fits(ctx context.Context, schema *migrations.Migrator, namespace string) error {
 	if err := schema.Check(ctx); err != nil {
 		return err
@@ -24,8 +24,8 @@ func fits(ctx context.Context, schema *migrations.Migrator, namespace string) er
 	return nil
 }
 
-// inspect warns of what `outboxd doctor` would fail for and a worker can go on with: objects of the schema that were
-// changed or dropped, TTL indexes that delete intents, and documents that are no intents.
+// inspect warns of three things for which `outboxd doctor` would fail, but with which a worker can go on: objects of
+// the schema that were changed or dropped, TTL indexes that delete intents, and documents that are no intents.
 func inspect(ctx context.Context, schema *migrations.Migrator, db *store.Store, log *slog.Logger) {
 	drift, err := schema.Drift(ctx)
 	for _, what := range drift {

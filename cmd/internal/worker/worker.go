@@ -22,8 +22,8 @@ import (
 	"github.com/outboxd/outboxd/store"
 )
 
-// abortGrace is how long the dispatcher may take to end after its calls were cancelled: it has five seconds to settle and
-// five to leave the registry.
+// abortGrace is how long the dispatcher may take to end after its calls were cancelled: it has five seconds to settle
+// and five to leave the registry.
 const abortGrace = 15 * time.Second
 
 // Options say how a worker runs.
@@ -36,7 +36,8 @@ type Options struct {
 	Revision   string
 	// Connect opens the outbox; the function that it returns closes it.
 	Connect func(context.Context, store.Options) (*store.Store, func(), error)
-	// Provider replaces the providers of the configuration by its own, for measurements. Nil: those of the configuration.
+	// Provider replaces the providers of the configuration by its own, for measurements. Nil: those of the
+	// configuration.
 	Provider func(kind string) dispatcher.Provider
 	// Observer is told what happened beside the metrics. Nil: nobody is.
 	Observer dispatcher.Observer

@@ -295,7 +295,8 @@ func (j *judge) processes() {
 	}
 }
 
-// calls checks that each call of a worker ended while its lease had the fence left, unless the worker was frozen meanwhile.
+// calls checks that each call of a worker ended while its lease had the fence left, unless the worker was frozen
+// meanwhile.
 func (j *judge) calls(w Worker) {
 	for _, c := range w.Calls {
 		lease, ok := j.Rules.Lease[c.Kind]
@@ -308,7 +309,8 @@ func (j *judge) calls(w Worker) {
 	}
 }
 
-// endedFrom returns from when on a call may have ended: it is told of when its outcome is written, and trouble delays that.
+// endedFrom returns from when on a call may have ended: it is told of when its outcome is written, and trouble delays
+// that.
 func (j *judge) endedFrom(w Worker, c Call) time.Time {
 	from := c.Told
 	for changed := true; changed; {

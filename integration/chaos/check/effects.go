@@ -63,6 +63,7 @@ func saysNo(k *known, doc *Doc) bool {
 		return true
 	case outbox.ReasonPermanent:
 		return doc.AmbiguousAt.IsZero() || k.Kind == outbox.KindCharge
+	case outbox.ReasonAmbiguous:
 	}
 	return false
 }
@@ -89,8 +90,8 @@ func (j *judge) multiple(k *known, effects []simulator.Effect) {
 	}
 }
 
-// frozenFor reports whether a worker that held the intent was frozen from before its call's end until its lease was over, and
-// an effect came right after it went on: the one way in which an e-mail or text message can be sent twice.
+// frozenFor reports whether a worker that held the intent was frozen from before its call's end until its lease was
+// over, and an effect came right after it went on: the one way in which an e-mail or text message can be sent twice.
 func (j *judge) frozenFor(k *known, effects []simulator.Effect) bool {
 	if k.Kind == outbox.KindCharge {
 		return false
@@ -134,8 +135,8 @@ func (j *judge) receipt(k *known, doc *Doc, effects []simulator.Effect) {
 	}
 }
 
-// moments checks that each effect happened while a lease allowed it, and not after the intent's expiry. A call has ended
-// when its lease has the fence left; only what the network or the provider kept may come later.
+// moments checks that each effect happened while a lease allowed it, and not after the intent's expiry. A call has
+// ended when its lease has the fence left; only what the network or the provider kept may come later.
 func (j *judge) moments(k *known, effects []simulator.Effect) {
 	for _, e := range effects {
 		late := j.Rules.Skew
@@ -201,6 +202,7 @@ func (j *judge) consequences(k *known, doc *Doc) {
 		want.State, want.Receipt = "done", cmp.Or(doc.Result, new(Result)).ID
 	case outbox.StatusDead:
 		want.State, want.Why, want.Code = "dead", doc.DeadReason, cmp.Or(doc.LastError, new(Error)).Code
+	case outbox.StatusPending, outbox.StatusLeased, outbox.StatusCancelled: // nothing was written back
 	}
 	if order != want {
 		j.wrong(RuleWriteBack, k.ID, "it is %s, and write_back left %+v, want %+v", doc.end(), order, want)

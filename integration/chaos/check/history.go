@@ -222,7 +222,8 @@ type Rules struct {
 	Expiry  time.Duration            // the lease under which an expired intent is settled
 	Timeout time.Duration            // of a delivery
 	Fence   time.Duration            // what a lease must have left, beside Timeout, for a call to begin
-	// Delay is the longest that the network and the provider kept a request from being processed, in the times of Delays.
+	// Delay is the longest that the network and the provider kept a request from being processed, in the times of
+	// Delays.
 	Delay time.Duration
 	// Recovery is how long after trouble a worker may need to write an outcome that it holds.
 	Recovery time.Duration

@@ -149,8 +149,8 @@ func (j *judge) byHand(what, rule string, a *Doc) {
 	j.wrong(rule, a.ID, "it was changed to %s as people do it (%s), and nobody did", a.Status, what)
 }
 
-// owner checks that a lease began while its worker lived. Only what the database had already received, and was kept from
-// carrying out by trouble, may follow its worker's end.
+// owner checks that a lease began while its worker lived. Only what the database had already received, and was kept
+// from carrying out by trouble, may follow its worker's end.
 func (j *judge) owner(id string, l lease) {
 	w := j.workers[l.owner]
 	if w == nil {
@@ -168,8 +168,8 @@ func (j *judge) owner(id string, l lease) {
 	j.wrong(RuleDeadOwner, id, "its lease began at %s, and its worker %s had ended at %s", stamp(l.at), l.owner, stamp(w.Ended))
 }
 
-// ranOut checks that there was a reason why nobody settled under a lease: its worker died or was frozen, or could not reach
-// the database when it had an outcome to write.
+// ranOut checks that there was a reason why nobody settled under a lease: its worker died or was frozen, or could not
+// reach the database when it had an outcome to write.
 func (j *judge) ranOut(id string, l lease) {
 	j.totals.Reclaims++
 	w := j.workers[l.owner]
@@ -193,7 +193,8 @@ func (j *judge) ranOut(id string, l lease) {
 // settled checks that the change that ended a lease was made by its holder.
 func (j *judge) settled(b, a *Doc) {
 	if a.Attempts > b.Attempts || a.Attempts < b.Attempts-1 {
-		// Claims that ran out one after another are counted by the database beyond what may be; settling takes them back.
+		// Claims that ran out one after another are counted by the database beyond what may be; settling takes them
+		// back.
 		if a.Attempts > b.Attempts || a.Attempts < len(b.attempts()) {
 			j.wrong(RuleAttempts, a.ID, "settling led from %d attempts to %d", b.Attempts, a.Attempts)
 		}

@@ -1,10 +1,10 @@
 // Package plan makes the schedule of faults of a run from a seed: what happens when, for how long and to whom. One seed
 // always gives the same schedule; what it meets is as random as threads and sockets are.
 //
-// Seven tracks run beside each other: workers, nodes of the database, the network, the providers, locks, changes of schema,
-// and what people do by hand. Within a track one fault follows another, so that none is undone by the next; between tracks
-// they overlap as they like. Each track deals
-// its faults from a shuffled deck, so that a short run meets many kinds and a long run meets all of them.
+// Seven tracks run beside each other: workers, nodes of the database, the network, the providers, locks, changes of
+// schema, and what people do by hand. Within a track one fault follows another, so that none is undone by the next;
+// between tracks they overlap as they like. Each track deals its faults from a shuffled deck, so that a short run
+// meets many kinds and a long run meets all of them.
 package plan
 
 import (

@@ -34,8 +34,8 @@ const (
 // startContainer starts a mongod in a container; package mongodb initiates the set. Readiness is read from the log, and
 // the set is initiated through the driver, so the image needs neither a shell nor mongosh.
 //
-// The set's only member calls itself localhost:27017, which is true inside the container alone. So the connection string
-// is a direct one: the driver then takes the address that it was given and does not ask the set for another.
+// The set's only member calls itself localhost:27017, which is true inside the container alone. So the connection
+// string is a direct one: the driver then takes the address that it was given and does not ask the set for another.
 func startContainer(ctx context.Context) (_ *mongodb.Container, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("not started within %s", startTimeout))
 	defer cancel()
@@ -97,8 +97,9 @@ func engineHost(ctx context.Context) (host string, err error) {
 	return host, nil
 }
 
-// reachable returns the first of the hosts that takes a connection on port. testcontainers' host is a guess in a program
-// that runs in a container itself: it takes the engine for one outside, although it may run in the same container.
+// reachable returns the first of the hosts that takes a connection on port. testcontainers' host is a guess in a
+// program that runs in a container itself: it takes the engine for one outside, although it may run in the same
+// container.
 func reachable(ctx context.Context, port string, hosts ...string) (string, error) {
 	dialer := net.Dialer{Timeout: dialTimeout}
 	var errs []error

@@ -5,15 +5,16 @@
 //
 //	func TestMain(m *testing.M) { mongotest.Main(m) }
 //
-// and its tests call [Database], or [URI] where they hand the connection string to another process. The server is found
-// as package mongodb describes, the connection string in [Variable] first and testcontainers-go last. A test that gets no
-// server fails with the reason; it is never skipped. What a test process that was killed leaves behind is package
-// mongodb's to remove; only a container outlives it, and that is removed by testcontainers' own reaper.
+// and its tests call [Database], or [URI] where they hand the connection string to another process. The server is
+// found as package mongodb describes, the connection string in [Variable] first and testcontainers-go last. A test
+// that gets no server fails with the reason; it is never skipped. What a test process that was killed leaves behind
+// is package mongodb's to remove; only a container outlives it, and that is removed by testcontainers' own reaper.
 package mongotest
 
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -33,8 +34,8 @@ import (
 const Variable = "OUTBOXD_TEST_MONGODB_URI"
 
 const (
-	// selectionTimeout is how long an operation waits for a primary before it fails; the driver's own 30 s makes a broken
-	// test look like one that hangs.
+	// selectionTimeout is how long an operation waits for a primary before it fails; the driver's own 30 s makes a
+	// broken test look like one that hangs.
 	selectionTimeout = 10 * time.Second
 	// cleanupTimeout bounds what is done for a test after its end.
 	cleanupTimeout = 30 * time.Second
@@ -42,7 +43,8 @@ const (
 	nameLength = 36
 )
 
-// shared is the server of this test process. Main makes it, so that a package without Main is told so by its first test.
+// shared is the server of this test process. Main makes it, so that a package without Main is told so by its first
+// test.
 type shared struct {
 	once   sync.Once
 	server *mongodb.Server
@@ -52,8 +54,9 @@ type shared struct {
 // current is what Main set up; tests only read it.
 var current *shared
 
-// Main runs the tests of a package and ends the process with their result. Before that it closes the server, if a test
-// asked for one, and fails the process when goroutines are left; opts are goleak's, for goroutines that are meant to stay.
+// Main runs the tests of a package and ends the process with their result. Before that it closes the server, if a
+// test asked for one, and fails the process when goroutines are left; opts are goleak's, for goroutines that are
+// meant to stay.
 func Main(m *testing.M, opts ...goleak.Option) { os.Exit(Run(m, opts...)) }
 
 // Run is Main for a package that has to clean up after its tests: it returns the exit code.
@@ -129,6 +132,30 @@ func Database(tb testing.TB, opts ...*options.ClientOptions) *mongo.Database {
 		}
 	})
 	return db
+}
+
+// ExampleDatabase is [Database] for an Example function, which has no testing.TB. Without a server it panics, which
+// fails the example. done drops the database and disconnects its client.
+func ExampleDatabase(name string) (db *mongo.Database, done func()) {
+	if current == nil {
+		panic("mongotest: this package has no Main; add: func TestMain(m *testing.M) { mongotest.Main(m) }")
+	}
+	server, err := current.get()
+	if err != nil {
+		panic(fmt.Sprintf("mongotest: %v", err))
+	}
+	client, err := mongo.Connect(options.Client().ApplyURI(server.URI).SetServerSelectionTimeout(selectionTimeout))
+	if err != nil {
+		panic(fmt.Sprintf("mongotest: connect to %s: %v", server.How, err))
+	}
+	db = client.Database(databaseName(name))
+	return db, func() {
+		ctx, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
+		defer cancel()
+		if err := errors.Join(db.Drop(ctx), client.Disconnect(ctx)); err != nil {
+			panic(fmt.Sprintf("mongotest: drop the example's database %s: %v", db.Name(), err))
+		}
+	}
 }
 
 func drop(ctx context.Context, uri, name string) error {

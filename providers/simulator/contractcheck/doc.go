@@ -3,8 +3,9 @@
 // # What is checked
 //
 // Stripe: every request goes to Stripe's own stand-in, stripe-mock, and to the simulator. Both must accept what the
-// provider and the SDK send, and both must refuse bad requests with the same status. Every answer of the simulator must
-// fit the schema of Stripe's OpenAPI description, which comes with stripe-mock, and hold no field that it does not know.
+// provider and the SDK send, and both must refuse bad requests with the same status. Every answer of the simulator
+// must fit the schema of Stripe's OpenAPI description, which comes with stripe-mock, and hold no field that it does
+// not know.
 //
 // SendGrid and Twilio: every request of the providers, with every field that a payload can have, must fit the vendors'
 // OpenAPI descriptions, of which testdata holds the parts needed. That the simulator's answers fit them is checked by
