@@ -377,8 +377,8 @@ func (d decision) recorded() Decision {
 	return d.Decision
 }
 
-// unwritten gives back an intent whose recorded outcome could not be written under this claim. Neither this claim nor one
-// whose lease ran out since then was an attempt. So nothing is added to what was recorded, and nothing is in doubt.
+// unwritten gives back an intent whose recorded outcome could not be written under this claim. Neither this claim nor
+// one whose lease ran out since then was an attempt. So nothing is added to what was recorded, and nothing is in doubt.
 func (d decision) unwritten(v Verdict) Decision {
 	d.Attempts, d.Status = d.in.Outcome.Attempts, StatusPending
 	if v.Failure != nil {

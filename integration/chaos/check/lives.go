@@ -95,8 +95,8 @@ func (j *judge) change(l *life, c *Change) {
 	}
 }
 
-// hastened reports whether all that happened is that an intent which the provider refused became due sooner. A worker does
-// so when a hold ends.
+// hastened reports whether all that happened is that an intent which the provider refused became due sooner.
+// A worker does so when a hold ends.
 func hastened(b, a *Doc) bool {
 	then := *b
 	then.DueAt = a.DueAt
