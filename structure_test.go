@@ -38,17 +38,18 @@ const (
 // table is the architecture's. Whatever stands below cmd and integration may import everything.
 var table = map[string]layer{
 	"outbox":                 {},
-	"dispatcher":             {own: []string{"outbox"}, outside: []string{gobreaker, "golang.org/x/time"}},
+	"dispatcher":             {own: []string{"internal/timing", "outbox"}, outside: []string{gobreaker, "golang.org/x/time"}},
 	"providers":              {own: []string{"outbox"}},
 	"providers/stripe":       {own: []string{"outbox", "providers"}, outside: []string{"github.com/stripe/stripe-go/v76"}},
 	"providers/sendgrid":     {own: []string{"outbox", "providers"}, outside: []string{"github.com/sendgrid/rest", "github.com/sendgrid/sendgrid-go"}},
 	"providers/twilio":       {own: []string{"outbox", "providers"}, outside: []string{"github.com/twilio/twilio-go", "golang.org/x/text"}},
 	"providers/simulator":    {},
 	"providers/providertest": {own: []string{"outbox", "providers"}},
-	"store":                  {own: []string{"outbox"}, outside: []string{driver}},
+	"store":                  {own: []string{"internal/timing", "outbox"}, outside: []string{driver}},
 	"store/memory":           {own: []string{"outbox"}},
 	"store/storetest":        {own: []string{"outbox"}, may: []string{"pgregory.net/rapid"}},
-	"migrations":             {outside: []string{driver}},
+	"internal/timing":        {},
+	"migrations":             {own: []string{"internal/timing"}, outside: []string{driver}},
 }
 
 // shipped are the programs that users run. What belongs to tests must not be in them.

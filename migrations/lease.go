@@ -4,11 +4,11 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	mrand "math/rand/v2"
 	"os"
 	"sync"
 	"time"
 
+	"github.com/outboxd/outboxd/internal/timing"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
@@ -56,7 +56,7 @@ func acquire(ctx context.Context, meta *mongo.Collection, d time.Duration) (*lea
 		case err != nil && !mongo.IsDuplicateKeyError(err): // two upserts at once: one of them inserted
 			return nil, fmt.Errorf("taking the migration's lease in %s: %w", meta.Name(), err)
 		}
-		if err := pause(ctx, pollTime); err != nil {
+		if err := timing.Sleep(ctx, timing.Jitter(pollTime)); err != nil {
 			return nil, fmt.Errorf("waiting for the migration that %s runs (its lease ends %s unless renewed): %w", holder.Owner, holder.Until.Format(time.RFC3339), err)
 		}
 	}
@@ -99,7 +99,7 @@ func (l *lease) mine() bson.D {
 
 func (l *lease) renew(ctx context.Context, cancel context.CancelCauseFunc) {
 	renewed := time.Now() // after it was taken: at most one call late, which the half below allows for
-	for pause(ctx, l.renewal()) == nil {
+	for timing.Sleep(ctx, timing.Jitter(l.renewal())) == nil {
 		began := time.Now()
 		call, done := context.WithTimeout(ctx, l.renewal())
 		res, err := l.meta.UpdateOne(call, l.mine(), mongo.Pipeline{{{Key: "$set", Value: bson.D{{Key: "until", Value: l.end()}}}}})
@@ -111,17 +111,5 @@ func (l *lease) renew(ctx context.Context, cancel context.CancelCauseFunc) {
 			cancel(ErrLeaseLost)
 			return
 		}
-	}
-}
-
-// pause waits about d, or until ctx is done.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d/2 + mrand.N(d))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
 	}
 }

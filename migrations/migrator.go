@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/outboxd/outboxd/internal/timing"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
@@ -253,7 +254,7 @@ func (m *Migrator) apply(ctx context.Context, s Step) error {
 		if !passing(err) || time.Since(began) > patience {
 			return err
 		}
-		if err := pause(ctx, rest); err != nil {
+		if err := timing.Sleep(ctx, rest); err != nil {
 			return err
 		}
 		if s.object == nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/outboxd/outboxd/cmd/api/httpapi"
 	"github.com/outboxd/outboxd/cmd/api/payments"
+	"github.com/outboxd/outboxd/internal/timing"
 )
 
 const (
@@ -78,9 +79,6 @@ func prepare(ctx context.Context, patience time.Duration, service *payments.Serv
 		case !mongo.IsTimeout(err) && !mongo.IsNetworkError(err):
 			return err
 		}
-		select {
-		case <-within.Done():
-		case <-time.After(prepareAgain):
-		}
+		_ = timing.Sleep(within, prepareAgain)
 	}
 }

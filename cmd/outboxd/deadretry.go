@@ -11,6 +11,7 @@ import (
 
 	"github.com/outboxd/outboxd/cmd/internal/config"
 	"github.com/outboxd/outboxd/cmd/internal/term"
+	"github.com/outboxd/outboxd/internal/timing"
 	"github.com/outboxd/outboxd/outbox"
 	"github.com/outboxd/outboxd/store"
 )
@@ -197,7 +198,7 @@ func (r *retrier) retry(ctx context.Context, read letter) error {
 	}
 	retry, err := outbox.RetryDead(in, r.workers.policy(in.Kind), r.EvenFinal, r.store.Now())
 	if wait := time.Until(r.next); err == nil && !r.DryRun && wait > 0 {
-		if err := pause(ctx, wait); err != nil {
+		if err := timing.Sleep(ctx, wait); err != nil {
 			return err
 		}
 		return r.retry(ctx, read) // it may have changed meanwhile
@@ -217,18 +218,6 @@ func (r *retrier) retry(ctx context.Context, read letter) error {
 		return r.refuse(raw, store.ErrChanged.Error())
 	default:
 		return err
-	}
-}
-
-// pause waits for d, or returns the context's error.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
 	}
 }
 

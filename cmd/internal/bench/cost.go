@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/outboxd/outboxd/internal/timing"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 )
 
@@ -53,7 +54,7 @@ func (r *run) idle(ctx context.Context, during time.Duration) (result Idle, err 
 		if err := crew.served(ctx); err != nil {
 			return err
 		}
-		if err := pause(ctx, idleSettles); err != nil {
+		if err := timing.Sleep(ctx, idleSettles); err != nil {
 			return err
 		}
 		usedThen, err := crew.usage(ctx)
@@ -65,7 +66,7 @@ func (r *run) idle(ctx context.Context, during time.Duration) (result Idle, err 
 			return err
 		}
 		began := time.Now()
-		if err := pause(ctx, during); err != nil {
+		if err := timing.Sleep(ctx, during); err != nil {
 			return err
 		}
 		now, err := r.counts(ctx)
@@ -85,14 +86,4 @@ func (r *run) idle(ctx context.Context, during time.Duration) (result Idle, err 
 		return nil
 	})
 	return result, err
-}
-
-// pause waits for d, or until ctx ends.
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/outboxd/outboxd/internal/timing"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
@@ -87,10 +88,8 @@ func (r *run) timed(ctx context.Context, insert func(*mongo.Collection) (map[str
 		if err := crew.served(ctx); err != nil {
 			return err
 		}
-		select { // a worker that has just started listens after a second
-		case <-time.After(3 * time.Second):
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		if err := timing.Sleep(ctx, 3*time.Second); err != nil { // a worker that has just started listens after a second
+			return err
 		}
 		if err := r.checkpoint(ctx); err != nil {
 			return err
@@ -123,10 +122,8 @@ func (r *run) timed(ctx context.Context, insert func(*mongo.Collection) (map[str
 func insertSingly(ctx context.Context, c *mongo.Collection, n int) (acknowledged map[string]time.Time, took []time.Duration, _ error) {
 	acknowledged = make(map[string]time.Time, n)
 	for range n {
-		select {
-		case <-time.After(rand.N(2 * idlePause)):
-		case <-ctx.Done():
-			return nil, nil, context.Cause(ctx)
+		if err := timing.Sleep(ctx, rand.N(2*idlePause)); err != nil {
+			return nil, nil, err
 		}
 		id, began := bson.NewObjectID(), time.Now()
 		if _, err := c.InsertOne(ctx, intent(id, began)); err != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/outboxd/outboxd/dispatcher"
+	"github.com/outboxd/outboxd/internal/timing"
 	"github.com/outboxd/outboxd/store"
 )
 
@@ -53,10 +54,8 @@ func (w *worker) awaitEmpty(db *store.Store, d *dispatcher.Dispatcher, swept <-c
 	<-swept
 	opens := make(map[string]time.Time) // when a lane that was shut is surely open again
 	for wait := emptyEvery; ; {
-		select {
-		case <-w.stop.Done():
+		if timing.Sleep(w.stop, wait) != nil {
 			return
-		case <-time.After(wait):
 		}
 		began := time.Now()
 		empty, err := w.empty(db, d, opens)
