@@ -19,7 +19,6 @@ var longComments = []string{
 	"dispatcher/race_test.go",
 	"dispatcher/refusals_test.go",
 	"dispatcher/settler.go",
-	"dispatcher/share.go",
 	"dispatcher/shunned.go",
 	"dispatcher/slots.go",
 	"dispatcher/slots_test.go",

@@ -3,9 +3,10 @@ package dispatcher
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/outboxd/outboxd/internal/timing"
 )
 
 // Upcoming is what a lane that looks seldom needs to be in time for intents that are due later.
@@ -65,10 +66,7 @@ func (l *lane) plan(d time.Duration) {
 	l.agenda.add(at)
 	l.mu.Unlock()
 	if first.IsZero() || at.Before(first) {
-		select {
-		case l.planned <- struct{}{}:
-		default: // it will reckon anew already
-		}
+		l.planned.Send()
 	}
 }
 
@@ -81,9 +79,9 @@ func (l *lane) rest(stop context.Context, empty int) (hinted bool) {
 		var wait time.Duration
 		switch {
 		case busy:
-			wait = jittered(min(busyPoll<<min(empty, 8), busyPollMost))
+			wait = timing.Jitter(min(busyPoll<<min(empty, 8), busyPollMost))
 		case !watched || l.upcoming == nil:
-			wait = jittered(poll)
+			wait = timing.Jitter(poll)
 		default:
 			if wait = l.known(now); wait <= 0 {
 				if wait = l.look(stop, now); wait <= 0 {
@@ -127,7 +125,7 @@ func (l *lane) untilNext(now time.Time) time.Duration {
 func (l *lane) look(stop context.Context, now time.Time) time.Duration {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(stop), claimTimeout, fmt.Errorf("looking took longer than %v", claimTimeout))
 	defer cancel()
-	good := jittered(seldomPoll)
+	good := timing.Jitter(seldomPoll)
 	due, whole, err := l.upcoming.Upcoming(ctx, l.Kind, good)
 	if err != nil {
 		return 0 // a claim fails as well, and its failure is told and slowed down
@@ -147,6 +145,3 @@ func (l *lane) look(stop context.Context, now time.Time) time.Duration {
 	}
 	return good
 }
-
-// jittered returns a duration of d on average, so that workers do not look at the same moment.
-func jittered(d time.Duration) time.Duration { return d*3/4 + rand.N(d/2) }

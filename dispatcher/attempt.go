@@ -157,9 +157,9 @@ func (l *lane) breakerChanged(from, to gobreaker.State) {
 	l.log.Warn("breaker changed", "from", from.String(), "to", to.String())
 	switch to {
 	case gobreaker.StateOpen:
-		l.share.broke(l.Kind, l.Breaker.OpenFor)
+		l.peers.tell(news{what: breakerOpened, lane: l, until: time.Now().Add(l.Breaker.OpenFor)})
 	case gobreaker.StateClosed:
-		l.share.mended(l.Kind)
-		l.wakeUp()
+		l.peers.tell(news{what: breakerClosed, lane: l})
+		l.wake.Send()
 	}
 }

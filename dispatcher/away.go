@@ -1,9 +1,9 @@
 package dispatcher
 
 import (
-	"math/rand/v2"
 	"time"
 
+	"github.com/outboxd/outboxd/internal/timing"
 	"github.com/outboxd/outboxd/outbox"
 )
 
@@ -35,7 +35,7 @@ func (a *away) fail(probe bool, now time.Time, most time.Duration) {
 	case probe:
 		a.failures++
 		a.wait = min(max(awayBase, 2*a.wait), most)
-		a.next = now.Add(spread(a.wait))
+		a.next = now.Add(timing.AtLeast(a.wait))
 	}
 }
 
@@ -81,6 +81,3 @@ func answered(f *outbox.Failure) bool {
 		return f.Code == outbox.CodeConflict || f.Code == outbox.CodeReplayedError
 	}
 }
-
-// spread returns d with jitter of a quarter, so that workers do not probe in step.
-func spread(d time.Duration) time.Duration { return d + rand.N(d/4+1) }

@@ -46,7 +46,7 @@ func (l *lane) claim(stop context.Context, n int, only []outbox.ID) (got int, al
 	}
 	l.mu.Unlock()
 	if starved {
-		l.share.feed(l)
+		l.peers.tell(news{what: probeWanted, lane: l})
 	}
 	if err != nil {
 		return 0, false, fmt.Errorf("claiming up to %d intents of kind %s: %w", n, l.Kind, err)

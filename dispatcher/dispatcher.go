@@ -116,7 +116,7 @@ type Dispatcher struct {
 	cfg    Config
 	lanes  []*lane
 	tidier *tidier
-	share  *share
+	peers  *peers
 	pace   *pace
 }
 
@@ -148,11 +148,11 @@ func New(cfg Config) (*Dispatcher, error) {
 	d := &Dispatcher{cfg: cfg}
 	d.tidier = newTidier(cfg)
 	d.pace = newPace(d.repaced)
-	d.share = newShare(cfg, d.pace)
+	d.peers = newPeers(cfg, d.pace)
 	for _, l := range cfg.Lanes {
-		d.lanes = append(d.lanes, newLane(l, cfg, newSettler(cfg, d.tidier.plan), d.share, d.pace))
+		d.lanes = append(d.lanes, newLane(l, cfg, newSettler(cfg, d.tidier.plan), d.peers, d.pace))
 	}
-	d.share.lanes = d.lanes
+	d.peers.lanes = d.lanes
 	return d, nil
 }
 
@@ -170,7 +170,7 @@ func (d *Dispatcher) Run(stop, abort context.Context) error {
 	}
 
 	if d.cfg.Shared != nil {
-		d.share.once(stop, true)
+		d.peers.once(stop, true)
 	}
 	var lanes sync.WaitGroup
 	for _, l := range d.lanes {
@@ -181,7 +181,7 @@ func (d *Dispatcher) Run(stop, abort context.Context) error {
 	var sharing sync.WaitGroup
 	ended, end := context.WithCancel(context.WithoutCancel(stop))
 	if d.cfg.Shared != nil {
-		sharing.Go(func() { d.share.run(ended) })
+		sharing.Go(func() { d.peers.run(ended) })
 	}
 	lanes.Wait()
 	end() // the worker stays in the registry, and tells of its gates, until its last call has ended
@@ -193,36 +193,28 @@ func (d *Dispatcher) Run(stop, abort context.Context) error {
 	return errors.Join(settled...)
 }
 
-// Wake hints that intents of a kind may have become due; an empty kind means all. It never blocks, and may be called at
-// any time by anybody: hints are merged, and a wrong one costs a look.
-func (d *Dispatcher) Wake(kind string) {
-	for _, l := range d.lanes {
-		if kind == "" || l.Kind == kind {
-			l.hint()
-		}
-	}
-}
-
-// WakeFor hints that an intent of a kind is due, and names it: a lane that has nothing else to do claims just that one. It
-// never blocks.
-func (d *Dispatcher) WakeFor(kind string, id outbox.ID) {
-	for _, l := range d.lanes {
-		if l.Kind == kind {
-			l.hintFor(id)
-		}
-	}
-}
-
-// WakeAt hints that an intent of a kind is due at a later instant of the database; an empty kind means any. It never
-// blocks.
-func (d *Dispatcher) WakeAt(kind string, due time.Time) {
-	in := due.Sub(d.cfg.Store.Now())
-	if in > 2*seldomPoll { // it is looked for before that
+// Notify passes on a hint that something may have changed. It never blocks, and may be called at any time by many goroutines
+// at once. Hints merge; one that is wrong costs a look, and one that is missing costs time, at most that of a lane's next look.
+func (d *Dispatcher) Notify(h outbox.Hint) {
+	if h.Shared {
+		d.peers.wake.Send()
 		return
 	}
+	var in time.Duration
+	if !h.Due.IsZero() {
+		if in = h.Due.Sub(d.cfg.Store.Now()); in > 2*seldomPoll { // lanes look before that
+			return
+		}
+	}
 	for _, l := range d.lanes {
-		if kind == "" || l.Kind == kind {
+		switch {
+		case h.Kind != "" && l.Kind != h.Kind:
+		case in > 0:
 			l.plan(in)
+		case h.Kind != "" && h.ID != (outbox.ID{}):
+			l.hintFor(h.ID)
+		default:
+			l.hint()
 		}
 	}
 }
@@ -233,16 +225,10 @@ func (d *Dispatcher) repaced() {
 		l.mu.Lock()
 		l.agenda.until = time.Time{}
 		l.mu.Unlock()
-		select {
-		case l.planned <- struct{}{}:
-		default:
-		}
+		l.planned.Send()
 	}
-	d.share.wakeUp()
+	d.peers.wake.Send()
 }
-
-// WakeShared hints that the state which workers share has changed, so that it is read now. It never blocks.
-func (d *Dispatcher) WakeShared() { d.share.wakeUp() }
 
 // Status returns each lane's state at this moment.
 func (d *Dispatcher) Status() []LaneStatus {

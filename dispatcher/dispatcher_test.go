@@ -38,7 +38,7 @@ func TestWakesForANewIntentAndOtherwisePolls(t *testing.T) {
 		<-time.After(10*time.Second + 100*time.Millisecond)
 		inserted := time.Now()
 		box.insert(t, "sms", nil)
-		r.Wake("sms")
+		r.Notify(outbox.Hint{Kind: "sms"})
 		<-time.After(10 * time.Second)
 		box.insert(t, "sms", nil) // without a hint
 		unhinted := time.Now()

@@ -1,8 +1,9 @@
 package dispatcher
 
 import (
-	"math/rand/v2"
 	"time"
+
+	"github.com/outboxd/outboxd/internal/timing"
 )
 
 // A provider that limits without saying for how long closes the gate for a second, doubling to a minute while it lasts.
@@ -36,9 +37,7 @@ func (g *gate) close(now, began time.Time, d time.Duration) time.Duration {
 		if g.shut(now) || began.Before(g.until) {
 			return max(0, g.until.Sub(now))
 		}
-		bound := min(gateBase<<min(g.streak, 10), gateMax)
-		d = bound/2 + rand.N(bound/2+1)
-		d = max(d, gateBase)
+		d = max(gateBase, timing.Backoff(gateBase, gateMax, g.streak+1))
 		g.streak++
 	}
 	if until := now.Add(d); until.After(g.until) {

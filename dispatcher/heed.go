@@ -65,7 +65,7 @@ func (l *lane) heedCall(d outbox.Decision, v outbox.Verdict, c claimed, began, a
 		known := l.away.known()
 		if l.away.answer() {
 			back = known
-			l.wakeUp() // it waits for just that
+			l.wake.Send() // it waits for just that
 		}
 		if at := l.store.Now(); at.After(l.answeredAt) {
 			l.answeredAt = at
@@ -74,7 +74,7 @@ func (l *lane) heedCall(d outbox.Decision, v outbox.Verdict, c claimed, began, a
 	if f != nil && (f.Class == outbox.Hold || f.Unanswered()) {
 		l.shunned.add(c.in.ID)
 	}
-	if closed > 0 && l.share.closeGate(l, closed) {
+	if closed > 0 && l.peers.tell(news{what: gateClosed, lane: l, until: time.Now().Add(closed)}) {
 		l.gate.untold++
 	}
 	l.mu.Unlock()
@@ -88,10 +88,10 @@ func (l *lane) heedCall(d outbox.Decision, v outbox.Verdict, c claimed, began, a
 	case held:
 		l.log.Error("lane held: the provider refuses our credentials or account; no intent is lost, and one at a time probes",
 			"code", f.Code, "http_status", f.HTTPStatus, "provider_code", f.ProviderCode)
-		l.share.hold(l.Kind, f.Code)
+		l.peers.tell(news{what: laneHeld, lane: l, code: f.Code})
 	case resumed:
 		l.log.Info("lane resumed: the provider accepts us again")
-		l.share.unhold(l.Kind)
+		l.peers.tell(news{what: holdEnded, lane: l})
 	}
 	switch {
 	case left:
@@ -138,7 +138,7 @@ func (l *lane) unprobe(c claimed, now time.Time) {
 	if c.probe {
 		l.hold.unprobed(now)
 		l.away.unprobed(now)
-		l.wakeUp()
+		l.wake.Send()
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/outboxd/outboxd/internal/timing"
 	"github.com/outboxd/outboxd/outbox"
 	"github.com/sony/gobreaker/v2"
 	"golang.org/x/time/rate"
@@ -33,14 +34,14 @@ type lane struct {
 	observer Observer
 	log      *slog.Logger
 	settler  *settler
-	share    *share
+	peers    *peers
 	breaker  *gobreaker.TwoStepCircuitBreaker[struct{}]
 	limiter  *rate.Limiter // nil: unlimited
 	pace     *pace
 	upcoming Upcoming      // nil: the lane looks every second
-	wake     chan struct{} // holds one hint
-	planned  chan struct{} // holds one hint that the agenda's first instant has changed
-	more     chan struct{} // holds one sign that the lane has a backlog
+	wake     timing.Signal // there is a hint, or a slot is free
+	planned  timing.Signal // the agenda's first instant has changed
+	more     timing.Signal // the lane has a backlog
 	queue    chan claimed  // what waits for a slot
 
 	mu         sync.Mutex
@@ -71,10 +72,11 @@ type lane struct {
 	brokenFor  time.Time // another worker's breaker is open until then
 }
 
-func newLane(cfg Lane, all Config, settler *settler, share *share, pace *pace) *lane {
+func newLane(cfg Lane, all Config, settler *settler, peers *peers, pace *pace) *lane {
 	l := &lane{
 		Lane: cfg, worker: all.Worker, store: all.Store, observer: all.Observer,
-		log: all.Logger.With("kind", cfg.Kind), settler: settler, share: share, pace: pace, upcoming: all.Upcoming, wake: make(chan struct{}, 1), planned: make(chan struct{}, 1), more: make(chan struct{}, 1),
+		log: all.Logger.With("kind", cfg.Kind), settler: settler, peers: peers, pace: pace, upcoming: all.Upcoming,
+		wake: timing.NewSignal(), planned: timing.NewSignal(), more: timing.NewSignal(),
 	}
 	l.queue = make(chan claimed, 2*l.Concurrency)
 	l.breaker = newBreaker(cfg.Breaker, cfg.Kind, l.breakerChanged)
@@ -129,7 +131,7 @@ func (l *lane) run(stop, abort context.Context) {
 				l.log.Error("claiming failed; nothing is claimed until it works again", "err", err)
 			}
 			failures++
-			l.pause(stop, backoff(claimBackoff, claimMaxWait, failures))
+			_ = timing.Sleep(stop, timing.Backoff(claimBackoff, claimMaxWait, failures)) // hints wait
 		case only != nil || !all:
 			l.setHungry(false)
 			if busy, _, _ := l.pace.state(); busy && got > 0 { // more comes, or others took the rest
@@ -169,12 +171,8 @@ func (l *lane) most(ahead int) int {
 
 // sendForHelp has a second claim made, if there is none under way.
 func (l *lane) sendForHelp() {
-	if !l.paired() {
-		return
-	}
-	select {
-	case l.more <- struct{}{}:
-	default:
+	if l.paired() {
+		l.more.Send()
 	}
 }
 
@@ -217,9 +215,7 @@ func (l *lane) takeTurn(stop context.Context) bool {
 	}
 	l.turn = at.Add(min(max(claimSpacing, l.took/2), claimSpacingMost))
 	l.mu.Unlock()
-	if at.After(now) {
-		l.pause(stop, at.Sub(now))
-	}
+	_ = timing.Sleep(stop, at.Sub(now)) // hints wait
 	return turns
 }
 
@@ -248,13 +244,6 @@ func (l *lane) linger(stop context.Context, n, enough int) int {
 	return n
 }
 
-func (l *lane) wakeUp() {
-	select {
-	case l.wake <- struct{}{}:
-	default: // a hint is waiting already
-	}
-}
-
 // mostNamed bounds how many intents hints may name before the lane looks for whatever is due.
 const mostNamed = 8
 
@@ -263,7 +252,7 @@ func (l *lane) hint() {
 	l.mu.Lock()
 	l.hinted, l.wide, l.named = true, true, nil
 	l.mu.Unlock()
-	l.wakeUp()
+	l.wake.Send()
 }
 
 // hintFor wakes the lane for an intent that has come.
@@ -276,7 +265,7 @@ func (l *lane) hintFor(id outbox.ID) {
 		}
 	}
 	l.mu.Unlock()
-	l.wakeUp()
+	l.wake.Send()
 }
 
 // hints takes the hints there are, and returns what they named if nothing else is to be looked for: the lane has rested, and
@@ -299,7 +288,7 @@ func (l *lane) giveWay(stop context.Context) {
 	hinted := l.hinted
 	l.mu.Unlock()
 	if hinted && others > 0 {
-		l.pause(stop, rand.N(min(time.Duration(others)*spreadHints, spreadMost)))
+		_ = timing.Sleep(stop, rand.N(min(time.Duration(others)*spreadHints, spreadMost)))
 	}
 }
 
@@ -327,14 +316,6 @@ func (l *lane) sleep(stop context.Context, d time.Duration) awakening {
 	return byTime
 }
 
-// pause returns after d or when stop ends; hints wait.
-func (l *lane) pause(stop context.Context, d time.Duration) {
-	select {
-	case <-time.After(d):
-	case <-stop.Done():
-	}
-}
-
 // backlog reports whether the lane has one, as far as is known, and how many intents a claim then takes at most.
 func (l *lane) backlog() (hungry bool, most int) {
 	l.mu.Lock()
@@ -346,10 +327,4 @@ func (l *lane) setHungry(hungry bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.hungry = hungry
-}
-
-// backoff returns the wait after the nth failure in a row, from 1: half of it fixed, half jitter.
-func backoff(base, most time.Duration, n int) time.Duration {
-	bound := min(base<<min(n-1, 16), most)
-	return bound/2 + rand.N(bound/2+1)
 }

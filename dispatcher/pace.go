@@ -114,7 +114,7 @@ func (p *pace) watch(on bool) {
 }
 
 // Listen calls watch while the worker is calm, with a context that ends when it becomes busy or ctx ends: while there is
-// much to do, hints cost more than they bring. watch calls the hints' methods: Wake, WakeAt, WakeShared, and Watched. Listen
+// much to do, hints cost more than they bring. watch calls Notify and Watched. Listen
 // returns when ctx ends, or with what watch returned when nobody had ended it.
 func (d *Dispatcher) Listen(ctx context.Context, watch func(context.Context) error) error {
 	for ctx.Err() == nil {

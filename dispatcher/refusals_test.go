@@ -269,7 +269,7 @@ func TestALaneThatIsClosedWhileItClaimsCallsNobody(t *testing.T) {
 				r := start(t, dispatcher.Config{Store: box, Shared: shared, Lanes: []dispatcher.Lane{laneOf("sms", p)}, Logger: discard})
 				<-time.After(time.Second) // the claim is made, and its answer on its way
 				_ = shared.change("sms", change)
-				r.WakeShared()
+				r.Notify(outbox.Hint{Shared: true})
 				<-time.After(2*time.Second + 500*time.Millisecond)
 				if n := len(p.made()); n != 0 {
 					t.Errorf("%d calls in a lane that was closed before", n)

@@ -72,7 +72,7 @@ func TestAListeningLaneLooksSeldomAndIsInTime(t *testing.T) {
 		// Told by a hint: it is due before the next look.
 		due = time.Now().Add(3 * time.Second)
 		box.insert(t, "sms", map[string]any{"due_at": due})
-		r.WakeAt("sms", due)
+		r.Notify(outbox.Hint{Kind: "sms", Due: due})
 		<-time.After(4 * time.Second)
 		if calls := p.made(); len(calls) != 2 || calls[1].at.Sub(due) > 10*time.Millisecond || calls[1].at.Before(due) {
 			t.Errorf("called at %v, want at %v as well", calls, due)
@@ -138,7 +138,7 @@ func TestListensOnlyWhileCalm(t *testing.T) {
 		const n = 800 // at 400 a second
 		for i := range n {
 			box.insert(t, "sms", nil)
-			r.Wake("sms")
+			r.Notify(outbox.Hint{Kind: "sms"})
 			if i == n-1 && open.Load() {
 				t.Error("a worker listens that has been busy for two seconds")
 			}
@@ -203,7 +203,7 @@ func TestAHintIsNoStampede(t *testing.T) {
 		hinted := time.Now()
 		box.insert(t, "sms", nil)
 		for _, r := range all {
-			r.Wake("sms")
+			r.Notify(outbox.Hint{Kind: "sms"})
 		}
 		<-time.After(500 * time.Millisecond)
 		store.mu.Lock()

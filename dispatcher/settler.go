@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/outboxd/outboxd/internal/timing"
 	"github.com/outboxd/outboxd/outbox"
 )
 
@@ -135,12 +135,10 @@ func (s *settler) gather(busy chan struct{}) []outcome {
 // insist settles outcomes again until nobody holds their intents any more, and returns how many it could not write before
 // ctx ended. Whoever lets go of one is soon followed by the outcome.
 func (s *settler) insist(ctx context.Context, busy []outcome) (lost int) {
-	for wait := settleBackoff; len(busy) > 0; wait = min(2*wait, busyMaxWait) {
-		select {
-		case <-ctx.Done():
+	for try := 1; len(busy) > 0; try++ {
+		if timing.Sleep(ctx, timing.Backoff(settleBackoff, busyMaxWait, try)) != nil {
 			s.forget(ctx, busy)
 			return lost + len(busy)
-		case <-time.After(wait/2 + rand.N(wait/2)):
 		}
 		var n int
 		busy, n = s.write(ctx, busy)
@@ -156,8 +154,7 @@ func (s *settler) write(ctx context.Context, batch []outcome) (busy []outcome, l
 	for i, o := range batch {
 		settlements[i] = o.Settlement
 	}
-	wait := settleBackoff
-	for {
+	for try := 1; ; try++ {
 		answers, err := s.try(ctx, settlements)
 		if err == nil {
 			for i, answer := range answers {
@@ -170,14 +167,12 @@ func (s *settler) write(ctx context.Context, batch []outcome) (busy []outcome, l
 			}
 			return busy, 0
 		}
+		wait := timing.Backoff(settleBackoff, settleMaxWait, try)
 		s.log.Warn("settling failed; trying again", "outcomes", len(batch), "err", err, "wait", wait)
-		select {
-		case <-ctx.Done():
+		if timing.Sleep(ctx, wait) != nil {
 			s.forget(ctx, batch)
 			return nil, len(batch)
-		case <-time.After(wait/2 + rand.N(wait/2)):
 		}
-		wait = min(2*wait, settleMaxWait)
 	}
 }
 

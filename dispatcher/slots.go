@@ -197,7 +197,7 @@ func (l *lane) release(c claimed) {
 	many := l.Concurrency-l.inFlight-l.asked >= enough(l.most(0))
 	l.mu.Unlock()
 	if hungry {
-		l.wakeUp()
+		l.wake.Send()
 	}
 	if hungry && many {
 		l.sendForHelp()

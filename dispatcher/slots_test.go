@@ -61,7 +61,7 @@ func TestARestingLaneClaimsWhatAHintNames(t *testing.T) {
 		store.taken()
 
 		id := outbox.NewStringID(box.insert(t, "sms", nil))
-		r.WakeFor("sms", id)
+		r.Notify(outbox.Hint{Kind: "sms", ID: id})
 		<-time.After(100 * time.Millisecond)
 		if orders := store.taken(); len(orders) != 1 || !slices.Equal(orders[0].Only, []outbox.ID{id}) {
 			t.Errorf("a hint for %v made the claims %+v", id, orders)
@@ -69,7 +69,7 @@ func TestARestingLaneClaimsWhatAHintNames(t *testing.T) {
 		box.want(t, "done", 1)
 
 		for range 20 { // a burst
-			r.WakeFor("sms", outbox.NewStringID(box.insert(t, "sms", nil)))
+			r.Notify(outbox.Hint{Kind: "sms", ID: outbox.NewStringID(box.insert(t, "sms", nil))})
 		}
 		<-time.After(500 * time.Millisecond)
 		if orders := store.taken(); len(orders) > 6 {
@@ -80,9 +80,9 @@ func TestARestingLaneClaimsWhatAHintNames(t *testing.T) {
 		// What falls due by itself while a hint is followed is not forgotten.
 		due := time.Now().Add(time.Second)
 		box.insert(t, "sms", map[string]any{"due_at": due})
-		r.WakeAt("sms", due)
+		r.Notify(outbox.Hint{Kind: "sms", Due: due})
 		<-time.After(time.Second - 3*time.Millisecond)
-		r.WakeFor("sms", outbox.NewStringID(box.insert(t, "sms", nil)))
+		r.Notify(outbox.Hint{Kind: "sms", ID: outbox.NewStringID(box.insert(t, "sms", nil))})
 		<-time.After(200 * time.Millisecond)
 		box.want(t, "done", 23)
 		r.end(t)

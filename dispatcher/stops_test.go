@@ -35,7 +35,7 @@ func TestABreakerCostsNothing(t *testing.T) {
 			inserted := time.Now()
 			n := len(email.made())
 			box.insert(t, "email", nil)
-			r.Wake("email")
+			r.Notify(outbox.Hint{Kind: "email"})
 			<-time.After(time.Second)
 			calls := email.made()
 			if len(calls) != n+1 {

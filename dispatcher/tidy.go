@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
 
+	"github.com/outboxd/outboxd/internal/timing"
 	"github.com/outboxd/outboxd/outbox"
 )
 
@@ -23,14 +23,14 @@ const (
 // be written before. It asks nobody's leave, so it does so also where the lane is paused, held, gated or served by nobody.
 type tidier struct {
 	settler *settler
-	hint    chan struct{} // holds one sign that next has changed
+	changed timing.Signal // next has changed
 
 	mu   sync.Mutex
 	next time.Time // when something is due that this worker recorded; zero: nothing is known to be
 }
 
 func newTidier(cfg Config) *tidier {
-	t := &tidier{hint: make(chan struct{}, 1)}
+	t := &tidier{changed: timing.NewSignal()}
 	t.settler = newSettler(cfg, t.plan)
 	return t
 }
@@ -44,12 +44,8 @@ func (t *tidier) plan(in time.Duration) {
 		t.next = at
 	}
 	t.mu.Unlock()
-	if !sooner {
-		return
-	}
-	select {
-	case t.hint <- struct{}{}:
-	default:
+	if sooner {
+		t.changed.Send()
 	}
 }
 
@@ -76,14 +72,14 @@ func (t *tidier) done() {
 func (d *Dispatcher) tidy(stop context.Context) {
 	t := d.tidier
 	for {
-		look := time.Now().Add(tidyEvery/2 + rand.N(tidyEvery))
+		look := time.Now().Add(timing.Jitter(tidyEvery))
 		for wait := t.due(time.Until(look)); wait > 0; wait = t.due(time.Until(look)) {
 			timer := time.NewTimer(max(wait, tidySpace))
 			select {
 			case <-stop.Done():
 				timer.Stop()
 				return
-			case <-t.hint:
+			case <-t.changed:
 			case <-timer.C:
 			}
 			timer.Stop()

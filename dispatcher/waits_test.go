@@ -64,7 +64,7 @@ func TestConsequencesThatWaitAreWrittenAtOnce(t *testing.T) {
 						within = 8 * time.Second // it has to find it
 					} else {
 						during(shared)
-						r.WakeShared()
+						r.Notify(outbox.Hint{Shared: true})
 					}
 					<-time.After(held)
 					if doc := box.get(t, id); doc["status"] == "done" || doc["outcome"] == nil {

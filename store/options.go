@@ -13,6 +13,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.mongodb.org/mongo-driver/v2/x/mongo/driver/connstring"
 
+	"github.com/outboxd/outboxd/internal/timing"
 	"github.com/outboxd/outboxd/outbox"
 )
 
@@ -101,7 +102,7 @@ func (s *Store) awaitPrimary(ctx context.Context) error {
 		if err == nil || errors.Is(err, ErrStandalone) || hasCode(err, codeUnauthorized) || hasCode(err, codeAuthenticationFailed) {
 			return err
 		}
-		if ctx.Err() != nil || !pauseFor(ctx, awaitPause) {
+		if ctx.Err() != nil || timing.Sleep(ctx, awaitPause) != nil {
 			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
+	"github.com/outboxd/outboxd/internal/timing"
 	"github.com/outboxd/outboxd/outbox"
 )
 
@@ -81,10 +82,8 @@ func (s *Store) settleResolved(ctx context.Context, id bson.RawValue, token stri
 		case answers[0].Busy == "":
 			return answers[0], nil
 		}
-		select {
-		case <-ctx.Done():
+		if timing.Sleep(ctx, busyPause) != nil {
 			return answers[0], nil
-		case <-time.After(busyPause):
 		}
 	}
 }

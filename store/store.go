@@ -135,15 +135,3 @@ func (s *Store) bypassing(ctx context.Context, write func(bypass bool) error) er
 		return err
 	}
 }
-
-// pauseFor waits for d and reports whether ctx is still going.
-func pauseFor(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
-}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
 
+	"github.com/outboxd/outboxd/internal/timing"
 	"github.com/outboxd/outboxd/outbox"
 )
 
@@ -150,7 +150,7 @@ func (s *Store) record(ctx context.Context, rows []*row, why error, answers []ou
 		again := r.Backoff(now)
 		r.forget()
 		r.notes, r.noted = nil, nil // the next try finds them again
-		r.waits = &wait{"its consequences cannot be written now: " + reason(why), again/2 + rand.N(again/2+1)}
+		r.waits = &wait{"its consequences cannot be written now: " + reason(why), timing.Backoff(again, again, 1)}
 	}
 	return s.settleAlone(ctx, rows, answers)
 }
@@ -190,7 +190,6 @@ func without(rows, others []*row) []*row {
 
 // transact runs the transaction until it is made, or fails by what does not go away within a moment.
 func (s *Store) transact(ctx context.Context, rows []*row, answers []outbox.Settled) error {
-	pause := firstPause
 	for try := 1; ; try++ {
 		err := s.try(ctx, rows, answers)
 		if err == nil || ctx.Err() != nil {
@@ -218,10 +217,9 @@ func (s *Store) transact(ctx context.Context, rows []*row, answers []outbox.Sett
 			}
 			return &held{err: err}
 		}
-		if !pauseFor(ctx, time.Duration(rand.Int64N(int64(pause)))) {
+		if timing.Sleep(ctx, timing.Backoff(firstPause, longestPause, try)) != nil {
 			return err
 		}
-		pause = min(2*pause, longestPause)
 	}
 }
 

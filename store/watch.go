@@ -3,13 +3,13 @@ package store
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
+	"github.com/outboxd/outboxd/internal/timing"
 	"github.com/outboxd/outboxd/outbox"
 )
 
@@ -22,45 +22,37 @@ const (
 	// awaitChange is how long the server keeps a question open that has no answer yet; the default of a second would be a
 	// query a second of each idle worker.
 	awaitChange = 15 * time.Second
-	// dueSoon is how far ahead of the database's clock a producer's may be for its intents to be hinted at.
-	dueSoon = time.Second
 )
 
-// Hints are what [Store.Watch] calls. None of them may block. A nil one is not called, Wake excepted.
-type Hints struct {
-	// Wake hints that an intent of the kind is due; "" means any kind.
-	Wake func(kind string)
-	// Intent hints that an intent of a kind is due, and names it. Nil: Wake is called.
-	Intent func(kind string, id outbox.ID)
-	// Due hints that an intent of the kind is due at a later instant of the database's; "" means any kind.
-	Due func(kind string, at time.Time)
-	// Lane hints that what workers share about a lane has changed. Nil: Wake is called.
-	Lane func(kind string)
-	// Refused tells that the database refuses change streams, each time it does. The error wraps [ErrNoWatch].
-	Refused func(err error)
-	// Open tells when the stream is open, so that every later change is hinted at, and when it no longer is.
+// Watcher is what [Store.Watch] tells. None of its functions may block. They are called by one goroutine at a time.
+type Watcher struct {
+	// Notify is told of each hint.
+	Notify func(outbox.Hint)
+	// Open tells when the stream is open, so that every later change is hinted at, and when it no longer is. It may be nil.
 	Open func(open bool)
+	// Refused tells that the database refuses change streams, each time it does. The error wraps [ErrNoWatch]. It may be nil.
+	Refused func(err error)
 }
 
 // Watch hints at changes that may concern a lane, until ctx ends; then it returns nil. It blocks. One change stream serves
 // the intents and the lanes' documents.
 //
 // It is a hint and nothing more: it may be late, missing or repeated, so callers poll as well. It opens the stream again
-// after an error, and wakes everybody then. Where the database refuses change streams it tries again every few minutes.
-func (s *Store) Watch(ctx context.Context, hints Hints) error {
+// after an error, and hints at everything then. Where the database refuses change streams it tries again every few minutes.
+func (s *Store) Watch(ctx context.Context, w Watcher) error {
 	pause := reopening{}
 	for {
 		began := time.Now()
-		err := s.watch(ctx, hints)
+		err := s.watch(ctx, w)
 		if ctx.Err() != nil {
 			return nil
 		}
 		refused := hasCode(err, codeUnauthorized) || hasCode(err, codeNotReplicaSet) || hasCode(err, codeNotSupported)
-		if refused && hints.Refused != nil {
-			hints.Refused(failed(errors.Join(ErrNoWatch, err), "watch the outbox"))
+		if refused && w.Refused != nil {
+			w.Refused(failed(errors.Join(ErrNoWatch, err), "watch the outbox"))
 		}
 		d := pause.next(refused, time.Since(began) > longestReopen)
-		if !pauseFor(ctx, d/2+rand.N(d/2)) {
+		if timing.Sleep(ctx, timing.Jitter(d)) != nil {
 			return nil
 		}
 	}
@@ -96,7 +88,7 @@ type change struct {
 }
 
 // watch serves one change stream until it ends.
-func (s *Store) watch(ctx context.Context, hints Hints) error {
+func (s *Store) watch(ctx context.Context, w Watcher) error {
 	stream, err := s.db.Watch(ctx, s.changes(), options.ChangeStream().SetFullDocument(options.Default).SetMaxAwaitTime(awaitChange))
 	if err != nil {
 		return err
@@ -106,47 +98,42 @@ func (s *Store) watch(ctx context.Context, hints Hints) error {
 		defer cancel()
 		_ = stream.Close(closing) // the server drops it by itself as well
 	}()
-	if hints.Open != nil {
-		hints.Open(true)
-		defer hints.Open(false)
+	if w.Open != nil {
+		w.Open(true)
+		defer w.Open(false)
 	}
-	hints.Wake("") // for what happened before it was open
+	w.Notify(outbox.Hint{}) // for what happened before it was open
 	for stream.Next(ctx) {
 		var c change
 		if err := stream.Decode(&c); err != nil {
 			return err
 		}
-		s.hint(c, hints)
+		if h, ok := s.hint(c); ok {
+			w.Notify(h)
+		}
 	}
 	return stream.Err()
 }
 
-func (s *Store) hint(c change, hints Hints) {
+// hint returns what a change hints at, if anything does.
+func (s *Store) hint(c change) (h outbox.Hint, ok bool) {
 	switch c.Collection {
 	case s.lanes.Name():
-		kind, _ := c.ID.StringValueOK()
-		if hints.Lane == nil {
-			hints.Wake(kind)
-			return
-		}
-		hints.Lane(kind)
+		h.Kind, _ = c.ID.StringValueOK()
+		h.Shared = true
+		return h, true
 	case s.intents.Name():
-		kind, _ := c.Kind.StringValueOK() // an update does not tell it
+		h.Kind, _ = c.Kind.StringValueOK() // an update does not tell it
 		if due, ok := c.DueAt.TimeOK(); ok && due.After(s.Now()) {
-			// A producer's clock may be a little ahead: a claim made now would find nothing, and nobody would look again soon.
-			if hints.Due != nil {
-				hints.Due(kind, due)
-			} else if due.Before(s.Now().Add(dueSoon)) {
-				hints.Wake(kind)
-			}
-			return
+			h.Due = due // a producer's clock may be a little ahead: a claim made now would find nothing
+			return h, true
 		}
-		if id, ok := named(c.ID); ok && kind != "" && hints.Intent != nil {
-			hints.Intent(kind, id)
-			return
+		if id, ok := named(c.ID); ok && h.Kind != "" {
+			h.ID = id
 		}
-		hints.Wake(kind)
+		return h, true
 	}
+	return h, false
 }
 
 // named returns the identity that a raw _id is, if the contract allows it.

@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,7 +19,9 @@ func (h *harness) watching(t *testing.T) <-chan string {
 	hints := make(chan string, 1000)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- h.store.Watch(ctx, store.Hints{Wake: func(kind string) { hints <- kind }}) }()
+	go func() {
+		ended <- h.store.Watch(ctx, store.Watcher{Notify: func(hint outbox.Hint) { hints <- say(hint) }})
+	}()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
@@ -29,6 +32,24 @@ func (h *harness) watching(t *testing.T) <-chan string {
 	return hints
 }
 
+// say writes a hint in words.
+func say(h outbox.Hint) string {
+	var words []string
+	if h.Kind != "" {
+		words = append(words, h.Kind)
+	}
+	if h.ID != (outbox.ID{}) {
+		words = append(words, h.ID.String())
+	}
+	if !h.Due.IsZero() {
+		words = append(words, "later")
+	}
+	if h.Shared {
+		words = append(words, "shared")
+	}
+	return strings.Join(words, " ")
+}
+
 // A hint names its intent where it can; what is due a moment later is told as that, for a claim now would find nothing.
 func TestWatchNamesIntents(t *testing.T) {
 	t.Parallel()
@@ -37,11 +58,7 @@ func TestWatchNamesIntents(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- h.store.Watch(ctx, store.Hints{
-			Wake:   func(kind string) { hints <- kind },
-			Intent: func(kind string, id outbox.ID) { hints <- kind + " " + id.String() },
-			Due:    func(kind string, at time.Time) { hints <- kind + " later" },
-		})
+		ended <- h.store.Watch(ctx, store.Watcher{Notify: func(hint outbox.Hint) { hints <- say(hint) }})
 	}()
 	defer func() {
 		cancel()
@@ -84,23 +101,25 @@ func TestWatch(t *testing.T) {
 	hints := h.watching(t)
 
 	h.insertMany("a", 1, nil)
-	wantHint(t, hints, "sms")
-	h.insertMany("later", 1, map[string]any{"due_at": h.store.Now().Add(time.Hour)}) // no hint
+	wantHint(t, hints, "sms a0")
+	h.insertMany("later", 1, map[string]any{"due_at": h.store.Now().Add(time.Hour)})
+	wantHint(t, hints, "sms later")
 	h.insertMany("odd", 1, map[string]any{"kind": int64(7)})
 	wantHint(t, hints, "")
 	h.must(h.store.Pause(t.Context(), "email", "", ""))
-	wantHint(t, hints, "email")
+	wantHint(t, hints, "email shared")
 
 	claimed := h.claim(1) // no hint
 	retry := done(claimed)
 	retry[0].Decision.Status, retry[0].Decision.Receipt, retry[0].Decision.Delay = "pending", nil, time.Hour
-	h.settle(retry) // no hint: it is due later
+	h.settle(retry)
+	wantHint(t, hints, "later") // a change does not tell the kind
 	h.Change("a0", map[string]any{"due_at": h.store.Now()})
 	wantHint(t, hints, "")
 	claimed = h.claim(1)
 	h.settle(done(claimed)) // no hint
 	h.insertMany("last", 1, map[string]any{"kind": "charge"})
-	wantHint(t, hints, "charge")
+	wantHint(t, hints, "charge last0")
 }
 
 // A stream that breaks is opened again, and everybody is woken for what happened meanwhile.
@@ -116,7 +135,7 @@ func TestWatchReopens(t *testing.T) {
 	}
 	h.insertMany("b", 1, map[string]any{"kind": "email"})
 	for hint := range hints {
-		if hint == "email" {
+		if hint == "email b0" {
 			break
 		}
 	}
@@ -130,7 +149,7 @@ func TestWatchRefused(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		refused, ended := make(chan error, 1), make(chan error, 1)
 		go func() {
-			ended <- h.store.Watch(ctx, store.Hints{Wake: func(string) {}, Refused: func(err error) { refused <- err }})
+			ended <- h.store.Watch(ctx, store.Watcher{Notify: func(outbox.Hint) {}, Refused: func(err error) { refused <- err }})
 		}()
 		if err := <-refused; !errors.Is(err, store.ErrNoWatch) {
 			t.Errorf("%d: refused with %v, want ErrNoWatch", code, err)

@@ -11,6 +11,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
+	"github.com/outboxd/outboxd/outbox"
 	"github.com/outboxd/outboxd/store"
 )
 
@@ -169,7 +170,7 @@ func changeStream(ctx context.Context, p Patient) (detail, remedy string, err er
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	open := false
-	if err := p.Store.Watch(ctx, store.Hints{Wake: func(string) { open = true; cancel() }}); err != nil {
+	if err := p.Store.Watch(ctx, store.Watcher{Notify: func(outbox.Hint) { open = true; cancel() }}); err != nil {
 		return "", "", err
 	}
 	if !open {

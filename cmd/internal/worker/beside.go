@@ -3,10 +3,10 @@ package worker
 import (
 	"context"
 	"log/slog"
-	"math/rand/v2"
 	"time"
 
 	"github.com/outboxd/outboxd/dispatcher"
+	"github.com/outboxd/outboxd/internal/timing"
 	"github.com/outboxd/outboxd/store"
 )
 
@@ -14,9 +14,8 @@ import (
 func watch(ctx context.Context, db *store.Store, d *dispatcher.Dispatcher, log *slog.Logger) {
 	refused := false // it was told; one goroutine at a time comes here
 	err := d.Listen(ctx, func(ctx context.Context) error {
-		return db.Watch(ctx, store.Hints{
-			Wake: d.Wake, Intent: d.WakeFor, Due: d.WakeAt,
-			Lane: func(string) { d.WakeShared() },
+		return db.Watch(ctx, store.Watcher{
+			Notify: d.Notify,
 			Open: func(open bool) {
 				if open && refused {
 					refused = false
@@ -56,10 +55,8 @@ func sweep(ctx context.Context, db *store.Store, log *slog.Logger, first chan<- 
 			close(first)
 			first = nil
 		}
-		select {
-		case <-ctx.Done():
+		if timing.Sleep(ctx, timing.Jitter(sweepEvery)) != nil {
 			return
-		case <-time.After(sweepEvery*3/4 + rand.N(sweepEvery/2)):
 		}
 	}
 }
