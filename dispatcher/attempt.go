@@ -78,8 +78,8 @@ func (l *lane) verdict(stop, abort context.Context, c *claimed, began time.Time)
 	return verdict
 }
 
-// shutSince reports whether the lane was closed between the reservation and the call. A gate and a hold concern only calls
-// that may have the effect.
+// shutSince reports whether the lane was closed between the reservation and the call. A gate and a hold concern only
+// calls that may have the effect.
 func (l *lane) shutSince(now time.Time, action outbox.Action, c claimed) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -133,8 +133,8 @@ func (l *lane) call(abort context.Context, c claimed, action outbox.Action) (v o
 	return outbox.Verdict{Event: failed, Failure: failure, Also: v.Also}, health(failure)
 }
 
-// saving returns what a delivery calls between two steps. The intent may have expired since it was claimed, and then the
-// next step must not be begun.
+// saving returns what a delivery calls between two steps. The intent may have expired since it was claimed, and then
+// the next step must not be begun.
 func (l *lane) saving(c claimed) func(context.Context, outbox.Progress) error {
 	return func(ctx context.Context, p outbox.Progress) error {
 		if err := l.store.SaveProgress(ctx, c.in, p); err != nil {

@@ -11,8 +11,9 @@ import (
 // open_for. After the first one it does not wait.
 const awayBase = time.Second
 
-// away knows whether the provider answers anybody. After one call without an answer the next ones go one by one, as probes,
-// until one is answered: so a quiet lane, in which no breaker ever counts enough, spends no attempts on an outage either.
+// away knows whether the provider answers anybody. After one call without an answer the next ones go one by one, as
+// probes, until one is answered: so a quiet lane, in which no breaker ever counts enough, spends no attempts on an
+// outage either.
 //
 // It is a pure state: instants come from outside, of the local monotonic clock. It is guarded by its lane's lock.
 type away struct {
@@ -27,7 +28,8 @@ func (a *away) on() bool { return a.failures > 0 }
 // known reports whether a probe has confirmed it.
 func (a *away) known() bool { return a.failures > 1 }
 
-// fail notes a call that nobody answered. Those of the same wave as the first one, which are no probes, tell nothing more.
+// fail notes a call that nobody answered. Those of the same wave as the first one, which are no probes, tell nothing
+// more.
 func (a *away) fail(probe bool, now time.Time, most time.Duration) {
 	switch {
 	case !a.on():
@@ -56,21 +58,21 @@ func (a *away) unprobed(now time.Time) {
 	}
 }
 
-// free reports whether a call without an answer costs no attempt: it was a probe, and the lane was away when it was begun and still
-// is; or, as another worker saw or this one before a restart, the intent got no answer before and nobody has got one here
-// since. The last two instants are the database's.
+// free reports whether a call without an answer costs no attempt: it was a probe, and the lane was away when it was
+// begun and still is; or, as another worker saw or this one before a restart, the intent got no answer before and
+// nobody has got one here since. The last two instants are the database's.
 func (a *away) free(probe bool, unansweredAt, answeredAt time.Time) bool {
 	return probe && a.on() || !unansweredAt.IsZero() && !answeredAt.After(unansweredAt)
 }
 
-// own reports whether an intent is alone in getting no answer: it got none before, others have got one since, and no probe
-// has failed. That tells nothing of the provider. Both instants are the database's.
+// own reports whether an intent is alone in getting no answer: it got none before, others have got one since, and no
+// probe has failed. That tells nothing of the provider. Both instants are the database's.
 func (a *away) own(unansweredAt, answeredAt time.Time) bool {
 	return !a.known() && !unansweredAt.IsZero() && answeredAt.After(unansweredAt)
 }
 
-// answered reports whether a failure is the provider's own answer. A gateway's page is none, nor what our own code or the
-// database made of the call.
+// answered reports whether a failure is the provider's own answer. A gateway's page is none, nor what our own code or
+// the database made of the call.
 func answered(f *outbox.Failure) bool {
 	switch f.Class {
 	case outbox.Permanent, outbox.RateLimited:

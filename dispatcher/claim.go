@@ -10,9 +10,9 @@ import (
 	"github.com/sony/gobreaker/v2"
 )
 
-// claim leases up to n intents, or those named, and hands them to the slots. It returns how many those are, and whether that
-// is as many as it asked for: the other claim may just have taken slots. It is not cut short by stop: a claim whose answer nobody
-// reads would hold its intents until the lease runs out.
+// claim leases up to n intents, or those named, and hands them to the slots. It returns how many those are, and whether
+// that is as many as it asked for: the other claim may just have taken slots. It is not cut short by stop: a claim
+// whose answer nobody reads would hold its intents until the lease runs out.
 func (l *lane) claim(stop context.Context, n int, only []outbox.ID) (got int, all bool, _ error) {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(stop), claimTimeout, fmt.Errorf("claiming took longer than %v", claimTimeout))
 	defer cancel()
@@ -20,7 +20,7 @@ func (l *lane) claim(stop context.Context, n int, only []outbox.ID) (got int, al
 	order, as, backlog := l.order(sent, n, only)
 	n = order.Limit
 	if backlog { // now that it is known what this claim leaves
-		l.sendForHelp()
+		l.startSecond()
 	}
 	order.Soon, _, _ = l.pace.state()
 	l.pace.ask()
@@ -58,8 +58,9 @@ func (l *lane) claim(stop context.Context, n int, only []outbox.ID) (got int, al
 	return len(intents), len(intents) >= n, nil
 }
 
-// order takes slots for a claim of up to n intents, or of those named, and says what to ask for and how what comes is to be
-// called. It reports whether there is a backlog as well. A probe takes any intent that is due instead of the first.
+// order takes slots for a claim of up to n intents, or of those named, and says what to ask for and how what comes is
+// to be called. It reports whether there is a backlog as well. A probe takes any intent that is due instead of the
+// first.
 func (l *lane) order(sent time.Time, n int, only []outbox.ID) (order outbox.ClaimOrder, as claimed, backlog bool) {
 	as.fence = fence{sent: sent, within: l.Lease - l.Timeout - fenceMargin}
 	as.broken = l.breaker.State() != gobreaker.StateClosed // not under our lock: it may call breakerChanged
@@ -69,17 +70,17 @@ func (l *lane) order(sent time.Time, n int, only []outbox.ID) (order outbox.Clai
 	as.broken = as.broken || sent.Before(l.brokenFor)
 	if only == nil { // what is named is claimed whole: nobody would look for the rest
 		if as.broken || l.hold.on() || l.away.known() {
-			order.Sample, order.Except = true, slices.Clone(l.shunned.ids)
+			order.Sample, order.Except = true, slices.Clone(l.avoided.ids)
 		}
 		if as.probe = l.probing(); as.probe {
 			l.hold.probed(sent)
 			l.away.probed(sent)
 			n = 1
 		}
-		l.agenda.pass(sent)
+		l.schedule.pass(sent)
 		n = max(1, min(n, l.Concurrency, l.Concurrency+l.ahead(sent)-l.inFlight-l.asked))
 	}
 	order.Limit = n
 	l.asked += n
-	return order, as, l.hungry
+	return order, as, l.backlogged
 }

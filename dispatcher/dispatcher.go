@@ -16,12 +16,12 @@ type Store interface {
 	// Claim leases up to order.Limit intents that are due, or whose lease ran out. An error means that nothing is
 	// known to be claimed; what may have been claimed all the same is the store's to give back.
 	Claim(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.Intent, error)
-	// ClaimToSettle leases intents that need no call, of order.Kind or, if that is empty, of any kind: what has expired, as
-	// far as order.Doubts allows, and what is recorded and due.
+	// ClaimToSettle leases intents that need no call, of order.Kind or, if that is empty, of any kind: what has
+	// expired, as far as order.Doubts allows, and what is recorded and due.
 	ClaimToSettle(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.Intent, error)
-	// Settle writes decisions, each fenced by its claim's token, and answers each in the order given. What somebody else
-	// holds delays no other: it is answered as waiting or busy. After an error nothing is known, and the same batch may be
-	// settled again.
+	// Settle writes decisions, each fenced by its claim's token, and answers each in the order given. What somebody
+	// else holds delays no other: it is answered as waiting or busy. After an error nothing is known, and the same
+	// batch may be settled again.
 	Settle(ctx context.Context, batch []outbox.Settlement) ([]outbox.Settled, error)
 	// SaveProgress stores what must survive a crash between two steps of one effect, fenced by the claim's token. It
 	// returns outbox.ErrLeaseLost if that no longer holds.
@@ -33,11 +33,11 @@ type Store interface {
 // Provider carries out the effects of one kind. It is used by many goroutines at once.
 type Provider interface {
 	// Deliver attempts the effect once, within the context's deadline. Its error is always an *outbox.Failure. save
-	// stores progress; if it fails, the effect must not be begun. If its error is an *outbox.Failure, for the intent has
-	// expired meanwhile, that is Deliver's error as well.
+	// stores progress; if it fails, the effect must not be begun. If its error is an *outbox.Failure, for the intent
+	// has expired meanwhile, that is Deliver's error as well.
 	Deliver(ctx context.Context, in *outbox.Intent, save func(context.Context, outbox.Progress) error) (outbox.Receipt, error)
-	// LookUp asks whether an earlier attempt had its effect. It may cancel what that left unfinished. Its error is always an
-	// *outbox.Failure: of class permanent if the provider's answer was a final no, else it could not tell.
+	// LookUp asks whether an earlier attempt had its effect. It may cancel what that left unfinished. Its error is
+	// always an *outbox.Failure: of class permanent if the provider's answer was a final no, else it could not tell.
 	LookUp(ctx context.Context, in *outbox.Intent) (outbox.Answer, error)
 }
 
@@ -77,8 +77,8 @@ type Lane struct {
 	Breaker     Breaker
 }
 
-// leaseMargin is the least by which a lease must exceed a call's timeout. fenceMargin of it is kept for settling after a
-// call that took all its time; the rest is when calls may begin.
+// leaseMargin is the least by which a lease must exceed a call's timeout. fenceMargin of it is kept for settling after
+// a call that took all its time; the rest is when calls may begin.
 const (
 	leaseMargin = 5 * time.Second
 	fenceMargin = 2 * time.Second
@@ -193,8 +193,9 @@ func (d *Dispatcher) Run(stop, abort context.Context) error {
 	return errors.Join(settled...)
 }
 
-// Notify passes on a hint that something may have changed. It never blocks, and may be called at any time by many goroutines
-// at once. Hints merge; one that is wrong costs a look, and one that is missing costs time, at most that of a lane's next look.
+// Notify passes on a hint that something may have changed. It never blocks, and may be called at any time by many
+// goroutines at once. Hints merge; one that is wrong costs a look, and one that is missing costs time, at most that of
+// a lane's next look.
 func (d *Dispatcher) Notify(h outbox.Hint) {
 	if h.Shared {
 		d.peers.wake.Send()
@@ -219,11 +220,11 @@ func (d *Dispatcher) Notify(h outbox.Hint) {
 	}
 }
 
-// repaced lets everybody reckon anew how often to look. What came while nobody listened is on no agenda.
+// repaced lets everybody reckon anew how often to look. What came while nobody listened is on no schedule.
 func (d *Dispatcher) repaced() {
 	for _, l := range d.lanes {
 		l.mu.Lock()
-		l.agenda.until = time.Time{}
+		l.schedule.until = time.Time{}
 		l.mu.Unlock()
 		l.planned.Send()
 	}
@@ -239,9 +240,17 @@ func (d *Dispatcher) Status() []LaneStatus {
 	return list
 }
 
+// nobody is an Observer that drops everything.
 type nobody struct{}
 
-func (nobody) Claimed(string, int, time.Duration, error)      {}
+// Claimed drops it.
+func (nobody) Claimed(string, int, time.Duration, error) {}
+
+// Settled drops it.
 func (nobody) Settled(string, outbox.Decision, time.Duration) {}
-func (nobody) LeaseLost(string)                               {}
-func (nobody) Noted(string, string)                           {}
+
+// LeaseLost drops it.
+func (nobody) LeaseLost(string) {}
+
+// Noted drops it.
+func (nobody) Noted(string, string) {}

@@ -12,7 +12,8 @@ const (
 	gateMax  = time.Minute
 )
 
-// gateMost is the longest that look-ups wait because the provider asked for it: outbox.Decide bounds what sending waits.
+// gateMost is the longest that look-ups wait because the provider asked for it: outbox.Decide bounds what sending
+// waits.
 const gateMost = time.Hour
 
 // gate is closed while the provider asked to wait. It is guarded by its lane's lock.
@@ -22,8 +23,9 @@ type gate struct {
 	untold int // closings that the other workers have not been told of
 }
 
-// agree takes over what the workers share: until when the gate is closed, zero if it is not. That may be sooner than this
-// worker knew, since a person or another worker has opened it; not where this worker has closed it and nobody knows yet.
+// agree takes over what the workers share: until when the gate is closed, zero if it is not. That may be sooner than
+// this worker knew, since a person or another worker has opened it; not where this worker has closed it and nobody
+// knows yet.
 func (g *gate) agree(until time.Time) {
 	if g.untold == 0 || until.After(g.until) {
 		g.until = until

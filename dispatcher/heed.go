@@ -24,14 +24,15 @@ func (l *lane) weigh(v *outbox.Verdict, c claimed) {
 	}
 }
 
-// heed draws the lane's own conclusions from a call that may have had the effect, or from a look-up. asked is the database's
-// time when it began.
+// heed draws the lane's own conclusions from a call that may have had the effect, or from a look-up. asked is the
+// database's time when it began.
 func (l *lane) heed(d outbox.Decision, v outbox.Verdict, c claimed, began, asked time.Time) {
 	switch v.Event {
 	case outbox.Delivered, outbox.Failed:
 		l.heedCall(d, v, c, began, asked)
 	case outbox.Found, outbox.Absent, outbox.LookUpFailed:
 		l.heedLookUp(v, began)
+	default: // nobody was asked
 	}
 }
 
@@ -72,7 +73,7 @@ func (l *lane) heedCall(d outbox.Decision, v outbox.Verdict, c claimed, began, a
 		}
 	}
 	if f != nil && (f.Class == outbox.Hold || f.Unanswered()) {
-		l.shunned.add(c.in.ID)
+		l.avoided.add(c.in.ID)
 	}
 	if closed > 0 && l.peers.tell(news{what: gateClosed, lane: l, until: time.Now().Add(closed)}) {
 		l.gate.untold++
@@ -133,7 +134,8 @@ func (l *lane) endLookUp() {
 	l.asking--
 }
 
-// unprobe lets the lane claim another probe: this one asks the provider for nothing that tells. It is called under the lock.
+// unprobe lets the lane claim another probe: this one asks the provider for nothing that tells. It is called under the
+// lock.
 func (l *lane) unprobe(c claimed, now time.Time) {
 	if c.probe {
 		l.hold.unprobed(now)
@@ -142,7 +144,8 @@ func (l *lane) unprobe(c claimed, now time.Time) {
 	}
 }
 
-// probing reports whether the lane sends one intent at a time, to see whether it may send more. It is called under the lock.
+// probing reports whether the lane sends one intent at a time, to see whether it may send more. It is called under the
+// lock.
 func (l *lane) probing() bool { return l.hold.on() || l.away.on() }
 
 // alone returns what a call's verdict tells the breaker: nothing, if the intent is alone with what it met.

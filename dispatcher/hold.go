@@ -13,12 +13,13 @@ const (
 	holdMost = time.Minute
 )
 
-// mostRefused bounds how many refused intents a lane remembers; the oldest are forgotten first. Two would do, were they not of
-// several codes.
+// mostRefused bounds how many refused intents a lane remembers; the oldest are forgotten first. Two would do, were they
+// not of several codes.
 const mostRefused = 16
 
-// hold knows whether the provider refuses the lane, or only single intents of it. Two different intents that are refused in
-// the same way, while nothing passes, confirm that it is the lane. A call that passes, and was begun after that, ends it.
+// hold knows whether the provider refuses the lane, or only single intents of it. Two different intents that are
+// refused in the same way, while nothing passes, confirm that it is the lane. A call that passes, and was begun after
+// that, ends it.
 //
 // It is a pure state: instants come from outside, of the local monotonic clock. It is guarded by its lane's lock.
 type hold struct {
@@ -98,16 +99,17 @@ func (h *hold) unprobed(now time.Time) {
 	}
 }
 
-// starve notes that there was nothing to probe with, and reports whether what was refused has to be made due: each intent
-// waits for itself, and may wait longer than the lane does. Once between two refusals is enough.
+// starve notes that there was nothing to probe with, and reports whether what was refused has to be made due: each
+// intent waits for itself, and may wait longer than the lane does. Once between two refusals is enough.
 func (h *hold) starve() (hasten bool) {
 	hasten = h.on() && !h.starved
 	h.starved = h.starved || hasten
 	return hasten
 }
 
-// own reports whether a refusal is the intent's own: the provider has refused it before, a call begun since then has passed,
-// and the lane is not held. Both instants are the database's, so that what a restarted or another worker saw counts.
+// own reports whether a refusal is the intent's own: the provider has refused it before, a call begun since then has
+// passed, and the lane is not held. Both instants are the database's, so that what a restarted or another worker saw
+// counts.
 func (h *hold) own(refusedAt, passedAt time.Time) bool {
 	return !h.on() && !refusedAt.IsZero() && passedAt.After(refusedAt)
 }

@@ -23,7 +23,7 @@ const (
 	claimTimeout = 15 * time.Second       // of one claim
 	claimBackoff = 250 * time.Millisecond // after a failed claim, doubling to claimMaxWait
 	claimMaxWait = 5 * time.Second
-	lingerFor    = 5 * time.Millisecond // a lane with a backlog waits so long for more slots, to claim in larger batches
+	gatherFor    = 5 * time.Millisecond // a lane with a backlog waits so long for more slots, to claim in larger batches
 )
 
 // lane serves one kind. One goroutine claims, a second one in a backlog; each slot is a goroutine.
@@ -40,7 +40,7 @@ type lane struct {
 	pace     *pace
 	upcoming Upcoming      // nil: the lane looks every second
 	wake     timing.Signal // there is a hint, or a slot is free
-	planned  timing.Signal // the agenda's first instant has changed
+	planned  timing.Signal // the schedule's first instant has changed
 	more     timing.Signal // the lane has a backlog
 	queue    chan claimed  // what waits for a slot
 
@@ -48,20 +48,20 @@ type lane struct {
 	inFlight   int           // claimed, and not handed over
 	bytes      int           // the size of those
 	asked      int           // slots kept for claims under way
-	hungry     bool          // a freed slot is worth a claim
+	backlogged bool          // a freed slot is worth a claim
 	turn       time.Time     // when the next claim is due, while the lane is busy and has no backlog
 	took       time.Duration // by the last claim
 	hinted     bool          // a hint came since the last claim
 	named      []outbox.ID   // what the hints since the last claim named, unless
 	wide       bool          // there was one that named nothing, or there were many
 	live       int           // workers that serve this kind, as far as is known
-	agenda     agenda
-	tempo      tempo
+	schedule   schedule
+	callRate   callRate
 	moved      time.Time // when a slot last took something from the queue
 	gate       gate
 	hold       hold
 	away       away
-	shunned    shunned
+	avoided    avoided
 	lookUps    gate      // look-ups have one of their own
 	asking     int       // look-ups in flight
 	passedAt   time.Time // the database's time when the last call that passed was begun
@@ -88,14 +88,14 @@ func newLane(cfg Lane, all Config, settler *settler, peers *peers, pace *pace) *
 
 // run claims until stop ends, and returns when every attempt has handed over its outcome.
 func (l *lane) run(stop, abort context.Context) {
-	var slots, helping sync.WaitGroup
+	var slots, second sync.WaitGroup
 	for range l.Concurrency {
 		slots.Go(func() { l.serve(stop, abort) })
 	}
 	defer slots.Wait()
 	defer close(l.queue)
-	defer helping.Wait()
-	helping.Go(func() { l.help(stop) })
+	defer second.Wait()
+	second.Go(func() { l.claimSecond(stop) })
 	failures, empty := 0, 0
 	rested := false // the lane had nothing to do before a hint came
 	for stop.Err() == nil {
@@ -108,11 +108,11 @@ func (l *lane) run(stop, abort context.Context) {
 		}
 		backlog, most := l.backlog()
 		if backlog {
-			if n = min(l.linger(stop, n, enough(most)), most); n == 0 {
+			if n = min(l.gatherSlots(stop, n, enough(most)), most); n == 0 {
 				continue
 			}
 		}
-		l.giveWay(stop)
+		l.yieldHint(stop)
 		if l.takeTurn(stop) {
 			n = min(n, most)
 		}
@@ -133,10 +133,10 @@ func (l *lane) run(stop, abort context.Context) {
 			failures++
 			_ = timing.Sleep(stop, timing.Backoff(claimBackoff, claimMaxWait, failures)) // hints wait
 		case only != nil || !all:
-			l.setHungry(false)
+			l.setBacklogged(false)
 			if busy, _, _ := l.pace.state(); busy && got > 0 { // more comes, or others took the rest
-				if got >= worthHelp {
-					l.sendForHelp()
+				if got >= worthSecond {
+					l.startSecond()
 				}
 				continue
 			}
@@ -145,7 +145,7 @@ func (l *lane) run(stop, abort context.Context) {
 			}
 			rested = l.rest(stop, empty)
 		default:
-			l.setHungry(true)
+			l.setBacklogged(true)
 		}
 		if err == nil && failures > 0 {
 			l.log.Info("claiming works again", "failures", failures)
@@ -154,8 +154,8 @@ func (l *lane) run(stop, abort context.Context) {
 	}
 }
 
-// A lane with many slots and a backlog has two claims under way, each of at most half of what it may claim: while the database works
-// on one, what the other has claimed is delivered and settled.
+// A lane with many slots and a backlog has two claims under way, each of at most half of what it may claim: while the
+// database works on one, what the other has claimed is delivered and settled.
 const pairedFrom = 64 // slots
 
 // paired reports whether the lane may have two claims under way. One with a rate limit never waits for claims.
@@ -169,16 +169,16 @@ func (l *lane) most(ahead int) int {
 	return l.Concurrency
 }
 
-// sendForHelp has a second claim made, if there is none under way.
-func (l *lane) sendForHelp() {
+// startSecond has a second claim made, if there is none under way.
+func (l *lane) startSecond() {
 	if l.paired() {
 		l.more.Send()
 	}
 }
 
-// help makes the second claim of a lane with a backlog, until stop ends. What fails here fails in the first one as well,
-// which tells.
-func (l *lane) help(stop context.Context) {
+// claimSecond makes the second claim of a lane with a backlog, until stop ends. What fails here fails in the first one
+// as well, which tells.
+func (l *lane) claimSecond(stop context.Context) {
 	for {
 		select {
 		case <-stop.Done():
@@ -192,23 +192,23 @@ func (l *lane) help(stop context.Context) {
 	}
 }
 
-// worthHelp is how many intents a claim of a busy lane without a backlog finds if a second one is worth while.
-const worthHelp = 8
+// worthSecond is how many intents a claim of a busy lane without a backlog finds if a second one is worth while.
+const worthSecond = 8
 
-// How long after one such claim the next one is sent: half as long as the last took, within bounds. One that a failover made
-// long says nothing about the next.
+// How long after one such claim the next one is sent: half as long as the last took, within bounds. One that a failover
+// made long says nothing about the next.
 const (
 	claimSpacing     = 25 * time.Millisecond
 	claimSpacingMost = 250 * time.Millisecond
 )
 
-// takeTurn waits until the next claim of a busy lane without a backlog is due, and reports whether the lane is one: while the
-// database works on one claim, the next one finds what has come since, and not the same.
+// takeTurn waits until the next claim of a busy lane without a backlog is due, and reports whether the lane is one:
+// while the database works on one claim, the next one finds what has come since, and not the same.
 func (l *lane) takeTurn(stop context.Context) bool {
 	busy, _, _ := l.pace.state()
 	now := time.Now()
 	l.mu.Lock()
-	turns := busy && !l.hungry
+	turns := busy && !l.backlogged
 	at := now
 	if turns && l.turn.After(now) {
 		at = l.turn
@@ -222,12 +222,13 @@ func (l *lane) takeTurn(stop context.Context) bool {
 // enough is how many slots should be free for a claim of so many in a lane with a backlog.
 func enough(most int) int { return most * 3 / 4 }
 
-// linger waits for a moment until most of the slots are free, so that claims are large, and returns how many may be claimed.
-func (l *lane) linger(stop context.Context, n, enough int) int {
+// gatherSlots waits for a moment until most of the slots are free, so that claims are large, and returns how many may
+// be claimed.
+func (l *lane) gatherSlots(stop context.Context, n, enough int) int {
 	if n >= enough {
 		return n
 	}
-	timer := time.NewTimer(lingerFor)
+	timer := time.NewTimer(gatherFor)
 	defer timer.Stop()
 	for n < enough {
 		select {
@@ -268,8 +269,8 @@ func (l *lane) hintFor(id outbox.ID) {
 	l.wake.Send()
 }
 
-// hints takes the hints there are, and returns what they named if nothing else is to be looked for: the lane has rested, and
-// there is room for all.
+// hints takes the hints there are, and returns what they named if nothing else is to be looked for: the lane has
+// rested, and there is room for all.
 func (l *lane) hints(rested bool, room int) []outbox.ID {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -281,8 +282,9 @@ func (l *lane) hints(rested bool, room int) []outbox.ID {
 	return named
 }
 
-// giveWay lets another worker take what a hint told all of them of: whoever comes first claims, the others find nothing.
-func (l *lane) giveWay(stop context.Context) {
+// yieldHint lets another worker take what a hint told all of them of: whoever comes first claims, the others find
+// nothing.
+func (l *lane) yieldHint(stop context.Context) {
 	l.mu.Lock()
 	others := l.live - 1
 	hinted := l.hinted
@@ -301,7 +303,7 @@ const (
 	byPlan
 )
 
-// sleep returns after d, when woken, when there is something new on the agenda, or when stop ends.
+// sleep returns after d, when woken, when there is something new on the schedule, or when stop ends.
 func (l *lane) sleep(stop context.Context, d time.Duration) awakening {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -317,14 +319,14 @@ func (l *lane) sleep(stop context.Context, d time.Duration) awakening {
 }
 
 // backlog reports whether the lane has one, as far as is known, and how many intents a claim then takes at most.
-func (l *lane) backlog() (hungry bool, most int) {
+func (l *lane) backlog() (backlogged bool, most int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.hungry, l.most(l.ahead(time.Now()))
+	return l.backlogged, l.most(l.ahead(time.Now()))
 }
 
-func (l *lane) setHungry(hungry bool) {
+func (l *lane) setBacklogged(backlogged bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.hungry = hungry
+	l.backlogged = backlogged
 }

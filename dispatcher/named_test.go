@@ -9,7 +9,8 @@ import (
 	"github.com/outboxd/outboxd/outbox"
 )
 
-// A refusal that names what the intent names, such as a foreign account, says nothing of the lane, however many meet it.
+// A refusal that names what the intent names, such as a foreign account, says nothing of the lane, however many meet
+// it.
 func TestARefusalOfWhatAnIntentNamesHoldsNoLane(t *testing.T) {
 	for _, named := range []bool{true, false} {
 		bubble(t, func(t *testing.T) {

@@ -27,8 +27,8 @@ var unanswered = map[string]outbox.Failure{
 	"timeouts":      {Class: outbox.Ambiguous, Code: outbox.CodeNoAnswer},
 }
 
-// However quiet the lane is, a provider that is away costs no intent more than the attempt under way, and kills none. When it is
-// back, everything is sent soon.
+// However quiet the lane is, a provider that is away costs no intent more than the attempt under way, and kills none.
+// When it is back, everything is sent soon.
 func TestAProviderThatIsAwayCostsNothing(t *testing.T) {
 	for name, f := range unanswered {
 		for _, many := range []int{1, 3, 50} {
@@ -228,7 +228,8 @@ func TestAParkedIntentIsNoProbe(t *testing.T) {
 	})
 }
 
-// Look-ups neither stop the sending nor are stopped by what stops it, and end with reconcile.give_up whatever they meet.
+// Look-ups neither stop the sending nor are stopped by what stops it, and end with reconcile.give_up whatever they
+// meet.
 func TestLookUpsStopNobody(t *testing.T) {
 	for name, f := range map[string]outbox.Failure{
 		"refused":             {Class: outbox.Hold, Code: outbox.CodeUnauthorized, HTTPStatus: 401},

@@ -8,8 +8,8 @@ import (
 
 // How a lane finds out about work depends on how much there is. A change stream tells of a single insert within
 // milliseconds, but the server wakes it for every write to any collection: under load it would cost the server as much
-// as half of the writes themselves. So a worker listens while it is calm, and while it is busy it looks often, which then
-// costs nothing that matters, since nearly every look finds something.
+// as half of the writes themselves. So a worker listens while it is calm, and while it is busy it looks often, which
+// then costs nothing that matters, since nearly every look finds something.
 const (
 	paceWindow = time.Second
 	busyFrom   = 200 // intents claimed in a window
@@ -113,9 +113,9 @@ func (p *pace) watch(on bool) {
 	}
 }
 
-// Listen calls watch while the worker is calm, with a context that ends when it becomes busy or ctx ends: while there is
-// much to do, hints cost more than they bring. watch calls Notify and Watched. Listen
-// returns when ctx ends, or with what watch returned when nobody had ended it.
+// Listen calls watch while the worker is calm, with a context that ends when it becomes busy or ctx ends: while there
+// is much to do, hints cost more than they bring. watch calls Notify and Watched. Listen returns when ctx ends, or with
+// what watch returned when nobody had ended it.
 func (d *Dispatcher) Listen(ctx context.Context, watch func(context.Context) error) error {
 	for ctx.Err() == nil {
 		busy, _, turned := d.pace.state()
@@ -137,10 +137,10 @@ func (d *Dispatcher) Listen(ctx context.Context, watch func(context.Context) err
 			end()
 		case <-turned:
 			end()
-			<-ended
+			_ = <-ended // whoever ended it wants no answer
 		case <-ctx.Done():
 			end()
-			<-ended
+			_ = <-ended // whoever ended it wants no answer
 		}
 		d.Watched(false)
 		if byItself {
@@ -150,5 +150,6 @@ func (d *Dispatcher) Listen(ctx context.Context, watch func(context.Context) err
 	return nil
 }
 
-// Watched tells whether hints come from now on. While they do, lanes that have nothing to do look seldom. It never blocks.
+// Watched tells whether hints come from now on. While they do, lanes that have nothing to do look seldom. It never
+// blocks.
 func (d *Dispatcher) Watched(on bool) { d.pace.watch(on) }

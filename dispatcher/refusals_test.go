@@ -103,7 +103,8 @@ func TestPoisonsStopNobody(t *testing.T) {
 					if last := list[len(list)-1]; last > time.Minute {
 						t.Errorf("the last of the healthy ones was sent after %v", last)
 					}
-					// Until the first few have passed, nobody can know whether the provider refuses the intents or the account.
+					// Until the first few have passed, nobody can know whether the provider refuses the intents or the
+					// account.
 					maps.DeleteFunc(born, func(_ string, at time.Time) bool { return at.Sub(began) < c.settled })
 					list = waited(born, p.made()...)
 					if late := list[len(list)*99/100]; late > 1500*time.Millisecond {

@@ -21,12 +21,12 @@ const (
 	settleMaxWait  = 2 * time.Second
 	busyMaxWait    = 250 * time.Millisecond // between two tries of a busy intent: it is to be settled before anybody claims it
 	settleGathers  = 10 * time.Millisecond  // a busy settler waits so long for more
-	settleLingers  = time.Millisecond       // any other so long, from each to the next
+	settleWaits    = time.Millisecond       // any other so long, from each to the next
 	settleBusyFrom = 8                      // outcomes at once that make it busy
 )
 
-// settler gathers the outcomes of one lane and writes them in batches. It keeps trying while the database is away: what a
-// provider did must not be forgotten. Lanes do not wait for each other's.
+// settler gathers the outcomes of one lane and writes them in batches. It keeps trying while the database is away: what
+// a provider did must not be forgotten. Lanes do not wait for each other's.
 type settler struct {
 	store    Store
 	observer Observer
@@ -92,9 +92,8 @@ func (s *settler) run(abort context.Context) error {
 }
 
 // gather returns the next batch, or nothing after close. A settler without writers at work takes what there is; a busy
-// one waits a moment for more, the longer the more writers are at work, since a larger batch costs the database hardly more
-// than a small one. An intent stands
-// in a batch at most once.
+// one waits a moment for more, the longer the more writers are at work, since a larger batch costs the database hardly
+// more than a small one. An intent stands in a batch at most once.
 func (s *settler) gather(busy chan struct{}) []outcome {
 	first, ok := <-s.in
 	if !ok {
@@ -114,7 +113,7 @@ func (s *settler) gather(busy chan struct{}) []outcome {
 		}
 		wait := late
 		if calm := len(busy) == 0 && len(batch) < settleBusyFrom; calm {
-			wait = time.After(settleLingers)
+			wait = time.After(settleWaits)
 		} else if late == nil {
 			late = time.After(settleGathers * time.Duration(1+len(busy)))
 			wait = late
@@ -132,8 +131,8 @@ func (s *settler) gather(busy chan struct{}) []outcome {
 	return batch
 }
 
-// insist settles outcomes again until nobody holds their intents any more, and returns how many it could not write before
-// ctx ended. Whoever lets go of one is soon followed by the outcome.
+// insist settles outcomes again until nobody holds their intents any more, and returns how many it could not write
+// before ctx ended. Whoever lets go of one is soon followed by the outcome.
 func (s *settler) insist(ctx context.Context, busy []outcome) (lost int) {
 	for try := 1; len(busy) > 0; try++ {
 		if timing.Sleep(ctx, timing.Backoff(settleBackoff, busyMaxWait, try)) != nil {
@@ -147,8 +146,8 @@ func (s *settler) insist(ctx context.Context, busy []outcome) (lost int) {
 	return lost
 }
 
-// write settles a batch, however long the database is away. It returns the outcomes whose intents somebody holds, and how
-// many it could not write before ctx ended.
+// write settles a batch, however long the database is away. It returns the outcomes whose intents somebody holds, and
+// how many it could not write before ctx ended.
 func (s *settler) write(ctx context.Context, batch []outcome) (busy []outcome, lost int) {
 	settlements := make([]outbox.Settlement, len(batch))
 	for i, o := range batch {

@@ -8,13 +8,13 @@ import (
 	"github.com/sony/gobreaker/v2"
 )
 
-// A lane's slots are goroutines that live as long as the lane, one for each call that may be in flight. What was claimed
-// waits for one in a queue. It waits only where calls are so quick that claims would be smaller than the database can do
-// well: such a lane claims ahead what it carries out in a moment.
+// A lane's slots are goroutines that live as long as the lane, one for each call that may be in flight. What was
+// claimed waits for one in a queue. It waits only where calls are so quick that claims would be smaller than the
+// database can do well: such a lane claims ahead what it carries out in a moment.
 const (
-	aheadFor   = 100 * time.Millisecond
-	aheadMost  = time.Second // what has waited for a slot so long is given back: calls are not quick any more
-	tempoEvery = 100 * time.Millisecond
+	aheadFor      = 100 * time.Millisecond
+	aheadMost     = time.Second // what has waited for a slot so long is given back: calls are not quick any more
+	callRateEvery = 100 * time.Millisecond
 )
 
 // claimed is an intent under a lease, on its way to a slot.
@@ -27,21 +27,21 @@ type claimed struct {
 	broken bool // a breaker was not closed, of this worker or another
 }
 
-// latest returns the latest instant that it can be by the database's clock. Its time as the process knows it may be behind by
-// as long as an answer took; but the claim was carried out after it was sent.
+// latest returns the latest instant that it can be by the database's clock. Its time as the process knows it may be
+// behind by as long as an answer took; but the claim was carried out after it was sent.
 func (c claimed) latest(now time.Time) time.Time { return c.in.Lease.At.Add(now.Sub(c.fence.sent)) }
 
-// tempo is how many attempts end in a second. It is guarded by its lane's lock.
-type tempo struct {
+// callRate is how many attempts end in a second. It is guarded by its lane's lock.
+type callRate struct {
 	began time.Time
 	ended int
 	rate  float64
 }
 
-// at returns the tempo: half of it is that of the last moment, and all of it if that was long.
-func (t *tempo) at(now time.Time) float64 {
+// at returns the rate: half of it is that of the last moment, and all of it if that was long.
+func (t *callRate) at(now time.Time) float64 {
 	d := now.Sub(t.began)
-	if d < tempoEvery {
+	if d < callRateEvery {
 		return t.rate
 	}
 	last := float64(t.ended) / d.Seconds()
@@ -57,7 +57,7 @@ func (l *lane) ahead(now time.Time) int {
 	if !l.paired() {
 		return 0
 	}
-	return min(l.Concurrency, int(l.tempo.at(now)*aheadFor.Seconds()))
+	return min(l.Concurrency, int(l.callRate.at(now)*aheadFor.Seconds()))
 }
 
 // serve is one slot: it takes claimed intents to their outcome until there will be no more.
@@ -93,7 +93,7 @@ func (l *lane) giveBack(stop, abort context.Context) {
 	l.mu.Lock()
 	stuck := time.Since(l.moved) > aheadMost && len(l.queue) > 0
 	if stuck {
-		l.tempo = tempo{began: time.Now()}
+		l.callRate = callRate{began: time.Now()}
 	}
 	l.mu.Unlock()
 	for stuck {
@@ -108,8 +108,8 @@ func (l *lane) giveBack(stop, abort context.Context) {
 	}
 }
 
-// mostBytes bounds the size of what a lane has claimed, with one claim more. Documents may have 16 MiB, and many slots full of
-// them would take more memory than a worker has.
+// mostBytes bounds the size of what a lane has claimed, with one claim more. Documents may have 16 MiB, and many slots
+// full of them would take more memory than a worker has.
 const mostBytes = 32 << 20
 
 // reserve returns how many intents may be claimed now; if none, how long to wait at most unless woken.
@@ -121,7 +121,7 @@ func (l *lane) reserve(now time.Time) (n int, wait time.Duration) {
 	n = l.Concurrency - used
 	switch {
 	case n+l.ahead(now) <= 0, l.bytes >= mostBytes:
-		l.hungry = true
+		l.backlogged = true
 		return 0, poll
 	case l.shared.Paused:
 		return 0, poll
@@ -137,7 +137,7 @@ func (l *lane) reserve(now time.Time) (n int, wait time.Duration) {
 			n = min(n, l.Breaker.Probes-int(calls.Requests-calls.TotalExclusions))
 		}
 		if n <= 0 {
-			l.hungry = true
+			l.backlogged = true
 			return 0, poll
 		}
 	default:
@@ -156,19 +156,19 @@ func (l *lane) reserve(now time.Time) (n int, wait time.Duration) {
 	return n, 0
 }
 
-// probe returns one intent if the time has come and no other call is under way that can tell; look-ups tell nothing. It is
-// called under the lock.
+// probe returns one intent if the time has come and no other call is under way that can tell; look-ups tell nothing. It
+// is called under the lock.
 func (l *lane) probe(now, next time.Time) (n int, wait time.Duration) {
 	calls := l.inFlight + l.asked - l.asking
 	if calls > 0 || now.Before(next) {
-		l.hungry = l.hungry || calls > 0 // what is under way wakes the lane when it ends
+		l.backlogged = l.backlogged || calls > 0 // what is under way wakes the lane when it ends
 		return 0, min(poll, max(time.Millisecond, next.Sub(now)))
 	}
 	return 1, 0
 }
 
-// spare returns how many intents a second claim may take: none unless that is many, or the lane's claims take turns, and all is
-// well with the lane.
+// spare returns how many intents a second claim may take: none unless that is many, or the lane's claims take turns,
+// and all is well with the lane.
 func (l *lane) spare(now time.Time, turns bool) int {
 	closed := l.breaker.State() == gobreaker.StateClosed
 	l.mu.Lock()
@@ -177,7 +177,7 @@ func (l *lane) spare(now time.Time, turns bool) int {
 	n := l.Concurrency + ahead - l.inFlight - l.asked
 	least := enough(l.most(ahead))
 	if turns {
-		least = worthHelp
+		least = worthSecond
 	}
 	if !closed || n < least || l.bytes >= mostBytes || l.shared.Paused || l.gate.shut(now) || l.hold.on() || l.away.on() || now.Before(l.brokenFor) {
 		return 0
@@ -191,15 +191,15 @@ func (l *lane) release(c claimed) {
 	l.inFlight--
 	l.bytes -= c.in.Size
 	if !c.late {
-		l.tempo.ended++
+		l.callRate.ended++
 	}
-	hungry := l.hungry
+	backlogged := l.backlogged
 	many := l.Concurrency-l.inFlight-l.asked >= enough(l.most(0))
 	l.mu.Unlock()
-	if hungry {
+	if backlogged {
 		l.wake.Send()
 	}
-	if hungry && many {
-		l.sendForHelp()
+	if backlogged && many {
+		l.startSecond()
 	}
 }

@@ -89,7 +89,8 @@ func TestARestingLaneClaimsWhatAHintNames(t *testing.T) {
 	})
 }
 
-// A lane with a backlog and quick calls has two claims under way, and claims ahead; no more calls than slots are in flight.
+// A lane with a backlog and quick calls has two claims under way, and claims ahead; no more calls than slots are in
+// flight.
 func TestAQuickLaneClaimsAhead(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		box := newBox()
@@ -126,8 +127,8 @@ func TestAQuickLaneClaimsAhead(t *testing.T) {
 	})
 }
 
-// Between an idle lane and one with a backlog, a second claim is sent while the first is under way, and not at the same time: it
-// would find the same.
+// Between an idle lane and one with a backlog, a second claim is sent while the first is under way, and not at the same
+// time: it would find the same.
 func TestABusyLaneWithoutABacklogTakesTurns(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		box, p := newBox(), &provider{}
@@ -199,7 +200,8 @@ func TestASlowClaimDelaysNoOther(t *testing.T) {
 	})
 }
 
-// When calls are not quick any more, what was claimed ahead is given back within seconds, unsent and without an attempt.
+// When calls are not quick any more, what was claimed ahead is given back within seconds, unsent and without an
+// attempt.
 func TestWhatWasClaimedAheadIsGivenBack(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		box := newBox()
@@ -248,7 +250,8 @@ type late struct {
 
 func (l late) Now() time.Time { return l.Store.Now().Add(-l.by) }
 
-// The database's time as the process knows it may be behind by as long as an answer took. What may have expired is not sent.
+// The database's time as the process knows it may be behind by as long as an answer took. What may have expired is not
+// sent.
 func TestNothingIsSentThatMayHaveExpired(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		box, p := newBox(), &provider{}

@@ -65,18 +65,18 @@ func TestAHoldProbesAfterASecondDoublingToAMinute(t *testing.T) {
 
 func TestALaneRemembersOnlySoMany(t *testing.T) {
 	var h hold
-	var s shunned
+	var s avoided
 	id := func(i int) outbox.ID { return outbox.NewObjectID([12]byte{byte(i), byte(i >> 8)}) }
-	const n = 3 * mostShunned
+	const n = 3 * mostAvoided
 	for i := range n {
 		h.refuse(id(i), "a", t0, at(time.Duration(i)))
 		s.add(id(i))
 	}
 	s.add(id(n - 2))
-	if len(h.refused) != mostRefused || len(s.ids) != mostShunned {
-		t.Errorf("%d refusals and %d intents are remembered, want %d and %d", len(h.refused), len(s.ids), mostRefused, mostShunned)
+	if len(h.refused) != mostRefused || len(s.ids) != mostAvoided {
+		t.Errorf("%d refusals and %d intents are remembered, want %d and %d", len(h.refused), len(s.ids), mostRefused, mostAvoided)
 	}
-	if s.ids[mostShunned-1] != id(n-2) || s.ids[mostShunned-2] != id(n-1) || s.ids[0] != id(n-mostShunned) {
+	if s.ids[mostAvoided-1] != id(n-2) || s.ids[mostAvoided-2] != id(n-1) || s.ids[0] != id(n-mostAvoided) {
 		t.Error("not the last ones are remembered, each once")
 	}
 }
@@ -191,7 +191,8 @@ func suspended(t time.Time, d time.Duration) time.Time {
 	return t
 }
 
-// The fence asks both clocks: a machine that was suspended has the monotonic one wrong, one whose time was set the other.
+// The fence asks both clocks: a machine that was suspended has the monotonic one wrong, one whose time was set the
+// other.
 func TestTheFenceAsksBothClocks(t *testing.T) {
 	sent := time.Now()
 	f := fence{sent: sent, within: 10 * second}

@@ -19,8 +19,9 @@ const (
 	tidyMaxDue = time.Hour
 )
 
-// tidier settles intents that need no call, of every kind: what expired, and recorded outcomes whose consequences could not
-// be written before. It asks nobody's leave, so it does so also where the lane is paused, held, gated or served by nobody.
+// tidier settles intents that need no call, of every kind: what expired, and recorded outcomes whose consequences could
+// not be written before. It asks nobody's leave, so it does so also where the lane is paused, held, gated or served by
+// nobody.
 type tidier struct {
 	settler *settler
 	changed timing.Signal // next has changed
@@ -136,8 +137,8 @@ func (d *Dispatcher) policy(kind string) outbox.Policy {
 	return outbox.Policy{}
 }
 
-// doubts returns what becomes of an ambiguous outcome of each kind that this worker serves, but for those whose deliveries
-// ask first.
+// doubts returns what becomes of an ambiguous outcome of each kind that this worker serves, but for those whose
+// deliveries ask first.
 func (d *Dispatcher) doubts() map[string]outbox.Ambiguity {
 	doubts := make(map[string]outbox.Ambiguity)
 	for _, l := range d.lanes {

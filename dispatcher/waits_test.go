@@ -33,8 +33,8 @@ func (b *box) wantPaid(t *testing.T, order string, paid bool) {
 	}
 }
 
-// A business document that is held for long holds up its own intent alone. When it is free the intent is settled within a
-// second, without another call, whatever has become of its lane.
+// A business document that is held for long holds up its own intent alone. When it is free the intent is settled within
+// a second, without another call, whatever has become of its lane.
 func TestConsequencesThatWaitAreWrittenAtOnce(t *testing.T) {
 	for name, during := range map[string]func(*commons){
 		"in an open lane":  func(*commons) {},
@@ -116,7 +116,8 @@ func TestABusyIntentIsSettledBesideTheOthers(t *testing.T) {
 	})
 }
 
-// A worker that is told to stop waits for a busy intent until it is told to abort, and then says what it could not write.
+// A worker that is told to stop waits for a busy intent until it is told to abort, and then says what it could not
+// write.
 func TestABusyIntentIsWaitedForUntilAbort(t *testing.T) {
 	for _, lets := range []bool{true, false} {
 		bubble(t, func(t *testing.T) {
@@ -188,8 +189,8 @@ func TestLanesSettleByThemselves(t *testing.T) {
 	})
 }
 
-// An intent that expired after its worker died becomes a dead letter also where its lane is paused, unless the provider has
-// to be asked about it.
+// An intent that expired after its worker died becomes a dead letter also where its lane is paused, unless the provider
+// has to be asked about it.
 func TestWhatDiedWithItsWorkerExpiresInAPausedLane(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		box, shared := newBox(), &commons{}

@@ -20,7 +20,8 @@ import (
 	"github.com/outboxd/outboxd/providers"
 )
 
-// quitter is a server that answers one request of a connection, keeps it as if for more, and ends it when it is told to.
+// quitter is a server that answers one request of a connection, keeps it as if for more, and ends it when it is told
+// to.
 type quitter struct {
 	url      string
 	requests atomic.Int64
@@ -75,8 +76,8 @@ func (q *quitter) serve(raw net.Conn, secure *tls.Config) {
 	}
 }
 
-// TestTransportMeetsConnectionsThatTheServerClosed makes 1,600 calls to servers that close the kept connection after each
-// answer without a word. Every call has to reach the server once, and none may be in doubt.
+// TestTransportMeetsConnectionsThatTheServerClosed makes 1,600 calls to servers that close the kept connection after
+// each answer without a word. Every call has to reach the server once, and none may be in doubt.
 func TestTransportMeetsConnectionsThatTheServerClosed(t *testing.T) {
 	const calls = 200
 	cert := httptest.NewTLSServer(nil)
@@ -140,8 +141,8 @@ func once(ctx context.Context, t *testing.T, transport *providers.Transport, url
 	return resp, call, err
 }
 
-// TestTransportTrustsAKeptConnectionForAMoment lets a connection idle. Whether it is used again depends on how long it did,
-// and on whether the request could be repeated if it were lost.
+// TestTransportTrustsAKeptConnectionForAMoment lets a connection idle. Whether it is used again depends on how long it
+// did, and on whether the request could be repeated if it were lost.
 func TestTransportTrustsAKeptConnectionForAMoment(t *testing.T) {
 	const moment = 500 * time.Millisecond
 	for name, row := range map[string]struct {
@@ -207,8 +208,9 @@ func TestTransportTrustsAKeptConnectionForAMoment(t *testing.T) {
 	}
 }
 
-// TestTransportSendsEachRequestOnce has many calls share few connections, with answers that have no body: net/http gives such
-// an answer out after it has given the connection back, so that the next request may have taken that over already.
+// TestTransportSendsEachRequestOnce has many calls share few connections, with answers that have no body: net/http
+// gives such an answer out after it has given the connection back, so that the next request may have taken that over
+// already.
 func TestTransportSendsEachRequestOnce(t *testing.T) {
 	const callers, calls = 32, 150
 	var mu sync.Mutex

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// FuzzRetryAfter: whatever an answer asks for, what is heard is from no wait to a day; a plain number of seconds is heard
-// as it stands.
+// FuzzRetryAfter: whatever an answer asks for, what is heard is from no wait to a day; a plain number of seconds is
+// heard as it stands.
 func FuzzRetryAfter(f *testing.F) {
 	for _, after := range []string{"", "3", "0", "-1", "1.5", "1e300", "NaN", "Inf", "-Inf", "0x10", "99999999999999999999", " 3 ", "3s", "Wed, 21 Oct 2026 07:28:00 GMT", "Wednesday, 21-Oct-26 07:28:00 GMT", "Thu, 01 Jan 9999 00:00:00 GMT"} {
 		for _, reset := range []string{"", "1792567680", "-1", "9223372036854775807", "-9223372036854775808", "1e9", "+3"} {

@@ -6,9 +6,10 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
-// A search that begins at the first entry walks over the dead entries of all that was claimed in the last minutes, which
-// the server keeps: the more is worked off, the longer it takes. So searches of a busy worker begin shortly before where the
-// last one found its first, some begin earlier, and now and then a look by itself asks for what has come to stand before that.
+// A search that begins at the first entry walks over the dead entries of all that was claimed in the last minutes,
+// which the server keeps: the more is worked off, the longer it takes. So searches of a busy worker begin shortly
+// before where the last one found its first, some begin earlier, and now and then a look by itself asks for what has
+// come to stand before that.
 const (
 	lookNear  = 200 * time.Millisecond // for producers whose transactions take a moment
 	lookBack  = 2 * time.Second        // for those whose clocks or transactions are behind others'
@@ -21,8 +22,8 @@ const (
 // deadFor is longer than the server keeps dead entries: minSnapshotHistoryWindowInSeconds is 300 s.
 const deadFor = 6 * time.Minute
 
-// band is what this process knows of the intents of one kind and one priority, or without one, that wait. It is guarded by its
-// front's lock.
+// band is what this process knows of the intents of one kind and one priority, or without one, that wait. It is guarded
+// by its front's lock.
 type band struct {
 	first bson.DateTime  // where the last search found something first, or when it found nothing
 	ahead *bson.DateTime // where a look found something before that
@@ -33,8 +34,8 @@ type band struct {
 	rich  bool           // and as much as it asked for
 }
 
-// bands is how many there are for a kind: the first is that of the intents without a priority, the others are those of the
-// priorities from 0 to 3.
+// bands is how many there are for a kind: the first is that of the intents without a priority, the others are those of
+// the priorities from 0 to 3.
 const bands = 5
 
 // priorityOf returns the priority of a band as a search asks for it.

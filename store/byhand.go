@@ -41,12 +41,14 @@ func (s *Store) byHand(ctx context.Context, doing string, raw bson.Raw, set bson
 	return nil
 }
 
-// stamped returns an expression for a document with the given fields and, between the first and the others, the instant at.
+// stamped returns an expression for a document with the given fields and, between the first and the others, the instant
+// at.
 func stamped(first bson.E, others ...bson.E) bson.D {
 	return bson.D{{Key: "$mergeObjects", Value: bson.A{literal(bson.D{first}), bson.D{{Key: "at", Value: "$$NOW"}}, literal(append(bson.D{}, others...))}}}
 }
 
-// recording returns what appends a person's act to history, and drops the oldest of such events beyond those that history keeps.
+// recording returns what appends a person's act to history, and drops the oldest of such events beyond those that
+// history keeps.
 func recording(raw bson.Raw, what outbox.What, fields ...bson.E) bson.D {
 	var kept bson.A
 	events := 1

@@ -138,7 +138,8 @@ func TestRetryDeadKeepsHistoryShort(t *testing.T) {
 	}
 }
 
-// What was judged must still stand when it is written: a fence by dead_at alone would let a second death, or an edit, pass.
+// What was judged must still stand when it is written: a fence by dead_at alone would let a second death, or an edit,
+// pass.
 func TestChangesByHandAreFenced(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)

@@ -9,9 +9,9 @@ import (
 	"github.com/outboxd/outboxd/outbox"
 )
 
-// Cancel cancels the pending intent that [Store.Get] returned and that [outbox.Cancel] lets go. Nothing that should follow it
-// is carried out. It is one conditional update: if the intent is no longer what was read (a worker has claimed it, say),
-// nothing is written and the error wraps [ErrChanged].
+// Cancel cancels the pending intent that [Store.Get] returned and that [outbox.Cancel] lets go. Nothing that should
+// follow it is carried out. It is one conditional update: if the intent is no longer what was read (a worker has
+// claimed it, say), nothing is written and the error wraps [ErrChanged].
 func (s *Store) Cancel(ctx context.Context, raw bson.Raw) error {
 	set := bson.D{
 		{Key: "status", Value: outbox.StatusCancelled},

@@ -34,9 +34,9 @@ const earliest = bson.DateTime(math.MinInt64)
 // defaultPriority is the priority of an intent without one.
 const defaultPriority = 1
 
-// candidate is an intent that a claim may try to take, as an index entry shows it. Its fields may have any type: an array
-// of dates is found by its dates, a decimal 1 as a 1. A claim takes such a document like any other, and it is settled with
-// its problems; it must not be what ends the search.
+// candidate is an intent that a claim may try to take, as an index entry shows it. Its fields may have any type: an
+// array of dates is found by its dates, a decimal 1 as a 1. A claim takes such a document like any other, and it is
+// settled with its problems; it must not be what ends the search.
 type candidate struct {
 	ID, Priority, DueAt bson.RawValue
 }
@@ -68,11 +68,12 @@ func (c candidate) due() bson.DateTime {
 const mostRuns = 8
 
 // candidates returns the _ids of at most limit intents of the kind that are due, in claim order: by priority, then by
-// due_at, and without those that another claim of this process is about to lease. It reads index entries alone. The _ids
-// are kept from other claims until done is called, which the caller must do; it is never nil.
+// due_at, and without those that another claim of this process is about to lease. It reads index entries alone. The
+// _ids are kept from other claims until done is called, which the caller must do; it is never nil.
 //
-// Workers that all took the very first ones would meet in the same documents, and all but one would write in vain. So where
-// more waits than one takes, each takes one of the first few runs, at random; whoever claims alone takes the first.
+// Workers that all took the very first ones would meet in the same documents, and all but one would write in vain. So
+// where more waits than one takes, each takes one of the first few runs, at random; whoever claims alone takes the
+// first.
 func (s *Store) candidates(ctx context.Context, order outbox.ClaimOrder, now time.Time) (ids []bson.RawValue, done func(), err error) {
 	front := s.fronts.of(order.Kind)
 	if err := s.lookAtFront(ctx, front, order); err != nil {
@@ -103,11 +104,11 @@ func (s *Store) candidates(ctx context.Context, order outbox.ClaimOrder, now tim
 
 // search returns the first intents in claim order, at least limit if there are so many.
 //
-// Each priority needs a search of its own, and so do intents without one. A query on a missing field adds an index interval
-// for undefined and is never covered: it would walk over the dead entries of the queue's head, and cost more with each
-// claim; one on several priorities cannot begin each of them where the last one found its first. As bounds of one interval a
-// search does neither. While more of one priority waits than a claim takes, the others are looked for ten times a second, if
-// nothing is there: what comes then waits a tenth of a second longer at most.
+// Each priority needs a search of its own, and so do intents without one. A query on a missing field adds an index
+// interval for undefined and is never covered: it would walk over the dead entries of the queue's head, and cost more
+// with each claim; one on several priorities cannot begin each of them where the last one found its first. As bounds of
+// one interval a search does neither. While more of one priority waits than a claim takes, the others are looked for
+// ten times a second, if nothing is there: what comes then waits a tenth of a second longer at most.
 func (s *Store) search(ctx context.Context, front *front, order outbox.ClaimOrder, now time.Time, limit int) ([]candidate, error) {
 	began := time.Now()
 	lone, _, alone := front.onlyBand(began)
@@ -146,12 +147,12 @@ func idsAt(all []candidate) []bson.RawValue {
 	return ids
 }
 
-// mostFurther bounds from how many runs one is taken without reading those before it: four for each worker, which may have two
-// claims under way.
+// mostFurther bounds from how many runs one is taken without reading those before it: four for each worker, which may
+// have two claims under way.
 const mostFurther = 16
 
-// furtherOn returns one of the first few runs of a long backlog of one priority, at random, without reading those before
-// it; nothing if that was to be the first, or if there may be no such backlog.
+// furtherOn returns one of the first few runs of a long backlog of one priority, at random, without reading those
+// before it; nothing if that was to be the first, or if there may be no such backlog.
 func (s *Store) furtherOn(ctx context.Context, front *front, order outbox.ClaimOrder, now time.Time, before map[string]bool) ([]candidate, error) {
 	b, from, ok := front.onlyBand(time.Now())
 	if !ok || order.Spread < 2 {
@@ -172,8 +173,8 @@ func (s *Store) furtherOn(ctx context.Context, front *front, order outbox.ClaimO
 	return found[:order.Limit], nil
 }
 
-// searchBand returns the first intents of a band. It begins where the last search found them, if that is enough or another claim
-// follows soon.
+// searchBand returns the first intents of a band. It begins where the last search found them, if that is enough or
+// another claim follows soon.
 func (s *Store) searchBand(ctx context.Context, front *front, b int, order outbox.ClaimOrder, now time.Time, limit int) ([]candidate, error) {
 	until := bson.NewDateTimeFromTime(now)
 	began, from := time.Now(), earliest
@@ -209,8 +210,8 @@ func (s *Store) searchRest(ctx context.Context, front *front, rest []int, order 
 	return found, err
 }
 
-// lookAtFront asks, if it is time to, whether something has come to stand before where searches begin; then the next one
-// begins there. It can take long, since it walks over all dead entries, so other claims do not wait for it.
+// lookAtFront asks, if it is time to, whether something has come to stand before where searches begin; then the next
+// one begins there. It can take long, since it walks over all dead entries, so other claims do not wait for it.
 func (s *Store) lookAtFront(ctx context.Context, front *front, order outbox.ClaimOrder) error {
 	looks := front.frontal(time.Now(), order.Soon)
 	if looks == nil {
@@ -233,8 +234,8 @@ func (s *Store) lookAtFront(ctx context.Context, front *front, order outbox.Clai
 	return nil
 }
 
-// run returns at most limit of the candidates: one of the whole runs of that length that the first priority among them has
-// room for, each as likely, so that the first in order soon has its turn; or else the first.
+// run returns at most limit of the candidates: one of the whole runs of that length that the first priority among them
+// has room for, each as likely, so that the first in order soon has its turn; or else the first.
 func run(all []candidate, limit int) []candidate {
 	first := 0
 	for first < len(all) && all[first].band() == all[0].band() {
@@ -288,9 +289,9 @@ func (s *Store) inBand(ctx context.Context, kind string, b int, from, until bson
 }
 
 // withPriorities asks for no order, but has that of the index, as inBand has. To ask for it would make no difference,
-// were it not that one array in any document's due_at or priority makes the index multikey for ever: then the server takes
-// no order from it, and sorts all that is due for each claim. For the same reason there is one bound for the dates: of two
-// it would use one.
+// were it not that one array in any document's due_at or priority makes the index multikey for ever: then the server
+// takes no order from it, and sorts all that is due for each claim. For the same reason there is one bound for the
+// dates: of two it would use one.
 func (s *Store) withPriorities(ctx context.Context, kind string, priorities bson.A, now time.Time, limit int) search {
 	cursor, err := s.hints.Find(ctx,
 		bson.D{
@@ -307,9 +308,9 @@ func (s *Store) withPriorities(ctx context.Context, kind string, priorities bson
 // mostUpcoming bounds what one look at what becomes due reads.
 const mostUpcoming = 100
 
-// Upcoming returns when intents of the kind become claimable between now and the given time from now: soonest first, by the
-// database's clock, those that are claimable already included. whole is false if there may be more. It reads at most a
-// hundred index entries, in one round trip.
+// Upcoming returns when intents of the kind become claimable between now and the given time from now: soonest first, by
+// the database's clock, those that are claimable already included. whole is false if there may be more. It reads at
+// most a hundred index entries, in one round trip.
 func (s *Store) Upcoming(ctx context.Context, kind string, within time.Duration) (due []time.Time, whole bool, err error) {
 	doing := fmt.Sprintf("look for what of kind %q becomes due", kind)
 	ctx, cancel := s.bound(ctx)

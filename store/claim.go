@@ -16,10 +16,11 @@ import (
 )
 
 // Claim takes up to order.Limit intents of a kind that are due, or whose lease ran out, under a new lease. They come in
-// the order in which they should run: by priority (0 first), then by due_at. Fewer come where other workers took some. Where
-// order.Spread tells of other workers and more waits than one claim takes, it takes one of the first few runs of
-// order.Limit intents, sixteen at most, all of the first priority that waits: the order is kept within each claim, and between
-// claims but for that distance. Those that order.Only names are taken without a search, a single one in one round trip.
+// the order in which they should run: by priority (0 first), then by due_at. Fewer come where other workers took some.
+// Where order.Spread tells of other workers and more waits than one claim takes, it takes one of the first few runs of
+// order.Limit intents, sixteen at most, all of the first priority that waits: the order is kept within each claim, and
+// between claims but for that distance. Those that order.Only names are taken without a search, a single one in one
+// round trip.
 //
 // A document that breaks the contract comes as well, with its Problems, so that it can be settled.
 func (s *Store) Claim(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.Intent, error) {
@@ -70,8 +71,8 @@ func (s *Store) takeNamed(ctx context.Context, doing string, order outbox.ClaimO
 }
 
 // takeOne leases one intent if it matches the condition, and reads it, by one command. The driver repeats that, and the
-// server carries it out once. What somebody else holds is left alone for a while. After an error that stood, what it may
-// hold is given back as after any claim.
+// server carries it out once. What somebody else holds is left alone for a while. After an error that stood, what it
+// may hold is given back as after any claim.
 func (s *Store) takeOne(ctx context.Context, doing string, id bson.RawValue, order outbox.ClaimOrder, condition bson.D) ([]*outbox.Intent, error) {
 	token := rand.Text()
 	var raw bson.Raw
@@ -101,12 +102,12 @@ func (s *Store) takeOne(ctx context.Context, doing string, id bson.RawValue, ord
 	return []*outbox.Intent{in}, nil
 }
 
-// ClaimToSettle takes up to order.Limit intents that need no call to a provider, whatever their lane is doing: order.Kind ""
-// takes those of every kind. The outcomes that are recorded and due come first, then what has expired, the longest expired
-// first.
+// ClaimToSettle takes up to order.Limit intents that need no call to a provider, whatever their lane is doing:
+// order.Kind "" takes those of every kind. The outcomes that are recorded and due come first, then what has expired,
+// the longest expired first.
 //
-// What expired is taken while it is pending, whenever it is due, and when its lease ran out, as far as order.Doubts says that
-// this can be decided without asking the provider. Where the provider has to be asked it is left to its lane.
+// What expired is taken while it is pending, whenever it is due, and when its lease ran out, as far as order.Doubts
+// says that this can be decided without asking the provider. Where the provider has to be asked it is left to its lane.
 func (s *Store) ClaimToSettle(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.Intent, error) {
 	const doing = "claim what needs no call"
 	ctx, cancel := s.bound(ctx)
@@ -133,8 +134,8 @@ func (s *Store) ClaimToSettle(ctx context.Context, order outbox.ClaimOrder) ([]*
 	return claimed, nil
 }
 
-// claimRecorded takes intents whose recorded outcome is due to be written, and those that were claimed for that and whose
-// lease ran out.
+// claimRecorded takes intents whose recorded outcome is due to be written, and those that were claimed for that and
+// whose lease ran out.
 func (s *Store) claimRecorded(ctx context.Context, order outbox.ClaimOrder, now time.Time) ([]*outbox.Intent, error) {
 	const doing = "claim recorded outcomes"
 	shy := s.fronts.of(settling).avoided()
@@ -182,8 +183,8 @@ func (s *Store) claimExpired(ctx context.Context, order outbox.ClaimOrder, now t
 	}, undoubted(order, "$$NOW")...), settling)
 }
 
-// undoubted matches the expired intents about which nothing has to be asked: those of which nobody doubts what became of
-// them, and those whose doubt is decided without the provider. now is the database's time, as an expression.
+// undoubted matches the expired intents about which nothing has to be asked: those of which nobody doubts what became
+// of them, and those whose doubt is decided without the provider. now is the database's time, as an expression.
 func undoubted(order outbox.ClaimOrder, now any) bson.D {
 	var doubts, decided bson.A
 	for kind, policy := range order.Doubts {
@@ -229,18 +230,19 @@ func (s *Store) expired(ctx context.Context, order outbox.ClaimOrder, now time.T
 
 func first(found []candidate, limit int) []candidate { return found[:min(len(found), limit)] }
 
-// take leases those of the candidates that still match the condition and returns them in the candidates' order. queue is
-// whose front is told of what could not be taken; "" is what needs no call.
+// take leases those of the candidates that still match the condition and returns them in the candidates' order. queue
+// is whose front is told of what could not be taken; "" is what needs no call.
 //
-// What was pending and what was leased take one command each: the leases that ran out are looked for only where the first
-// came home with less than was chosen. The update cannot be retried by the driver. After an error it is sent again: what the
-// first one took no longer matches, and what a majority acknowledges the second time includes it. Each has a token of its
-// own, for the first may come into effect long after the second, when what that took is settled: from a server that hung,
-// say. Whatever comes of them, the read by token tells what is held, and what shows later is given back.
+// What was pending and what was leased take one command each: the leases that ran out are looked for only where the
+// first came home with less than was chosen. The update cannot be retried by the driver. After an error it is sent
+// again: what the first one took no longer matches, and what a majority acknowledges the second time includes it. Each
+// has a token of its own, for the first may come into effect long after the second, when what that took is settled:
+// from a server that hung, say. Whatever comes of them, the read by token tells what is held, and what shows later is
+// given back.
 //
-// A document that somebody else holds, a hand's transaction or a worker that froze in one, makes an update wait. So updates
-// are short, and what they missed is taken piece by piece by transactions, to which the server says at once that something
-// is held. That is left alone for a while.
+// A document that somebody else holds, a hand's transaction or a worker that froze in one, makes an update wait. So
+// updates are short, and what they missed is taken piece by piece by transactions, to which the server says at once
+// that something is held. That is left alone for a while.
 func (s *Store) take(ctx context.Context, doing string, ids []bson.RawValue, order outbox.ClaimOrder, condition bson.D, queue string) ([]*outbox.Intent, error) {
 	if len(ids) == 0 {
 		return nil, nil
@@ -344,8 +346,8 @@ func (s *Store) lease(ctx context.Context, t *taking, front *front) error {
 	}
 }
 
-// byAnother adds to a condition that this claim's first token did not just take it, even if that lease has run out by now:
-// that would be a doubt about nothing. What is pending cannot have been taken.
+// byAnother adds to a condition that this claim's first token did not just take it, even if that lease has run out by
+// now: that would be a doubt about nothing. What is pending cannot have been taken.
 func (t *taking) byAnother(condition bson.D) bson.D {
 	return append(bson.D{{Key: "lease.token", Value: bson.D{{Key: "$ne", Value: t.first}}}}, condition...)
 }
@@ -369,8 +371,8 @@ func among(ids []bson.RawValue, condition bson.D) bson.D {
 // claimSplitFor is how long a claim looks for what somebody holds among its candidates.
 const claimSplitFor = time.Second
 
-// leaseHeld leases the candidates piece by piece, each piece in a transaction, and notes what somebody else holds. What it
-// has no time for is the next claim's.
+// leaseHeld leases the candidates piece by piece, each piece in a transaction, and notes what somebody else holds. What
+// it has no time for is the next claim's.
 func (s *Store) leaseHeld(ctx context.Context, t *taking, condition bson.D) error {
 	began := time.Now()
 	for parts := [][]bson.RawValue{t.ids}; len(parts) > 0; {
@@ -447,15 +449,16 @@ func leasing(token string, order outbox.ClaimOrder) mongo.Pipeline {
 	}}}}
 }
 
-// firstDue is the due_at that the producer wrote, if it still stands there: once an intent was attempted, it is another.
+// firstDue is the due_at that the producer wrote, if it still stands there: once an intent was attempted, it is
+// another.
 var firstDue = bson.D{{Key: "$cond", Value: bson.A{
 	bson.D{{Key: "$and", Value: bson.A{
 		bson.D{{Key: "$eq", Value: bson.A{"$status", outbox.StatusPending}}},
 		bson.D{{Key: "$eq", Value: bson.A{bson.D{{Key: "$type", Value: "$first_attempt_at"}}, "missing"}}},
 	}}}, "$due_at", "$$REMOVE"}}}
 
-// leaseOf returns a new lease. Where one stands already its holder may have called: it ran out, or a person made the intent
-// pending while it was leased. Without $mergeObjects around it, $set would merge it into what stands there.
+// leaseOf returns a new lease. Where one stands already its holder may have called: it ran out, or a person made the
+// intent pending while it was leased. Without $mergeObjects around it, $set would merge it into what stands there.
 func leaseOf(token, owner string) bson.D {
 	return bson.D{{Key: "$mergeObjects", Value: bson.A{bson.D{
 		{Key: "token", Value: token},
@@ -513,8 +516,8 @@ func (s *Store) readBack(ctx context.Context, filter bson.D, ids []bson.RawValue
 	return intents, most == 0 || bytes < most, nil
 }
 
-// mostClaimed bounds what one claim reads, in bytes, and one document more. Documents of 16 MiB are rare, but a lane full of
-// them would take all of the memory that a worker has. What is not read is given back.
+// mostClaimed bounds what one claim reads, in bytes, and one document more. Documents of 16 MiB are rare, but a lane
+// full of them would take all of the memory that a worker has. What is not read is given back.
 const mostClaimed = 16 << 20
 
 // intent reads a claimed intent, which tells the database's time as well.

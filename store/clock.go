@@ -9,21 +9,22 @@ import (
 // set, and another member may have become primary.
 const maxClockAge = 30 * time.Second
 
-// quickAnswer is how long an answer may take that corrects an old estimate downwards. A slower one may tell a time that is as
-// old as that.
+// quickAnswer is how long an answer may take that corrects an old estimate downwards. A slower one may tell a time that
+// is as old as that.
 const quickAnswer = time.Second
 
-// clock estimates the database's time between answers that tell it. An answer is taken as told at the moment it arrived,
-// so the estimate is behind by the answer's way but never ahead: a candidate search never finds what the database would
-// refuse. It is safe for concurrent use.
+// clock estimates the database's time between answers that tell it. An answer is taken as told at the moment it
+// arrived, so the estimate is behind by the answer's way but never ahead: a candidate search never finds what the
+// database would refuse. It is safe for concurrent use.
 type clock struct {
 	mu       sync.Mutex
 	database time.Time // as told
 	received time.Time // by the local clock, whose monotonic part counts
 }
 
-// tell takes an instant of the database that was asked for at the given moment and received just now. Among answers the one
-// that gives the latest time was the quickest, so it is the best; after half a minute a quick one is believed in any case.
+// tell takes an instant of the database that was asked for at the given moment and received just now. Among answers the
+// one that gives the latest time was the quickest, so it is the best; after half a minute a quick one is believed in
+// any case.
 func (c *clock) tell(database, asked time.Time) {
 	received := time.Now()
 	c.mu.Lock()

@@ -25,7 +25,8 @@ type followUp struct {
 // update is the write_back that a row brings along.
 type update struct{ outbox.Update }
 
-// bring works out the row's consequences, which depend on the settlement alone, and returns about how many bytes they take.
+// bring works out the row's consequences, which depend on the settlement alone, and returns about how many bytes they
+// take.
 func (s *Store) bring(r *row) (size int) {
 	r.eager = r.Intent.Outcome != nil
 	followUps, u := r.Intent.Consequences(r.Decision, s.rules)
@@ -162,15 +163,15 @@ func (d *degraded) Error() string { return "part of a transaction was refused: "
 
 func (d *degraded) Unwrap() error { return d.err }
 
-// refusedAt returns which of the writes of an insert or bulk write the server refused, and why; false for an error that is
-// not about one of them, or that is no refusal.
-func refusedAt(err error) (int, error, bool) {
+// refusedAt returns which of the writes of an insert or bulk write the server refused, and why; false for an error that
+// is not about one of them, or that is no refusal.
+func refusedAt(err error) (at int, refused bool, why error) {
 	if !refusal(err) {
-		return 0, nil, false
+		return 0, false, nil
 	}
 	if bulk, ok := errors.AsType[mongo.BulkWriteException](err); ok && len(bulk.WriteErrors) > 0 {
 		first := bulk.WriteErrors[0]
-		return first.Index, first.WriteError, true
+		return first.Index, true, first.WriteError
 	}
-	return 0, nil, false
+	return 0, false, nil
 }

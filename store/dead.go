@@ -21,8 +21,8 @@ type Filter struct {
 	Limit  int       // at most so many; 0: all
 }
 
-// Dead yields dead letters, the newest first, as they stand in the database. A document is the caller's to keep. After an
-// error it yields no more.
+// Dead yields dead letters, the newest first, as they stand in the database. A document is the caller's to keep. After
+// an error it yields no more.
 func (s *Store) Dead(ctx context.Context, f Filter) iter.Seq2[bson.Raw, error] {
 	return func(yield func(bson.Raw, error) bool) {
 		const doing = "list dead letters"

@@ -17,15 +17,15 @@ import (
 // unsupported, so that no document can exhaust the stack.
 const maxNesting = 100
 
-// Millions of small values fit into 16 MiB, and each takes far more memory than bytes: a lane full of such documents would
-// take all that a machine has. So they are counted, and what has more is unsupported.
+// Millions of small values fit into 16 MiB, and each takes far more memory than bytes: a lane full of such documents
+// would take all that a machine has. So they are counted, and what has more is unsupported.
 const (
 	maxValues = 100_000 // under one field of the document
 	maxFields = 1_000   // of the document itself
 )
 
-// owned are fields without which a claimed document cannot be settled. A claim appends some of them, so that they may stand
-// behind any number of others.
+// owned are fields without which a claimed document cannot be settled. A claim appends some of them, so that they may
+// stand behind any number of others.
 var owned = []string{"_id", "kind", "status", "due_at", "lease", "attempts", "first_attempt_at"}
 
 // errMany ends the reading of a field that has more than maxValues below it.
@@ -70,8 +70,8 @@ func decode(raw bson.Raw) (map[string]any, error) {
 	return doc, nil
 }
 
-// shape is what the contract says of a document's form. What has a form of its own is read into a map, and what a producer
-// formed into fields in their order.
+// shape is what the contract says of a document's form. What has a form of its own is read into a map, and what a
+// producer formed into fields in their order.
 type shape int
 
 const (

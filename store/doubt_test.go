@@ -7,8 +7,8 @@ import (
 	"github.com/outboxd/outboxd/outbox"
 )
 
-// What has expired and may have had its effect is left to its lane, which asks the provider first. What surely had none is
-// taken, whatever its kind.
+// What has expired and may have had its effect is left to its lane, which asks the provider first. What surely had none
+// is taken, whatever its kind.
 func TestWhatExpiredInDoubtIsLeftToItsLane(t *testing.T) {
 	h := newHarness(t)
 	past, later := time.Now().Add(-time.Minute), time.Now().Add(time.Hour)

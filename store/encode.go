@@ -20,7 +20,8 @@ func idOf(in *outbox.Intent) any {
 }
 
 // encode turns a value as outbox.Parse documents them into one that the driver writes with the type that a producer's
-// driver would most likely have given it: small integers are int32. [outbox.Fields] keep their order; the fields of a map come in the order of their names.
+// driver would most likely have given it: small integers are int32. [outbox.Fields] keep their order; the fields of a
+// map come in the order of their names.
 func encode(v any) any {
 	switch v := v.(type) {
 	case outbox.ID:
@@ -76,8 +77,8 @@ func encodeDocument(doc map[string]any) bson.D {
 // maxIDFields bounds the fields of a business document's _id whose order is tried out.
 const maxIDFields = 4
 
-// identity matches the business document with the given _id. A document as an _id is another one in another order of its
-// fields, and many languages keep none, so all orders are tried: at most 24 seeks.
+// identity matches the business document with the given _id. A document as an _id is another one in another order of
+// its fields, and many languages keep none, so all orders are tried: at most 24 seeks.
 func identity(id any) bson.D {
 	encoded := encode(id)
 	doc, ok := encoded.(bson.D)

@@ -15,8 +15,8 @@ var (
 	ErrStandalone = errors.New("the server is a standalone, without transactions and change streams; start it with --replSet and run rs.initiate()")
 	// ErrNoPrimary is returned by Ready while the server that answers is no primary.
 	ErrNoPrimary = errors.New("the replica set has no primary")
-	// ErrNoWatch is returned by Watch where the database refuses change streams: the privilege is missing, or the server
-	// has none. Polling goes on without it.
+	// ErrNoWatch is returned by Watch where the database refuses change streams: the privilege is missing, or the
+	// server has none. Polling goes on without it.
 	ErrNoWatch = errors.New("the database refuses a change stream; grant the action changeStream on the database, or rely on polling")
 	// ErrNotFound is returned by Get for an id that no intent has.
 	ErrNotFound = errors.New("there is no such intent")
@@ -61,8 +61,8 @@ func nameOf(code int) string {
 	}
 }
 
-// failure says what was being done when the driver's error arose. Its text never holds the server's message, which quotes
-// values of documents; errors.Is and errors.As reach the driver's error.
+// failure says what was being done when the driver's error arose. Its text never holds the server's message, which
+// quotes values of documents; errors.Is and errors.As reach the driver's error.
 type failure struct {
 	doing string
 	err   error

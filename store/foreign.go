@@ -10,8 +10,8 @@ import (
 // MostForeign bounds what [Store.Foreign] counts.
 const MostForeign = 1000
 
-// Foreign counts documents of the collection that have no kind, up to a bound. They are no intents, and no worker writes
-// to them. An index holds exactly these.
+// Foreign counts documents of the collection that have no kind, up to a bound. They are no intents, and no worker
+// writes to them. An index holds exactly these.
 func (s *Store) Foreign(ctx context.Context) (int64, error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
@@ -19,6 +19,6 @@ func (s *Store) Foreign(ctx context.Context) (int64, error) {
 	return n, failed(err, "count documents without a kind")
 }
 
-// UseNamespace sets the namespace of the outbox, which is part of every intent's keys at the providers. It must be called
-// before the first intent is read.
+// UseNamespace sets the namespace of the outbox, which is part of every intent's keys at the providers. It must be
+// called before the first intent is read.
 func (s *Store) UseNamespace(namespace string) { s.rules.Namespace = namespace }

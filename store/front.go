@@ -8,8 +8,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
-// front is what this process knows about the front of one kind's queue. It makes claims cheaper, and none of it is relied
-// on: the update of a claim asks the documents themselves. It is safe for concurrent use.
+// front is what this process knows about the front of one kind's queue. It makes claims cheaper, and none of it is
+// relied on: the update of a claim asks the documents themselves. It is safe for concurrent use.
 type front struct {
 	// searching is held during a search, so that two claims of one process do not choose the same.
 	searching sync.Mutex
@@ -26,8 +26,8 @@ type front struct {
 	most  int       // how many a claim takes at most, while documents are large; 0: any number
 }
 
-// read notes how many documents a claim read, and whether those were all that it took. If not, the next claims take no more
-// than that, and twice as many each time that all could be read.
+// read notes how many documents a claim read, and whether those were all that it took. If not, the next claims take no
+// more than that, and twice as many each time that all could be read.
 func (f *front) read(n int, whole bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -111,8 +111,8 @@ func (f *front) avoided() map[string]bool {
 	return ids
 }
 
-// free returns those of the candidates that no claim of this process is taking, and that were not to be avoided when the
-// search began.
+// free returns those of the candidates that no claim of this process is taking, and that were not to be avoided when
+// the search began.
 func (f *front) free(all []candidate, before map[string]bool) []candidate {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -147,7 +147,8 @@ func (f *front) take(ids []bson.RawValue) func() {
 // aloneFor is how long it is taken for granted that nothing of another priority waits, beside a backlog of one.
 const aloneFor = 100 * time.Millisecond
 
-// onlyBand returns the band in which alone more waits than a claim takes, as far as is known, and where a search of it may begin.
+// onlyBand returns the band in which alone more waits than a claim takes, as far as is known, and where a search of it
+// may begin.
 func (f *front) onlyBand(now time.Time) (b int, from bson.DateTime, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -155,9 +156,9 @@ func (f *front) onlyBand(now time.Time) (b int, from bson.DateTime, ok bool) {
 	return f.lone, only.near(), only.rich && now.Sub(f.alone) < aloneFor
 }
 
-// others returns the bands that a claim searches besides b: those that are searched by themselves, and those that are searched
-// together. In these nothing was seen for so long that there are no dead entries, but for other workers'; where another claim
-// follows soon, they may have to wait for it.
+// others returns the bands that a claim searches besides b: those that are searched by themselves, and those that are
+// searched together. In these nothing was seen for so long that there are no dead entries, but for other workers';
+// where another claim follows soon, they may have to wait for it.
 func (f *front) others(now time.Time, b int, soon bool) (own, rest []int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -205,8 +206,8 @@ func (f *front) searchedRest(of []int, found []candidate, took time.Duration, no
 	}
 }
 
-// frontal returns the bands whose very front is to be looked at, and before which instant; none if another claim is at it.
-// When all were looked at, endLooks must be called.
+// frontal returns the bands whose very front is to be looked at, and before which instant; none if another claim is at
+// it. When all were looked at, endLooks must be called.
 func (f *front) frontal(now time.Time, soon bool) map[int]bson.DateTime {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -239,8 +240,8 @@ func (f *front) band(b int, do func(*band)) {
 	do(&f.bands[b])
 }
 
-// reclaims reports whether leases that ran out are to be looked for by a claim that came home with less than it chose, and
-// notes that it is done: with others at work, they most likely took the rest.
+// reclaims reports whether leases that ran out are to be looked for by a claim that came home with less than it chose,
+// and notes that it is done: with others at work, they most likely took the rest.
 func (f *front) reclaims(nothing bool) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

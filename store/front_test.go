@@ -14,8 +14,8 @@ import (
 	"github.com/outboxd/outboxd/outbox"
 )
 
-// A worker that froze in the middle of a transaction leaves its documents locked. They must not keep others from what is due
-// besides, and not slow down each claim either.
+// A worker that froze in the middle of a transaction leaves its documents locked. They must not keep others from what
+// is due besides, and not slow down each claim either.
 func TestClaimPassesWhatATransactionHolds(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
@@ -72,8 +72,8 @@ func TestClaimPassesWhatATransactionHolds(t *testing.T) {
 	}
 }
 
-// A lease that ran out is taken over under another token than what was free is leased under: carried out late, the command
-// that takes over would find the leases of its own claim, and one token would stand for two.
+// A lease that ran out is taken over under another token than what was free is leased under: carried out late, the
+// command that takes over would find the leases of its own claim, and one token would stand for two.
 func TestTakingOverHasATokenOfItsOwn(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
@@ -116,8 +116,8 @@ func TestClaimsOfOneProcessDoNotMeet(t *testing.T) {
 	}
 }
 
-// A busy worker's searches do not walk over what was claimed before, and one among others leaves the first to them without
-// reading it.
+// A busy worker's searches do not walk over what was claimed before, and one among others leaves the first to them
+// without reading it.
 func TestABusyWorkersSearches(t *testing.T) {
 	t.Parallel()
 	for name, fields := range map[string]map[string]any{"without a priority": {}, "of one priority": {"priority": int32(1)}} {

@@ -13,8 +13,8 @@ import (
 // Get returns the intent whose _id a person means by the text: the hex of an ObjectId, a UUID, a string, or any _id as
 // Extended JSON ({"$oid": …}, {"$uuid": …}, a string in quotation marks, a number).
 //
-// It fails with [ErrNotFound] if there is none. It also fails if several intents have that text as _ids of different types;
-// the error then says how to name each of them.
+// It fails with [ErrNotFound] if there is none. It also fails if several intents have that text as _ids of different
+// types; the error then says how to name each of them.
 func (s *Store) Get(ctx context.Context, id string) (bson.Raw, error) {
 	doing := fmt.Sprintf("get intent %q", id)
 	found, err := s.findByID(ctx, meant(id))

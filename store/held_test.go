@@ -67,8 +67,8 @@ func (h *harness) orders(n int) {
 	}
 }
 
-// Many intents write back to one document that a business writes to all the time: each of them is there in the end, with
-// its follow-up, and nothing is noted.
+// Many intents write back to one document that a business writes to all the time: each of them is there in the end,
+// with its follow-up, and nothing is noted.
 func TestWriteBackToAHotDocument(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
@@ -161,8 +161,8 @@ func TestWriteBackToAHotDocument(t *testing.T) {
 	t.Logf("%d times an outcome had to wait", waited.Load())
 }
 
-// collMod waits for an open transaction of a producer, and everything that comes after it waits for collMod. Nothing of an
-// outcome is lost meanwhile, whichever collection it is, and everything is written when it is over.
+// collMod waits for an open transaction of a producer, and everything that comes after it waits for collMod. Nothing of
+// an outcome is lost meanwhile, whichever collection it is, and everything is written when it is over.
 func TestSettleBehindAChangeOfSchema(t *testing.T) {
 	t.Parallel()
 	for _, collection := range []string{"orders", "outbox"} {
@@ -412,7 +412,8 @@ func TestNoIsNo(t *testing.T) {
 	}
 }
 
-// A transaction that failed by what goes away within a moment is simply made again, and the outcome is not recorded first.
+// A transaction that failed by what goes away within a moment is simply made again, and the outcome is not recorded
+// first.
 func TestATransientErrorIsTriedAgain(t *testing.T) {
 	h := newHarness(t)
 	h.orders(1)
@@ -426,8 +427,8 @@ func TestATransientErrorIsTriedAgain(t *testing.T) {
 	h.wantParents(1, outbox.CodeWriteBackMissed, func(int) bool { return false })
 }
 
-// A commit whose result is unknown is asked for again, also where the driver does not do so by itself, and the transaction is
-// not made a second time meanwhile.
+// A commit whose result is unknown is asked for again, also where the driver does not do so by itself, and the
+// transaction is not made a second time meanwhile.
 func TestAnUnknownCommitIsRepeated(t *testing.T) {
 	h := newHarness(t)
 	h.orders(3)

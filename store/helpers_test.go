@@ -22,8 +22,8 @@ import (
 	"github.com/outboxd/outboxd/store/storetest"
 )
 
-// TestStore runs the conformance suite. A migrated database costs more than most of the tests, so that they share a few,
-// which are emptied in between.
+// TestStore runs the conformance suite. A migrated database costs more than most of the tests, so that they share a
+// few, which are emptied in between.
 func TestStore(t *testing.T) {
 	free := make(chan *harness, 100)
 	storetest.Run(t, func(sub *testing.T) storetest.Harness {

@@ -90,8 +90,9 @@ func TestLargeConsequences(t *testing.T) {
 	}
 }
 
-// What an intent's references make of it is bounded: a hostile one takes neither the worker's memory nor its neighbours'
-// time, and the outcome of the one that can be settled in no other way is written without what is too large.
+// What an intent's references make of it is bounded: a hostile one takes neither the worker's memory nor its
+// neighbours' time, and the outcome of the one that can be settled in no other way is written without what is too
+// large.
 func TestHostileConsequences(t *testing.T) {
 	h := newHarness(t)
 	for i, times := range []int{14, 17, 40, 47} {

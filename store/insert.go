@@ -8,8 +8,8 @@ import (
 	"github.com/outboxd/outboxd/outbox"
 )
 
-// ParseInsert reads a document that a producer means to insert, exactly as a worker would read it, without a database. A
-// document without an _id gets an ObjectId, as a driver gives it one.
+// ParseInsert reads a document that a producer means to insert, exactly as a worker would read it, without a database.
+// A document without an _id gets an ObjectId, as a driver gives it one.
 func ParseInsert(raw bson.Raw, rules outbox.Rules) (*outbox.Intent, error) {
 	if _, err := raw.LookupErr("_id"); err != nil {
 		var d bson.D

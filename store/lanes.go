@@ -115,7 +115,8 @@ func (s *Store) Pause(ctx context.Context, kind, why, by string) error {
 	})
 }
 
-// Resume ends a pause and a hold, and lets run at once what was refused before. A gate stays: the provider asked for it.
+// Resume ends a pause and a hold, and lets run at once what was refused before. A gate stays: the provider asked for
+// it.
 func (s *Store) Resume(ctx context.Context, kind string) error {
 	if err := s.clearLane(ctx, "resume", bson.D{{Key: "_id", Value: kind}}, kind, "paused", "why", "by", "hold"); err != nil {
 		return err
@@ -131,8 +132,8 @@ const (
 	hastenMost  = 20 // commands
 )
 
-// Hasten makes due at once what waits because the provider refused it, and nothing but that, as far as it is due within two minutes:
-// ten thousand at most. The rest runs when it is due.
+// Hasten makes due at once what waits because the provider refused it, and nothing but that, as far as it is due within
+// two minutes: ten thousand at most. The rest runs when it is due.
 func (s *Store) Hasten(ctx context.Context, kind string) error {
 	doing := fmt.Sprintf("make due what was refused in lane %q", kind)
 	ctx, cancel := s.bound(ctx)

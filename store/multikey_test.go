@@ -11,8 +11,8 @@ import (
 	"github.com/outboxd/outboxd/outbox"
 )
 
-// One array in one document makes an index multikey for as long as it exists, and then the server takes neither an order
-// nor both ends of a range from it. Claims must cost what they cost before, and find the same.
+// One array in one document makes an index multikey for as long as it exists, and then the server takes neither an
+// order nor both ends of a range from it. Claims must cost what they cost before, and find the same.
 func TestArraysDoNotSlowClaims(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)

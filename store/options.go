@@ -35,9 +35,9 @@ type Options struct {
 	// Operation bounds each operation whose context has no earlier deadline, so that a server which stopped answering
 	// cannot hold a worker for ever. Defaults to 30s.
 	Operation time.Duration
-	// Patience is how long a write outside of a transaction waits for documents that somebody else holds, and a millisecond
-	// more for each document. Then the culprit is looked for by transactions, to which the server says at once that something
-	// is held. Defaults to 400ms.
+	// Patience is how long a write outside of a transaction waits for documents that somebody else holds, and a
+	// millisecond more for each document. Then the culprit is looked for by transactions, to which the server says at
+	// once that something is held. Defaults to 400ms.
 	Patience time.Duration
 	// Monitor sees each command, for metrics and tests. Nil for none.
 	Monitor *event.CommandMonitor
@@ -65,8 +65,8 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Connect opens a store on the deployment at o.URI and waits until it has a primary, at most until ctx ends. The error is
-// [ErrStandalone] for a server without a replica set. No error holds any part of the connection string.
+// Connect opens a store on the deployment at o.URI and waits until it has a primary, at most until ctx ends. The error
+// is [ErrStandalone] for a server without a replica set. No error holds any part of the connection string.
 func Connect(ctx context.Context, o Options) (*Store, error) {
 	o = o.withDefaults()
 	parsed, err := connstring.ParseAndValidate(o.URI)

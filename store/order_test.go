@@ -11,8 +11,8 @@ import (
 	"github.com/outboxd/outboxd/store"
 )
 
-// What a producer formed keeps its order on the way through: read, resolved, and written into a follow-up and a business
-// document.
+// What a producer formed keeps its order on the way through: read, resolved, and written into a follow-up and a
+// business document.
 func TestOrderOfFreeFormSurvives(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)

@@ -19,8 +19,8 @@ type orphan struct {
 	look  time.Time // when it is looked for again
 }
 
-// orphanEvery is how often it is looked for a claim. One that does not show, or not whole, may come into effect later: after
-// a failover, until a majority has it, and when a server that hung carries out what it had received.
+// orphanEvery is how often it is looked for a claim. One that does not show, or not whole, may come into effect later:
+// after a failover, until a majority has it, and when a server that hung carries out what it had received.
 const orphanEvery = time.Second
 
 // mostOrphans bounds what is remembered while the database is away; a lane without it claims every few seconds.
@@ -82,8 +82,8 @@ func (s *Store) adopt(ctx context.Context) error {
 	return failed(failure, "give back what an earlier claim holds")
 }
 
-// notLarge leaves out what can be large and is of no interest to one who gives an intent back. What is missing then breaks the
-// contract, which makes no difference to giving back.
+// notLarge leaves out what can be large and is of no interest to one who gives an intent back. What is missing then
+// breaks the contract, which makes no difference to giving back.
 var notLarge = bson.D{{Key: "payload", Value: 0}, {Key: "metadata", Value: 0}, {Key: "on_done", Value: 0}, {Key: "on_dead", Value: 0}, {Key: "write_back", Value: 0}}
 
 func (s *Store) giveBack(ctx context.Context, each orphan) error {

@@ -11,8 +11,8 @@ import (
 	"github.com/outboxd/outboxd/outbox"
 )
 
-// A claim that was made but could not be read holds intents that nobody will send. The next claim gives them back as they
-// were, long before the lease ends: nobody has to take them for ambiguous.
+// A claim that was made but could not be read holds intents that nobody will send. The next claim gives them back as
+// they were, long before the lease ends: nobody has to take them for ambiguous.
 func TestClaimGivesBackWhatAnEarlierOneHolds(t *testing.T) {
 	h := newHarness(t)
 	h.insertMany("a", 5, nil)
@@ -42,7 +42,8 @@ func TestClaimGivesBackWhatAnEarlierOneHolds(t *testing.T) {
 	}
 }
 
-// A claim that its store has looked for in vain can still come into effect: after a failover, or from a server that hung.
+// A claim that its store has looked for in vain can still come into effect: after a failover, or from a server that
+// hung.
 func TestClaimGivesBackWhatComesIntoEffectLate(t *testing.T) {
 	h := newHarness(t)
 	h.insertMany("a", 1, nil)
@@ -86,8 +87,8 @@ func TestClaimGivesBackWhatComesIntoEffectLate(t *testing.T) {
 	t.Error("it was not given back")
 }
 
-// A claim whose answer was lost is sent again. What the first try took is not taken once more, also if its lease has run out
-// by then.
+// A claim whose answer was lost is sent again. What the first try took is not taken once more, also if its lease has
+// run out by then.
 func TestRepeatedClaimDoesNotTakeTwice(t *testing.T) {
 	h := newHarness(t)
 	h.insertMany("a", 1, nil)
@@ -101,8 +102,8 @@ func TestRepeatedClaimDoesNotTakeTwice(t *testing.T) {
 	}
 }
 
-// The first try of a claim may come into effect when the second has long been settled: from a server that hung. So it has a
-// token of its own, under which nobody can settle, and is given back.
+// The first try of a claim may come into effect when the second has long been settled: from a server that hung. So it
+// has a token of its own, under which nobody can settle, and is given back.
 func TestRepeatedClaimHasAnotherToken(t *testing.T) {
 	h := newHarness(t)
 	h.insertMany("a", 1, nil)

@@ -8,9 +8,9 @@ import (
 	"go.mongodb.org/mongo-driver/v2/x/mongo/driver"
 )
 
-// What an error says about trying again. Only what can never succeed is a refusal: it is about the document, the command or
-// the user's rights. Everything else means "not now", what nobody has heard of included: to wait for something that never
-// comes shows, to drop something that was only late does not.
+// What an error says about trying again. Only what can never succeed is a refusal: it is about the document, the
+// command or the user's rights. Everything else means "not now", what nobody has heard of included: to wait for
+// something that never comes shows, to drop something that was only late does not.
 
 // never are the codes of a refusal among those below 10000 (the server's error_codes.yml).
 var never = []int{
@@ -85,7 +85,8 @@ func ofDriver(err error) bool {
 	return marshal || errors.Is(err, driver.ErrDocumentTooLarge)
 }
 
-// contended reports whether somebody else holds what was to be written. Within a transaction the server says so at once.
+// contended reports whether somebody else holds what was to be written. Within a transaction the server says so at
+// once.
 func contended(err error) bool {
 	return hasCode(err, codeWriteConflict) || hasCode(err, codeLockTimeout) || errors.Is(err, errMoved)
 }
@@ -98,8 +99,8 @@ func away(err error) bool {
 		slices.ContainsFunc(server.ErrorCodes(), func(code int) bool { return slices.Contains(noPrimary, code) })
 }
 
-// outOfTime reports whether a write outside of a transaction took longer than it may: most likely it waited for a document
-// or a collection that somebody else holds.
+// outOfTime reports whether a write outside of a transaction took longer than it may: most likely it waited for a
+// document or a collection that somebody else holds.
 func outOfTime(err error) bool {
 	return mongo.IsTimeout(err) || hasCode(err, codeMaxTime) || contended(err)
 }

@@ -82,7 +82,8 @@ func (p plan) wantIndex(t *testing.T, what, index string, covered bool) {
 	}
 }
 
-// crowd fills the outbox with what a claim must not read: documents that are not due yet, leased, final, of other kinds.
+// crowd fills the outbox with what a claim must not read: documents that are not due yet, leased, final, of other
+// kinds.
 func (h *harness) crowd(n int) {
 	h.t.Helper()
 	later := h.store.Now().Add(time.Hour)

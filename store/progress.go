@@ -11,8 +11,9 @@ import (
 	"github.com/outboxd/outboxd/outbox"
 )
 
-// SaveProgress stores p as the intent's progress, whole. It returns [outbox.ErrLeaseLost] if the claim's token no longer
-// holds. After any other error nobody knows whether it is stored; it is [outbox.ErrUnreached] where the intent has no part in it.
+// SaveProgress stores p as the intent's progress, whole. It returns [outbox.ErrLeaseLost] if the claim's token no
+// longer holds. After any other error nobody knows whether it is stored; it is [outbox.ErrUnreached] where the intent
+// has no part in it.
 func (s *Store) SaveProgress(ctx context.Context, in *outbox.Intent, p outbox.Progress) error {
 	doing := fmt.Sprintf("save the progress of intent %s", in.ID)
 	ctx, cancel := s.bound(ctx)

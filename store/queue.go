@@ -27,9 +27,9 @@ type Remaining struct {
 // Empty reports whether nothing is due, leased, or due soon.
 func (r Remaining) Empty() bool { return r.Due == 0 && r.Leased == 0 && r.Soon == 0 }
 
-// Remaining counts what is left of the kinds, one entry for each in their order; within says for each what soon is, 0 without
-// an entry. All of it is of one instant: a follow-up that comes into a kind while another is counted is not missed. It reads
-// all that wait, so it is for the end of a queue, not for its middle.
+// Remaining counts what is left of the kinds, one entry for each in their order; within says for each what soon is, 0
+// without an entry. All of it is of one instant: a follow-up that comes into a kind while another is counted is not
+// missed. It reads all that wait, so it is for the end of a queue, not for its middle.
 func (s *Store) Remaining(ctx context.Context, kinds []string, within map[string]time.Duration) ([]Remaining, error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
@@ -88,8 +88,8 @@ type Waiting struct {
 // mostWaiting bounds how many intents are counted whose consequences wait.
 const mostWaiting = 10_000
 
-// Waiting counts, by kind, the intents whose outcome is recorded while their consequences cannot be written, and tells since
-// when. It reads entries of an index that is normally empty, ten thousand at most.
+// Waiting counts, by kind, the intents whose outcome is recorded while their consequences cannot be written, and tells
+// since when. It reads entries of an index that is normally empty, ten thousand at most.
 func (s *Store) Waiting(ctx context.Context) (map[string]Waiting, error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
@@ -125,8 +125,9 @@ func (s *Store) Waiting(ctx context.Context) (map[string]Waiting, error) {
 // mostKinds bounds how many kinds are looked at: a producer that makes up kinds must not make each look an endless one.
 const mostKinds = 200
 
-// Oldest returns, for each kind with something due, whether a worker serves it or not, how long its oldest has waited. A
-// lease that ran out counts from its end. It takes a few seeks in the claim index for each kind, whatever waits there.
+// Oldest returns, for each kind with something due, whether a worker serves it or not, how long its oldest has waited.
+// A lease that ran out counts from its end. It takes a few seeks in the claim index for each kind, whatever waits
+// there.
 func (s *Store) Oldest(ctx context.Context) (map[string]time.Duration, error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
@@ -175,8 +176,8 @@ func (s *Store) kindAfter(ctx context.Context, kind string) (string, error) {
 	return leastAbove(kind, cursor.Current.Lookup("kind")), nil
 }
 
-// leastAbove returns by which kind above the given one an index entry stands: the value itself or, if that is an array, the
-// least of its members that qualifies.
+// leastAbove returns by which kind above the given one an index entry stands: the value itself or, if that is an array,
+// the least of its members that qualifies.
 func leastAbove(kind string, v bson.RawValue) string {
 	members := []bson.RawValue{v}
 	if array, ok := v.ArrayOK(); ok {

@@ -13,16 +13,16 @@ import (
 const (
 	// maxDocument is the size of the largest document that MongoDB stores ("MongoDB Limits and Thresholds").
 	maxDocument = 16 << 20
-	// room is what an intent must leave of that for the fields of the worker: lease, progress, twenty attempts of history,
-	// last error, receipt. Without it an effect could be had and its outcome not be written.
+	// room is what an intent must leave of that for the fields of the worker: lease, progress, twenty attempts of
+	// history, last error, receipt. Without it an effect could be had and its outcome not be written.
 	room = 16 << 10
 )
 
 // roomless is the problem of a document that is too large to be carried out.
 var roomless = outbox.Problem{Path: "document", Text: "is too large; it must leave 16 KiB of the 16 MiB for the worker's own fields"}
 
-// takeEach leases the candidates one by one within one command, for those of which one makes the whole update fail. What
-// cannot even be given a lease becomes a dead letter here: it must not stand in the way of what is due after it.
+// takeEach leases the candidates one by one within one command, for those of which one makes the whole update fail.
+// What cannot even be given a lease becomes a dead letter here: it must not stand in the way of what is due after it.
 func (s *Store) takeEach(ctx context.Context, ids []bson.RawValue, condition bson.D, lease mongo.Pipeline) error {
 	models := make([]mongo.WriteModel, len(ids))
 	for i, id := range ids {
@@ -46,9 +46,9 @@ func one(id bson.RawValue, condition bson.D) bson.D {
 	return append(bson.D{{Key: "_id", Value: equal(id)}}, condition...)
 }
 
-// bury makes a dead letter of a document that cannot be given a lease, with as much about it as the database takes: of a
-// document that fills its 16 MiB only its status changes, for which the fields that go make room. Its consequences are
-// not carried out. Whoever held a lease that ran out may have called, which the mark tells.
+// bury makes a dead letter of a document that cannot be given a lease, with as much about it as the database takes: of
+// a document that fills its 16 MiB only its status changes, for which the fields that go make room. Its consequences
+// are not carried out. Whoever held a lease that ran out may have called, which the mark tells.
 func (s *Store) bury(ctx context.Context, filter bson.D, why error) error {
 	const remove = "$$REMOVE"
 	failure := &outbox.Failure{Class: outbox.Invalid, Code: outbox.CodeInvalid,
@@ -80,8 +80,8 @@ func ofDocument(err error) bool {
 // tooLarge reports whether the database refused a document for its size.
 func tooLarge(err error) bool { return hasCode(err, codeTooLarge) || hasCode(err, codeUpdateTooLarge) }
 
-// settleEach settles rows one by one, for those of which one makes the whole update fail: the others must not wait for it.
-// A document that has no room for all of its outcome keeps status and code of it.
+// settleEach settles rows one by one, for those of which one makes the whole update fail: the others must not wait for
+// it. A document that has no room for all of its outcome keeps status and code of it.
 func (s *Store) settleEach(ctx context.Context, rows []*row, answers []outbox.Settled) error {
 	if len(rows) == 1 {
 		rows[0].lean = true

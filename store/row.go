@@ -112,6 +112,7 @@ func (s *Store) settling(rows []*row) mongo.Pipeline {
 			count["marked"]++
 		case outbox.ClearMark:
 			count["cleared"]++
+		case outbox.KeepMark:
 		}
 		return bson.RawValue{Type: bson.TypeEmbeddedDocument, Value: buffer}
 	})
@@ -171,8 +172,8 @@ func (s *Store) settling(rows []*row) mongo.Pipeline {
 // traces are the fields of the worker that only an intent may have which was claimed before.
 var traces = [...]string{"ambiguous_at", "dropped", "generation", "history", "last_error", "outcome", "progress", "resolved", "result", "retried"}
 
-// untouched returns first_attempt_at without the claim that was given back: none, unless the document shows that there was
-// more than that. What has none is taken for a producer's insert, which may carry nothing of the worker's.
+// untouched returns first_attempt_at without the claim that was given back: none, unless the document shows that there
+// was more than that. What has none is taken for a producer's insert, which may carry nothing of the worker's.
 func untouched() bson.D {
 	missing := bson.A{bson.D{{Key: "$eq", Value: bson.A{"$attempts", 0}}}}
 	for _, field := range traces {
@@ -208,6 +209,7 @@ func (r *row) entry(to []byte, retention time.Duration, has func(field string)) 
 		to = bsoncore.AppendInt64Element(to, field("retention"), retention.Milliseconds())
 	case outbox.StatusDead:
 		to = bsoncore.AppendStringElement(to, field("reason"), string(d.Reason))
+	default: // no decision leads there
 	}
 	if f := outbox.Beside(d.Failure, r.noted); f != nil {
 		if r.lean {

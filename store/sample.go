@@ -14,8 +14,8 @@ import (
 // sampleFrom is from how many of the oldest a sample takes any, beside those that it leaves out.
 const sampleFrom = 64
 
-// sample returns up to order.Limit of what is due, but for order.Except: the newest of a priority, or any of its oldest, each
-// as likely, so that a probe does not meet one group of intents again and again.
+// sample returns up to order.Limit of what is due, but for order.Except: the newest of a priority, or any of its
+// oldest, each as likely, so that a probe does not meet one group of intents again and again.
 func (s *Store) sample(ctx context.Context, front *front, order outbox.ClaimOrder, now time.Time, before map[string]bool) ([]candidate, error) {
 	for _, id := range order.Except {
 		raw, err := rawOf(encode(id))

@@ -16,13 +16,13 @@ const maxRows = 500
 // maxBytes bounds what one command or transaction carries. The server takes 16 MiB in one command.
 const maxBytes = 8 << 20
 
-// Settle writes what was decided about claimed intents, each only if its claim's token still holds, with its consequences.
-// It returns one answer for each settlement, in their order. After an error nothing is known about any of them, and the
-// same call may be repeated: what an earlier try wrote is recognised and answered as written.
+// Settle writes what was decided about claimed intents, each only if its claim's token still holds, with its
+// consequences. It returns one answer for each settlement, in their order. After an error nothing is known about any of
+// them, and the same call may be repeated: what an earlier try wrote is recognised and answered as written.
 //
-// Where consequences cannot be written now, because somebody else holds what they concern, the outcome alone is recorded in
-// the intent, and the answer is Waiting. Where somebody holds the intent itself nothing is written, and the answer is Busy.
-// Neither keeps the others waiting.
+// Where consequences cannot be written now, because somebody else holds what they concern, the outcome alone is
+// recorded in the intent, and the answer is Waiting. Where somebody holds the intent itself nothing is written, and the
+// answer is Busy. Neither keeps the others waiting.
 //
 // A lost lease is an answer, no error. An _id may stand in the batch under several tokens.
 func (s *Store) Settle(ctx context.Context, batch []outbox.Settlement) ([]outbox.Settled, error) {

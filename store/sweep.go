@@ -23,15 +23,15 @@ const (
 	sweeper    = "sweep" // owner of the leases under which documents are swept
 )
 
-// sweepFields are those that decide whether a claim can see a document. A sweep changes only documents in which they are
-// still as it read them.
+// sweepFields are those that decide whether a claim can see a document. A sweep changes only documents in which they
+// are still as it read them.
 var sweepFields = [...]string{"status", "due_at", "priority", "kind"}
 
 // Sweep settles documents that no claim can see, because a field that claims go by cannot be read: they become dead
-// letters with the list of their problems, and their on_dead follow-ups are inserted where they can be read. A document in
-// a final status only loses its due_at, and one that was cancelled without a purge_at gets one. What has no kind is no
-// intent and is left alone (see [Store.Foreign]). Sweep returns how many documents it changed. An index holds exactly
-// these, so that it costs next to nothing while there are none.
+// letters with the list of their problems, and their on_dead follow-ups are inserted where they can be read. A document
+// in a final status only loses its due_at, and one that was cancelled without a purge_at gets one. What has no kind is
+// no intent and is left alone (see [Store.Foreign]). Sweep returns how many documents it changed. An index holds
+// exactly these, so that it costs next to nothing while there are none.
 func (s *Store) Sweep(ctx context.Context) (int, error) {
 	const doing = "sweep up what no claim can see"
 	swept := 0
@@ -58,12 +58,13 @@ type head struct {
 	clear time.Time
 }
 
-// clearEvery is how often it is looked, at most, whether documents that no claim may take stand at the head of the queue.
+// clearEvery is how often it is looked, at most, whether documents that no claim may take stand at the head of the
+// queue.
 const clearEvery = 5 * time.Second
 
-// clearHead sweeps up some documents if a claim found more than it could take: either other workers were quicker, or the
-// index shows documents that no claim may take, such as those of an unknown status. As many of these as a claim asks for
-// would stop a lane until the next sweep. What fails here fails again in that sweep, which tells.
+// clearHead sweeps up some documents if a claim found more than it could take: either other workers were quicker, or
+// the index shows documents that no claim may take, such as those of an unknown status. As many of these as a claim
+// asks for would stop a lane until the next sweep. What fails here fails again in that sweep, which tells.
 func (s *Store) clearHead(ctx context.Context) {
 	if !s.head.mu.TryLock() {
 		return // another lane is at it, and this one has intents to hand over
@@ -100,8 +101,8 @@ func (s *Store) unclaimable(ctx context.Context) (docs []bson.Raw, more bool, er
 
 // sweep changes the documents and returns how many it changed.
 //
-// A document that becomes a dead letter is first given a lease, and nothing else: so it is settled as any other, with its
-// consequences, and a sweep that dies in between leaves it for the next.
+// A document that becomes a dead letter is first given a lease, and nothing else: so it is settled as any other, with
+// its consequences, and a sweep that dies in between leaves it for the next.
 func (s *Store) sweep(ctx context.Context, docs []bson.Raw) (int, error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
@@ -164,8 +165,8 @@ func (s *Store) sweep(ctx context.Context, docs []bson.Raw) (int, error) {
 	return changed, nil
 }
 
-// tidied returns the update of a document in a final status: nothing is left that claims go by, and what was cancelled by
-// hand leaves in time.
+// tidied returns the update of a document in a final status: nothing is left that claims go by, and what was cancelled
+// by hand leaves in time.
 func (s *Store) tidied(status outbox.Status) mongo.Pipeline {
 	tidy := mongo.Pipeline{{{Key: "$unset", Value: bson.A{"due_at", "lease"}}}}
 	if status == outbox.StatusCancelled {
@@ -175,8 +176,8 @@ func (s *Store) tidied(status outbox.Status) mongo.Pipeline {
 	return tidy
 }
 
-// condemn decides that a document is a dead letter because no claim can see it. It never was an attempt, so the attempts
-// stay as they are; but whoever held a lease may have called.
+// condemn decides that a document is a dead letter because no claim can see it. It never was an attempt, so the
+// attempts stay as they are; but whoever held a lease may have called.
 func (s *Store) condemn(in *outbox.Intent) outbox.Settlement {
 	if len(in.Problems) == 0 {
 		in.Problems = []outbox.Problem{{Path: "document", Text: "cannot be seen by any claim"}}

@@ -87,9 +87,10 @@ func (s *Store) settleParts(ctx context.Context, rows []*row, answers []outbox.S
 }
 
 // settleTogether settles rows with their consequences in one transaction, or in as many as it takes until each row that
-// stands in the way of others is alone. What the database refuses of the consequences is degraded or dropped. A row whose
-// consequences somebody else holds up has its outcome recorded, and one whose own intent is held is answered as busy; both
-// come last, when all others are written. An error means that the database could not be reached or did not tell.
+// stands in the way of others is alone. What the database refuses of the consequences is degraded or dropped. A row
+// whose consequences somebody else holds up has its outcome recorded, and one whose own intent is held is answered as
+// busy; both come last, when all others are written. An error means that the database could not be reached or did not
+// tell.
 func (s *Store) settleTogether(ctx context.Context, rows []*row, answers []outbox.Settled) error {
 	began := time.Now()
 	var later []*row
@@ -241,8 +242,8 @@ func (s *Store) try(ctx context.Context, rows []*row, answers []outbox.Settled) 
 	return cmp.Or(err, judged)
 }
 
-// transaction runs do within a transaction and commits it, if do says that there is something to commit. What follows is
-// done in the same session when it was made.
+// transaction runs do within a transaction and commits it, if do says that there is something to commit. What follows
+// is done in the same session when it was made.
 func (s *Store) transaction(ctx context.Context, do func(context.Context) (write bool, err error), following ...func(context.Context)) error {
 	session, err := s.db.Client().StartSession()
 	if err != nil {
@@ -361,13 +362,13 @@ type ownedFollowUp struct {
 // mostNumbers bounds how far a follow-up's number is raised because its ids are taken.
 const mostNumbers = 100
 
-// missing returns the rows' follow-ups that do not exist yet: those to insert as intents, and those to keep as dead letters.
-// One whose dedup_key exists is not wanted.
+// missing returns the rows' follow-ups that do not exist yet: those to insert as intents, and those to keep as dead
+// letters. One whose dedup_key exists is not wanted.
 //
-// Since a parent and its follow-ups are one transaction, none of this settlement's can exist while the parent's token holds.
-// What stands under the _id of an on_done follow-up is this one only if it says the same: a parent that was done before and
-// was made pending by hand. Anything else is a stranger, or belongs to an earlier death. The follow-up then has the next
-// free number.
+// Since a parent and its follow-ups are one transaction, none of this settlement's can exist while the parent's token
+// holds. What stands under the _id of an on_done follow-up is this one only if it says the same: a parent that was done
+// before and was made pending by hand. Anything else is a stranger, or belongs to an earlier death. The follow-up then
+// has the next free number.
 func (s *Store) missing(ctx context.Context, rows []*row) (intents, letters []ownedFollowUp, err error) {
 	var ids, keys bson.A
 	for _, r := range rows {
@@ -431,7 +432,8 @@ func (s *Store) missing(ctx context.Context, rows []*row) (intents, letters []ow
 	return intents, letters, nil
 }
 
-// renumber gives a follow-up whose _id is taken the next number that is free, unless what stands there is that follow-up.
+// renumber gives a follow-up whose _id is taken the next number that is free, unless what stands there is that
+// follow-up.
 func (s *Store) renumber(ctx context.Context, r *row, f *followUp) (there bool, err error) {
 	if r.Decision.Status == outbox.StatusDone {
 		raw, err := s.intents.FindOne(ctx, bson.D{{Key: "_id", Value: f.ID.String()}},
@@ -482,7 +484,7 @@ func (s *Store) insert(ctx context.Context, list []ownedFollowUp, now time.Time,
 		docs[i] = f.document(now)
 	}
 	_, err := s.intents.InsertMany(ctx, docs, options.InsertMany().SetBypassDocumentValidation(bypass))
-	if at, why, ok := refusedAt(err); ok {
+	if at, ok, why := refusedAt(err); ok {
 		list[at].refuse(list[at].row, why)
 		return &degraded{why}
 	}
@@ -522,7 +524,7 @@ func (s *Store) writeBackTo(ctx context.Context, target *mongo.Collection, rows 
 		return &degraded{err}
 	}
 	result, err := target.BulkWrite(ctx, models, options.BulkWrite().SetOrdered(true))
-	if at, why, ok := refusedAt(err); ok {
+	if at, ok, why := refusedAt(err); ok {
 		return drop(rows[at], "write_back was not made: "+reason(why), why)
 	}
 	if err != nil {

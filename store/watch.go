@@ -16,11 +16,12 @@ import (
 const (
 	firstReopen   = 250 * time.Millisecond // pause before a change stream is opened again, doubling with jitter
 	longestReopen = 30 * time.Second
-	// firstRefused is the pause after the database has refused it, doubling with jitter: a privilege may be granted, but not soon.
+	// firstRefused is the pause after the database has refused it, doubling with jitter: a privilege may be granted,
+	// but not soon.
 	firstRefused   = time.Minute
 	longestRefused = 10 * time.Minute
-	// awaitChange is how long the server keeps a question open that has no answer yet; the default of a second would be a
-	// query a second of each idle worker.
+	// awaitChange is how long the server keeps a question open that has no answer yet; the default of a second would be
+	// a query a second of each idle worker.
 	awaitChange = 15 * time.Second
 )
 
@@ -28,34 +29,36 @@ const (
 type Watcher struct {
 	// Notify is told of each hint.
 	Notify func(outbox.Hint)
-	// Open tells when the stream is open, so that every later change is hinted at, and when it no longer is. It may be nil.
+	// Open tells when the stream is open, so that every later change is hinted at, and when it no longer is. It may be
+	// nil.
 	Open func(open bool)
-	// Refused tells that the database refuses change streams, each time it does. The error wraps [ErrNoWatch]. It may be nil.
+	// Refused tells that the database refuses change streams, each time it does. The error wraps [ErrNoWatch]. It may
+	// be nil.
 	Refused func(err error)
 }
 
-// Watch hints at changes that may concern a lane, until ctx ends; then it returns nil. It blocks. One change stream serves
-// the intents and the lanes' documents.
+// Watch hints at changes that may concern a lane, until ctx ends; then it returns nil. It blocks. One change stream
+// serves the intents and the lanes' documents.
 //
-// It is a hint and nothing more: it may be late, missing or repeated, so callers poll as well. It opens the stream again
-// after an error, and hints at everything then. Where the database refuses change streams it tries again every few minutes.
+// It is a hint and nothing more: it may be late, missing or repeated, so callers poll as well. It opens the stream
+// again after an error, and hints at everything then. Where the database refuses change streams it tries again every
+// few minutes.
 func (s *Store) Watch(ctx context.Context, w Watcher) error {
 	pause := reopening{}
-	for {
+	for ctx.Err() == nil {
 		began := time.Now()
 		err := s.watch(ctx, w)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // that is how a caller ends it, and no failure
 		}
 		refused := hasCode(err, codeUnauthorized) || hasCode(err, codeNotReplicaSet) || hasCode(err, codeNotSupported)
 		if refused && w.Refused != nil {
 			w.Refused(failed(errors.Join(ErrNoWatch, err), "watch the outbox"))
 		}
 		d := pause.next(refused, time.Since(began) > longestReopen)
-		if timing.Sleep(ctx, timing.Jitter(d)) != nil {
-			return nil
-		}
+		_ = timing.Sleep(ctx, timing.Jitter(d))
 	}
+	return nil
 }
 
 // reopening is the pause before a change stream is opened again.
@@ -153,8 +156,8 @@ func named(raw bson.RawValue) (outbox.ID, bool) {
 	}
 }
 
-// changes is the change stream's pipeline: inserts that wait, changes of due_at that are no claims, and everything about
-// lanes; of each only what a hint needs.
+// changes is the change stream's pipeline: inserts that wait, changes of due_at that are no claims, and everything
+// about lanes; of each only what a hint needs.
 func (s *Store) changes() mongo.Pipeline {
 	const updated = "updateDescription.updatedFields."
 	intents := bson.D{{Key: "ns.coll", Value: s.intents.Name()}, {Key: "$or", Value: bson.A{

@@ -53,8 +53,8 @@ func TestLookUpMatchesAllLabels(t *testing.T) {
 	}
 }
 
-// TestLookUpOfAnAddressInAnotherCase asks for each way in which the log may keep an address; one that is tagged with a plus
-// is another address.
+// TestLookUpOfAnAddressInAnotherCase asks for each way in which the log may keep an address; one that is tagged with a
+// plus is another address.
 func TestLookUpOfAnAddressInAnotherCase(t *testing.T) {
 	for to, spellings := range map[string][]string{
 		"reader@private.example":      {"reader@private.example"},

@@ -23,8 +23,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// A server that answers before it has read the whole request keeps the connection for half a second, so that the client
-	// sees the answer (net/http, closeWriteAndWait). That ends by itself, only later than the leak test looks.
+	// A server that answers before it has read the whole request keeps the connection for half a second, so that the
+	// client sees the answer (net/http, closeWriteAndWait). That ends by itself, only later than the leak test looks.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait"))
 }
 

@@ -307,7 +307,8 @@ func TestDeliverToAConnectAccount(t *testing.T) {
 	}
 }
 
-// TestRefusalsOfAConnectAccount: what Stripe refuses because of the account that a payload names says nothing about others.
+// TestRefusalsOfAConnectAccount: what Stripe refuses because of the account that a payload names says nothing about
+// others.
 func TestRefusalsOfAConnectAccount(t *testing.T) {
 	for name, row := range map[string]struct {
 		account, code string

@@ -106,8 +106,8 @@ func TestStepsHaveKeysOfTheirOwn(t *testing.T) {
 	}
 }
 
-// TestProgressOfOlderCodeGoesOn lets a charge that older code began be ended by this one: under the old keys, and with a
-// PaymentIntent that is labelled by its outbox_id alone.
+// TestProgressOfOlderCodeGoesOn lets a charge that older code began be ended by this one: under the old keys, and with
+// a PaymentIntent that is labelled by its outbox_id alone.
 func TestProgressOfOlderCodeGoesOn(t *testing.T) {
 	for name, generation := range map[string]int{"order-17": 0, "order-17:g2": 2} {
 		for _, lost := range []bool{false, true} {
@@ -215,8 +215,8 @@ var changes = map[string]func(*outbox.Charge){
 	"another payment method": func(c *outbox.Charge) { c.PaymentMethod = "pm_card_visa" },
 }
 
-// TestPayloadChangedAfterItsPaymentWasMade corrects the payload of a charge whose confirmation never arrived. Nothing is
-// confirmed, and a retry in a new generation charges what the payload says then, once.
+// TestPayloadChangedAfterItsPaymentWasMade corrects the payload of a charge whose confirmation never arrived. Nothing
+// is confirmed, and a retry in a new generation charges what the payload says then, once.
 func TestPayloadChangedAfterItsPaymentWasMade(t *testing.T) {
 	for name, change := range changes {
 		for _, when := range []string{simulator.Before, simulator.After} {

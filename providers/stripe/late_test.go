@@ -244,7 +244,8 @@ func TestLookUpOfACancelledPayment(t *testing.T) {
 	}
 }
 
-// TestRetriedAfterALookUpCancelledIt charges anew what a person made pending again, in the same generation and in a new one.
+// TestRetriedAfterALookUpCancelledIt charges anew what a person made pending again, in the same generation and in a new
+// one.
 func TestRetriedAfterALookUpCancelledIt(t *testing.T) {
 	for n, fault := range []simulator.Fault{
 		{Do: simulator.DoDrop}, {Do: simulator.DoStatus, Status: 500, Saved: true}, {Do: simulator.DoDrop}, {Do: simulator.DoStatus, Status: 500, Saved: true},

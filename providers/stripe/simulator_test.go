@@ -81,8 +81,8 @@ func TestSimulatedStatesOfAcceptance(t *testing.T) {
 	wantEffects(t, sim, 1)
 }
 
-// TestSimulatedFaultsChargeOnce meets each fault at each request, before and after processing, once and as an answer that
-// Stripe stores. However often the attempt must be repeated, there is one effect and one receipt.
+// TestSimulatedFaultsChargeOnce meets each fault at each request, before and after processing, once and as an answer
+// that Stripe stores. However often the attempt must be repeated, there is one effect and one receipt.
 func TestSimulatedFaultsChargeOnce(t *testing.T) {
 	for _, route := range []string{"create", "confirm", "retrieve"} {
 		for _, when := range []string{simulator.Before, simulator.After} {
@@ -187,8 +187,8 @@ func TestSimulatedTwoWorkers(t *testing.T) {
 	wantEffects(t, sim, 1)
 }
 
-// TestSimulatedPayloadChangedUnderItsKey changes the payload after a creation whose answer was lost. It moved nothing, so
-// that what the payload asks for now is charged, under a fresh key, and nothing else.
+// TestSimulatedPayloadChangedUnderItsKey changes the payload after a creation whose answer was lost. It moved nothing,
+// so that what the payload asks for now is charged, under a fresh key, and nothing else.
 func TestSimulatedPayloadChangedUnderItsKey(t *testing.T) {
 	sim, r := simulate(t, simulator.Fault{Route: "create", When: simulator.After, Do: simulator.DoDrop})
 	in := newIntent(nil)

@@ -8,8 +8,8 @@ import (
 	"github.com/outboxd/outboxd/providers/simulator"
 )
 
-// TestAConfirmationsKeyIsFreshAfterTwentyThreeHours tells the window in hours of its own: Stripe may forget a key after 24
-// (Stripe API reference, "Idempotent requests"), so one that is older than 23 must not be relied on.
+// TestAConfirmationsKeyIsFreshAfterTwentyThreeHours tells the window in hours of its own: Stripe may forget a key after
+// 24 (Stripe API reference, "Idempotent requests"), so one that is older than 23 must not be relied on.
 func TestAConfirmationsKeyIsFreshAfterTwentyThreeHours(t *testing.T) {
 	confirmedUnder := func(age time.Duration, faults ...simulator.Fault) string {
 		t.Helper()

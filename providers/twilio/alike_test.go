@@ -44,8 +44,8 @@ func TestTextsThatMayBeOne(t *testing.T) {
 	}
 }
 
-// TestLookUpIsNotSureOfAChangedText: a text that was changed on its way is neither found nor absent, until there is one that
-// is exactly this one.
+// TestLookUpIsNotSureOfAChangedText: a text that was changed on its way is neither found nor absent, until there is one
+// that is exactly this one.
 func TestLookUpIsNotSureOfAChangedText(t *testing.T) {
 	for name, row := range map[string]struct {
 		shown []string // the texts that Twilio shows, at the time of the attempts

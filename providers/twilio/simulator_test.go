@@ -95,8 +95,8 @@ func TestSimulatedRefusals(t *testing.T) {
 	wantEffects(t, sim, 0)
 }
 
-// TestSimulatedFaults meets each fault before and after processing: afterwards the look-up says which it was, also while
-// the message still waits in Twilio's queue.
+// TestSimulatedFaults meets each fault before and after processing: afterwards the look-up says which it was, also
+// while the message still waits in Twilio's queue.
 func TestSimulatedFaults(t *testing.T) {
 	for _, when := range []string{simulator.Before, simulator.After} {
 		for _, fault := range []simulator.Fault{

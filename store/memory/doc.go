@@ -4,7 +4,8 @@
 // # Nouns
 //
 // A [Store] holds documents as outbox.Parse documents them. Time is the process's own, so that in a bubble of
-// testing/synctest leases run out as soon as everybody waits. Business documents for write_back stand beside the intents.
+// testing/synctest leases run out as soon as everybody waits. Business documents for write_back stand beside the
+// intents.
 //
 // # Guarantees and failure
 //

@@ -119,8 +119,8 @@ func (s *Store) All() []map[string]any {
 	return all
 }
 
-// Change sets fields of the document with the _id as somebody would by hand; nil as a value removes the field. It reports
-// whether there is such a document.
+// Change sets fields of the document with the _id as somebody would by hand; nil as a value removes the field. It
+// reports whether there is such a document.
 func (s *Store) Change(id any, fields map[string]any) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -181,8 +181,8 @@ func sample(docs []map[string]any) []map[string]any {
 	return docs
 }
 
-// ClaimToSettle takes up to order.Limit intents that need no call to a provider: those whose recorded outcome is due, then
-// those that have expired, the longest expired first; order.Kind "" takes those of every kind.
+// ClaimToSettle takes up to order.Limit intents that need no call to a provider: those whose recorded outcome is due,
+// then those that have expired, the longest expired first; order.Kind "" takes those of every kind.
 func (s *Store) ClaimToSettle(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.Intent, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -314,7 +314,8 @@ func attempts(doc map[string]any) int {
 	}
 }
 
-// SaveProgress stores p as the intent's progress. It returns [outbox.ErrLeaseLost] if the claim's token no longer holds.
+// SaveProgress stores p as the intent's progress. It returns [outbox.ErrLeaseLost] if the claim's token no longer
+// holds.
 func (s *Store) SaveProgress(ctx context.Context, in *outbox.Intent, p outbox.Progress) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -8,7 +8,8 @@ import (
 	"github.com/outboxd/outboxd/outbox"
 )
 
-// Settle writes what was decided about claimed intents, each only if its claim's token still holds, with its consequences.
+// Settle writes what was decided about claimed intents, each only if its claim's token still holds, with its
+// consequences.
 func (s *Store) Settle(ctx context.Context, batch []outbox.Settlement) ([]outbox.Settled, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -17,8 +17,8 @@ type Store interface {
 	Now() time.Time
 }
 
-// Harness is a store with a hand in its documents. Its methods fail the test that made it where they cannot do what they
-// are for. It is used by one goroutine at a time, its store by many.
+// Harness is a store with a hand in its documents. Its methods fail the test that made it where they cannot do what
+// they are for. It is used by one goroutine at a time, its store by many.
 type Harness interface {
 	Store() Store
 	// Insert adds an intent's document past every validator.
@@ -33,7 +33,8 @@ type Harness interface {
 	InsertBusiness(collection string, doc map[string]any)
 	// Business returns the business document with the _id, nil if there is none.
 	Business(collection string, id any) map[string]any
-	// Hold holds the business document with the _id, as somebody's open transaction does, until the function returned is called.
+	// Hold holds the business document with the _id, as somebody's open transaction does, until the function returned
+	// is called.
 	Hold(collection string, id any) (release func())
 	// HoldIntent does the same with an intent.
 	HoldIntent(id any) (release func())

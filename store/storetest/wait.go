@@ -213,7 +213,8 @@ func waitFenced(e *env) {
 	e.unchanged(before)
 }
 
-// waitAlone: of many in one batch some meet what is held: the first, one in the middle, the last, and several with one target.
+// waitAlone: of many in one batch some meet what is held: the first, one in the middle, the last, and several with one
+// target.
 func waitAlone(e *env) {
 	const n = 40
 	holds := map[int]bool{0: true, 17: true, 18: true, 19: true, n - 1: true}
@@ -234,8 +235,8 @@ func waitAlone(e *env) {
 	for _, order := range []string{"o0", "shared", fmt.Sprint("o", n-1)} {
 		defer e.h.Hold(Orders, order)()
 	}
-	// Culprits are looked for during a bounded time. On a slow machine some neighbours are therefore recorded with them, and
-	// the next try goes on with fewer: a few tries have to be enough.
+	// Culprits are looked for during a bounded time. On a slow machine some neighbours are therefore recorded with
+	// them, and the next try goes on with fewer: a few tries have to be enough.
 	const rounds = 5
 	for round := 1; ; round++ {
 		var neighbours []string

@@ -16,7 +16,8 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// openAPI is a vendor's description of an API, against which requests and answers are held. It is safe for concurrent use.
+// openAPI is a vendor's description of an API, against which requests and answers are held. It is safe for concurrent
+// use.
 type openAPI struct {
 	doc map[string]any
 

@@ -203,8 +203,8 @@ func (v *vendor) testSDK(t *testing.T) {
 	tw.expect(t, taken(funds), taken(self))
 }
 
-// testRefused sends what is wrong by the description alone. stripe-mock looks at no lengths and at few inner parameters;
-// those are for the simulator's own tests.
+// testRefused sends what is wrong by the description alone. stripe-mock looks at no lengths and at few inner
+// parameters; those are for the simulator's own tests.
 func (v *vendor) testRefused(t *testing.T) {
 	const root = "/v1/payment_intents"
 	valid := "amount=1999&currency=eur&customer=cus_1&payment_method=pm_1"

@@ -53,8 +53,8 @@ func translateEach(group map[string]any) (map[string]any, error) {
 	return out, nil
 }
 
-// translate makes a JSON Schema of an OpenAPI schema, and a strict one: an object that names its properties has no others.
-// It fails for a keyword it does not know, lest that be passed over.
+// translate makes a JSON Schema of an OpenAPI schema, and a strict one: an object that names its properties has no
+// others. It fails for a keyword it does not know, lest that be passed over.
 func translate(v any) (any, error) {
 	in, ok := v.(map[string]any)
 	if !ok {

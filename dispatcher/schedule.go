@@ -11,23 +11,23 @@ import (
 
 // Upcoming is what a lane that looks seldom needs to be in time for intents that are due later.
 type Upcoming interface {
-	// Upcoming returns when intents of the kind become claimable between now and the given time from now: soonest first,
-	// by the database's clock, those that are claimable already included. whole is false if there may be more.
+	// Upcoming returns when intents of the kind become claimable between now and the given time from now: soonest
+	// first, by the database's clock, those that are claimable already included. whole is false if there may be more.
 	Upcoming(ctx context.Context, kind string, within time.Duration) (due []time.Time, whole bool, err error)
 }
 
 // mostPlanned bounds the instants that a lane keeps.
 const mostPlanned = 256
 
-// agenda is the instants at which something of a lane becomes due, as far as the lane knows. It is guarded by its lane's
-// lock. Instants are of the local monotonic clock.
-type agenda struct {
+// schedule is the instants at which something of a lane becomes due, as far as the lane knows. It is guarded by its
+// lane's lock. Instants are of the local monotonic clock.
+type schedule struct {
 	due   []time.Time // soonest first
 	until time.Time   // nothing else is due before, unless a hint tells
 }
 
-// add notes an instant. What has no room shortens how far the agenda is complete.
-func (a *agenda) add(at time.Time) {
+// add notes an instant. What has no room shortens how far the schedule is complete.
+func (a *schedule) add(at time.Time) {
 	i, there := slices.BinarySearchFunc(a.due, at, time.Time.Compare)
 	if there {
 		return
@@ -42,7 +42,7 @@ func (a *agenda) add(at time.Time) {
 }
 
 // next returns the soonest instant; zero if there is none.
-func (a *agenda) next() time.Time {
+func (a *schedule) next() time.Time {
 	if len(a.due) == 0 {
 		return time.Time{}
 	}
@@ -50,7 +50,7 @@ func (a *agenda) next() time.Time {
 }
 
 // pass forgets what a claim sent now finds.
-func (a *agenda) pass(now time.Time) {
+func (a *schedule) pass(now time.Time) {
 	i := 0
 	for i < len(a.due) && !a.due[i].After(now) {
 		i++
@@ -62,16 +62,16 @@ func (a *agenda) pass(now time.Time) {
 func (l *lane) plan(d time.Duration) {
 	at := time.Now().Add(d)
 	l.mu.Lock()
-	first := l.agenda.next()
-	l.agenda.add(at)
+	first := l.schedule.next()
+	l.schedule.add(at)
 	l.mu.Unlock()
 	if first.IsZero() || at.Before(first) {
 		l.planned.Send()
 	}
 }
 
-// rest returns when it is worth claiming again, after a claim that found less than it asked for; empty is how many claims in
-// a row found nothing. It reports whether a hint is the reason, and nothing else.
+// rest returns when it is worth claiming again, after a claim that found less than it asked for; empty is how many
+// claims in a row found nothing. It reports whether a hint is the reason, and nothing else.
 func (l *lane) rest(stop context.Context, empty int) (hinted bool) {
 	for stop.Err() == nil {
 		busy, watched, _ := l.pace.state()
@@ -102,26 +102,26 @@ func (l *lane) rest(stop context.Context, empty int) (hinted bool) {
 	return false
 }
 
-// known returns for how long the agenda is complete.
+// known returns for how long the schedule is complete.
 func (l *lane) known(now time.Time) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.agenda.until.Sub(now)
+	return l.schedule.until.Sub(now)
 }
 
-// untilNext returns how long it is to the agenda's first instant.
+// untilNext returns how long it is to the schedule's first instant.
 func (l *lane) untilNext(now time.Time) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	next := l.agenda.next()
+	next := l.schedule.next()
 	if next.IsZero() {
 		return seldomPoll * 2
 	}
 	return max(0, next.Sub(now))
 }
 
-// look asks what becomes due, and returns for how long the answer is good: 0 if there is something to claim, or if only a
-// claim can tell.
+// look asks what becomes due, and returns for how long the answer is good: 0 if there is something to claim, or if only
+// a claim can tell.
 func (l *lane) look(stop context.Context, now time.Time) time.Duration {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(stop), claimTimeout, fmt.Errorf("looking took longer than %v", claimTimeout))
 	defer cancel()
@@ -136,11 +136,11 @@ func (l *lane) look(stop context.Context, now time.Time) time.Duration {
 	database := l.store.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.agenda.until = now.Add(good)
+	l.schedule.until = now.Add(good)
 	for _, at := range due {
-		l.agenda.add(time.Now().Add(at.Sub(database)))
+		l.schedule.add(time.Now().Add(at.Sub(database)))
 	}
-	if next := l.agenda.next(); !next.IsZero() && !next.After(time.Now()) {
+	if next := l.schedule.next(); !next.IsZero() && !next.After(time.Now()) {
 		return 0
 	}
 	return good
