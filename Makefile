@@ -48,6 +48,11 @@ contract: some-mongodb ## Hold providers and simulator against what the vendors 
 producers: some-mongodb ## Run the Rust page of docs/producers, whose driver takes a minute to compile
 	go test -tags rust -timeout 20m -run '^TestPages$$/^rust' ./integration/producers
 
+.PHONY: browser
+browser: some-mongodb ## Use the shop and read the API's page in Chromium, by keyboard (PICTURES=docs/api keeps screenshots)
+	@CHROMIUM=$$(scripts/get-chromium); export CHROMIUM; \
+	BROWSER_PICTURES=$(if $(PICTURES),$(abspath $(PICTURES))) go test -tags browser -count=1 -timeout 4m -run '^TestPagesInChromium$$' ./integration
+
 .PHONY: cover
 cover: some-mongodb ## Run all tests and write coverage.html
 	go test -timeout 10m -coverpkg=./... -coverprofile=coverage.out $(PACKAGES)

@@ -1,0 +1,31 @@
+package integration
+
+import (
+	"bytes"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// script runs a script of the checkout and returns what it prints.
+func script(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	printed, err := tryScript(t, name, args...)
+	if err != "" {
+		t.Fatal(err)
+	}
+	return printed
+}
+
+// tryScript is script for a test that can go without; problem says what failed.
+func tryScript(t *testing.T, name string, args ...string) (printed, problem string) {
+	t.Helper()
+	var out, errOut bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), filepath.Join("..", "scripts", name), args...)
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	if err := cmd.Run(); err != nil {
+		return "", "scripts/" + name + " " + strings.Join(args, " ") + ": " + err.Error() + "\n" + errOut.String()
+	}
+	return strings.TrimSpace(out.String()), ""
+}
