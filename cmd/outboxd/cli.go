@@ -20,7 +20,8 @@ exists with the suffix _FILE, which names a file that holds it (a mounted secret
 Start here:
   outboxd migrate    prepare the database that OUTBOXD_MONGODB_URI names
   outboxd worker     carry out intents until a signal
-  outboxd demo       see all of it on this machine, without an account anywhere`
+  outboxd demo       see all of it on this machine, without an account anywhere
+  outboxd dev        write a producer, and see what becomes of its intents`
 
 // cli is the grammar of the command line.
 type cli struct {
@@ -38,6 +39,7 @@ type cli struct {
 	Explain  explainCmd  `cmd:"" help:"Say in plain words why MongoDB refused a document (error 121)."`
 	Sim      simCmd      `cmd:"" help:"Simulate the three providers on this machine."`
 	Demo     demoCmd     `cmd:"" help:"Show the whole story on this machine, in one command."`
+	Dev      devCmd      `cmd:"" help:"Start all that a producer needs on this machine, and tell what becomes of its intents."`
 	Bench    benchCmd    `cmd:"" help:"Measure throughput, latency and cost against what MongoDB allows."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 

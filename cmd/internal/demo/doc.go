@@ -14,5 +14,9 @@
 // dead or cancelled had none, unless it is ambiguous: then it had at most one. No effect belongs to nobody. If
 // anything of that is not so, or an act ended in another way than it must, the demo fails.
 //
+// # For those who write producers
+//
+// [Develop] sets the same stage without a story: it waits for intents of somebody else's, and tells the life of each.
+//
 // The worker is given the simulators' addresses and made-up credentials only: real ones are kept from it.
 package demo

@@ -87,6 +87,11 @@ func set(ctx context.Context, o Options) (_ *stage, err error) {
 	return s, nil
 }
 
+// setDatabase finds or starts a MongoDB and prepares a database of the demo's own in it.
+func (s *stage) setDatabase(ctx context.Context, _ Options) error {
+	return s.openDatabase(ctx, mongodb.Options{Variables: []string{config.VariableURI}}, "outboxd_demo_"+strings.ToLower(rand.Text()[:8]))
+}
+
 func (s *stage) later(off func() error) { s.off = append(s.off, off) }
 
 // clear takes everything off the stage. It may be called more than once.
@@ -101,11 +106,11 @@ func (s *stage) clear() error {
 	return errors.Join(errs...)
 }
 
-// setDatabase finds or starts a MongoDB and prepares a database of the demo's own in it.
-func (s *stage) setDatabase(ctx context.Context, o Options) (err error) {
-	if s.server, err = mongodb.Find(ctx, mongodb.Options{Variables: []string{config.VariableURI}}); err != nil {
+// openDatabase finds or starts a MongoDB and prepares a database in it, which is dropped at the end.
+func (s *stage) openDatabase(ctx context.Context, find mongodb.Options, name string) (err error) {
+	if s.server, err = mongodb.Find(ctx, find); err != nil {
 		if errors.Is(err, mongodb.ErrNotFound) {
-			return fmt.Errorf("the demo needs a MongoDB: %w", err)
+			return fmt.Errorf("this needs a MongoDB: %w", err)
 		}
 		return err
 	}
@@ -120,7 +125,7 @@ func (s *stage) setDatabase(ctx context.Context, o Options) (err error) {
 		defer cancel()
 		return client.Disconnect(ctx)
 	})
-	s.db = client.Database("outboxd_demo_" + strings.ToLower(rand.Text()[:8]))
+	s.db = client.Database(name)
 	s.later(func() error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 		defer cancel()
@@ -147,6 +152,10 @@ func (s *stage) setSimulators(_ context.Context, _ Options) (err error) {
 
 // setWorker starts the worker and waits until it serves.
 func (s *stage) setWorker(ctx context.Context, o Options) error {
+	return s.startWorker(ctx, o, policies)
+}
+
+func (s *stage) startWorker(ctx context.Context, o Options, policies string) error {
 	path := filepath.Join(s.folder, "outboxd.yaml")
 	if err := os.WriteFile(path, []byte(policies), 0o600); err != nil {
 		return fmt.Errorf("write the worker's policies: %w", err)
