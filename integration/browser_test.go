@@ -25,8 +25,8 @@ lanes:
 write_back: {collections: [payments]}
 `
 
-// browserMakers are whom Chromium asks on its own account: for a dictionary, say, as soon as somebody types. The border stops it.
-// A page that asks them is found by the script, which sees every request of a page.
+// browserMakers are whom Chromium asks on its own account: for a dictionary, say, as soon as somebody types. The border
+// stops it. A page that asks them is found by the script, which sees every request of a page.
 var browserMakers = []string{".google.com", ".googleapis.com", ".gvt1.com"}
 
 // border is a proxy that lets nothing through and remembers who wanted to leave the machine.
@@ -42,9 +42,9 @@ func (b *border) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusForbidden)
 }
 
-// Both pages in a real Chromium, against the real API, worker and simulators: a purchase by keyboard, outages, declines,
-// what axe-core finds in both colour schemes on a phone and on a desk. No request leaves the machine. What the browser
-// does is in testdata/browser/pages.cjs. BROWSER_PICTURES names a directory for the screenshots.
+// Both pages in a real Chromium, against the real API, worker and simulators: a purchase by keyboard, outages, a
+// decline, and what axe-core finds. No request leaves the machine. What the browser does is in
+// testdata/browser/pages.cjs. BROWSER_PICTURES names a directory for the screenshots.
 func TestPagesInChromium(t *testing.T) {
 	chromium := script(t, "get-chromium")
 	modules := script(t, "get-producers", "browser")
@@ -86,4 +86,14 @@ func TestPagesInChromium(t *testing.T) {
 	if found, err := filepath.Glob(filepath.Join(pictures, "*.png")); err != nil || len(found) < 10 {
 		t.Errorf("there are %d screenshots, want 10; error %v", len(found), err)
 	}
+}
+
+// script runs a script of the checkout and returns what it prints.
+func script(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	printed, problem := tryScript(t, name, args...)
+	if problem != "" {
+		t.Fatal(problem)
+	}
+	return printed
 }

@@ -8,17 +8,7 @@ import (
 	"testing"
 )
 
-// script runs a script of the checkout and returns what it prints.
-func script(t *testing.T, name string, args ...string) string {
-	t.Helper()
-	printed, err := tryScript(t, name, args...)
-	if err != "" {
-		t.Fatal(err)
-	}
-	return printed
-}
-
-// tryScript is script for a test that can go without; problem says what failed.
+// tryScript runs a script of the checkout and returns what it prints; problem says what failed.
 func tryScript(t *testing.T, name string, args ...string) (printed, problem string) {
 	t.Helper()
 	var out, errOut bytes.Buffer

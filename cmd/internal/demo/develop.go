@@ -13,8 +13,8 @@ import (
 // shop is the database of those who develop, which the snippets name.
 const shop = "shop"
 
-// Develop sets the stage for somebody who writes a producer, prints where everything is and what to insert, and tells each
-// intent's life until ctx ends. It takes everything down that it put up.
+// Develop sets the stage for somebody who writes a producer. It prints where everything is and what to insert, and
+// tells each intent's life until ctx ends. It takes everything down that it put up.
 //
 // The MongoDB is always one of its own: a connection string in the environment may name a database that people need.
 func Develop(ctx context.Context, o Options) (err error) {

@@ -24,8 +24,8 @@ func dockerMongoDB(ctx context.Context) func(context.Context) (*mongodb.Containe
 	return startContainer
 }
 
-// startContainer starts a mongod that only this machine can reach. Its set's member calls itself localhost:27017, which is
-// true inside the container alone, so the connection string is a direct one.
+// startContainer starts a mongod that only this machine can reach. Its set's member calls itself localhost:27017,
+// which is true inside the container alone, so the connection string is a direct one.
 func startContainer(ctx context.Context) (*mongodb.Container, error) {
 	ctx, cancel := context.WithTimeout(ctx, pullTimeout)
 	defer cancel()

@@ -44,8 +44,8 @@ type change struct {
 	After  *life     `bson:"fullDocument"`
 }
 
-// follow opens a stream of everything that happens to intents. The server is told to keep what a document was before and
-// after each change, so that no event is described by a later state.
+// follow opens a stream of everything that happens to intents. The server is told to keep what a document was before
+// and after each change, so that no event is described by a later state.
 func (s *stage) follow(ctx context.Context) (*mongo.ChangeStream, error) {
 	err := s.db.RunCommand(ctx, bson.D{{Key: "collMod", Value: collection},
 		{Key: "changeStreamPreAndPostImages", Value: bson.D{{Key: "enabled", Value: true}}}}).Err()
