@@ -28,6 +28,10 @@ build: ## Build bin/outboxd and bin/outbox-api, static
 	$(GO_BUILD) -o bin/outboxd ./cmd/outboxd
 	$(GO_BUILD) -o bin/outbox-api ./cmd/api
 
+.PHONY: image
+image: ## Build the container image outboxd (needs Docker)
+	docker build -t outboxd $(if $(VERSION),--build-arg VERSION=$(VERSION) ).
+
 .PHONY: demo
 demo: ## Show the whole story on this machine or in containers: intents, faults, effects
 	@scripts/demo $(ARGS)
