@@ -55,7 +55,7 @@ producers: some-mongodb ## Run the Rust page of docs/producers, whose driver tak
 .PHONY: browser
 browser: some-mongodb ## Use the shop and read the API's page in Chromium, by keyboard (PICTURES=docs/api keeps screenshots)
 	@CHROMIUM=$$(scripts/get-chromium); export CHROMIUM; \
-	BROWSER_PICTURES=$(if $(PICTURES),$(abspath $(PICTURES))) go test -tags browser -count=1 -timeout 4m -run '^TestPagesInChromium$$' ./integration
+	BROWSER_PICTURES=$(if $(PICTURES),$(abspath $(PICTURES))) go test -tags browser -count=1 -timeout 8m -run '^TestPagesInChromium$$' ./integration
 
 .PHONY: cover
 cover: some-mongodb ## Run all tests and write coverage.html

@@ -65,7 +65,7 @@ func TestPagesInChromium(t *testing.T) {
 	}
 
 	const canary = "canary.invalid"
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute) // about one where nothing else runs
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "node", pages, chromium, api.url, proxy.URL, "http://"+canary+"/", pictures)
 	cmd.Env = environment("NODE_PATH="+filepath.Join(modules, "node_modules"), "TMPDIR="+t.TempDir())

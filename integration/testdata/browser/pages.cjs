@@ -12,7 +12,7 @@ const { chromium } = require("playwright-core");
 const axe = require("axe-core");
 
 const [executablePath, shop, proxy, canary, pictures] = process.argv.slice(2);
-const patience = 30_000;
+const patience = 60_000;
 const views = [360, 1280].flatMap((width) => ["light", "dark"].map((colorScheme) => ({ width, colorScheme })));
 
 // What the browser would ask its maker for on its own account, pages or no pages.
