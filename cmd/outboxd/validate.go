@@ -15,9 +15,10 @@ import (
 )
 
 type validateCmd struct {
-	File              string `arg:"" name:"FILE" help:"The documents as JSON or MongoDB Extended JSON: one, an array, or one after another (such as one on each line). A dash reads standard input."`
+	File              string `arg:"" optional:"" name:"FILE" help:"The documents as JSON or MongoDB Extended JSON: one, an array, or one after another (such as one on each line). A dash reads standard input."`
 	Config            string `placeholder:"FILE" help:"The workers' file of policies, to check write_back against its write_back.collections ($$OUTBOXD_CONFIG). Without it any collection passes."`
 	AllowUnknownKinds bool   `help:"Let kinds pass that this outboxd has no payload for. Without it, a mistyped kind is found."`
+	Serve             string `placeholder:"ADDR" help:"Check what is posted to this loopback address, such as 127.0.0.1:8429, instead of a file; port 0 takes a free one. For unit tests of producers in any language."`
 	JSON              bool   `help:"One JSON object for each document: {line, kind, valid, reasons: [{line, path, text}]}."`
 }
 
@@ -26,7 +27,10 @@ func (validateCmd) Help() string {
 Nothing is connected to. Each reason names the file, the line and the field, and never a value. Exit code 1 if any document breaks
 the contract, 2 if the file cannot be read.
 
-A date is an object in Extended JSON: {"$date": "2027-01-31T09:00:00Z"}. For a document without an _id, one is assumed.`
+A date is an object in Extended JSON: {"$date": "2027-01-31T09:00:00Z"}. For a document without an _id, one is assumed.
+
+With --serve, nothing is read. POST documents to the address that is printed. The answer is one JSON object:
+{valid, documents: [{line, kind, valid, reasons: [{line, path, text}]}]}.`
 }
 
 func (c validateCmd) Run(p *program) error {
@@ -37,6 +41,14 @@ func (c validateCmd) Run(p *program) error {
 			return err
 		}
 		rules = outbox.Rules{WriteBack: policies.WriteBack}
+	}
+	switch {
+	case c.Serve != "" && c.File != "":
+		return wrongUse("validate takes either a file or --serve")
+	case c.Serve != "":
+		return c.serve(p, rules)
+	case c.File == "":
+		return wrongUse("validate takes a file, or - for standard input, or --serve")
 	}
 	text, name, err := p.read(c.File)
 	if err != nil {
@@ -129,9 +141,14 @@ func (c validateCmd) say(p *program, name string, d *extjson.Document, kind stri
 		}
 		return nil
 	}
+	return p.json(told(d, kind, reasons))
+}
+
+// told is what is said of a document as JSON.
+func told(d *extjson.Document, kind string, reasons []reason) bson.D {
 	list := bson.A{}
 	for _, r := range reasons {
 		list = append(list, bson.D{{Key: "line", Value: int32(r.line)}, {Key: "path", Value: r.Path}, {Key: "text", Value: r.Text}})
 	}
-	return p.json(bson.D{{Key: "line", Value: int32(d.Line)}, {Key: "kind", Value: kind}, {Key: "valid", Value: len(reasons) == 0}, {Key: "reasons", Value: list}})
+	return bson.D{{Key: "line", Value: int32(d.Line)}, {Key: "kind", Value: kind}, {Key: "valid", Value: len(reasons) == 0}, {Key: "reasons", Value: list}}
 }
