@@ -137,10 +137,10 @@ func (d *Dispatcher) Listen(ctx context.Context, watch func(context.Context) err
 			end()
 		case <-turned:
 			end()
-			_ = <-ended // whoever ended it wants no answer
+			<-ended //nolint:errcheck // whoever ended it wants no answer
 		case <-ctx.Done():
 			end()
-			_ = <-ended // whoever ended it wants no answer
+			<-ended //nolint:errcheck // whoever ended it wants no answer
 		}
 		d.Watched(false)
 		if byItself {

@@ -40,7 +40,7 @@ func Develop(ctx context.Context, o Options) (err error) {
 	select {
 	case <-s.worker.ended:
 		stop()
-		_ = <-told // a consequence of the worker's end
+		<-told //nolint:errcheck // a consequence of the worker's end
 		return s.worker.failure("ended")
 	case err := <-told:
 		if ctx.Err() == nil {
