@@ -147,7 +147,7 @@ func makeBuild(t *testing.T, command string) {
 // makeImage does what the Dockerfile's build stage does, with the files that .dockerignore lets through. The image
 // itself needs a Docker engine, which a test cannot take for granted.
 func makeImage(t *testing.T, command string) {
-	if told := output(t, "..", nil, "make", "--dry-run", strings.TrimPrefix(command, "make ")); !strings.HasPrefix(told, "docker build ") {
+	if told := output(t, "..", nil, "make", "--no-print-directory", "--dry-run", strings.TrimPrefix(command, "make ")); !strings.HasPrefix(told, "docker build ") {
 		t.Errorf("%s does %q", command, told)
 	}
 	src, out := t.TempDir(), t.TempDir()

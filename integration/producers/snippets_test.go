@@ -107,6 +107,10 @@ func snippets() []snippet {
 		{page: "docs/contract.md", begins: "shop.outbox.updateOne(", mongosh: true, before: "const shop = db", filter: bson.D{{Key: "dedup_key", Value: "receipt:order-7"}}},
 		{page: "docs/contract.md", begins: `db.outbox.updateOne({_id: "order-7", status: "pending"`, mongosh: true, with: []bson.D{text("order-7")}, filter: is("order-7", status("cancelled"))},
 
+		{page: "docs/extending.md", begins: "export OUTBOXD_MONGODB_URI=", by: "examples/provider TestWorker"},
+		{page: "docs/extending.md", begins: "db.outbox.insertOne(", mongosh: true, filter: bson.D{{Key: "kind", Value: "webhook"}, status("pending")}},
+		{page: "docs/extending.md", begins: "Deliver(ctx", not: "it is a part of an interface, which the compiler checks against examples/provider"},
+
 		{page: "docs/faq.md", begins: "outboxd lane list", shell: true},
 		{page: "docs/faq.md", begins: "outboxd explain error.json", shell: true, want: "payload.to"},
 		{page: "docs/faq.md", begins: "def place(session):", by: "integration/producers TestSwallowedDuplicateKeyRepeatsTheTransaction"},
