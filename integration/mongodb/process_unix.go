@@ -4,7 +4,8 @@ package mongodb
 
 import "syscall"
 
-// pause returns when the process has stopped. On a busy machine some of its threads go on for a moment after the signal.
+// pause returns when the process has stopped. On a busy machine some of its threads go on for a moment after the
+// signal.
 func (p *process) pause() error {
 	if err := p.signal(syscall.SIGSTOP); err != nil {
 		return err
