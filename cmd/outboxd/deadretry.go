@@ -37,7 +37,7 @@ Ask the provider, then answer with ` + "`outboxd resolve`" + `.
 After the provider's final no, a retry raises the generation, so that the provider does not replay its old answer. If the same
 request would be refused again, that takes --even-final. A recipient who has opted out never gets a message again.
 
-Give at least one id or one filter. The exit code is 1 if any was refused, or if a signal ended it early.`
+Give at least one id or one filter. The exit code is 1 if a retry was refused, or if a signal ended the command early.`
 }
 
 func (c deadRetryCmd) Run(p *program) error {
@@ -104,8 +104,8 @@ func (r *retrier) named() []letter {
 	return letters
 }
 
-// filtered returns the dead letters that fit the filter now, so that what dies while the command runs is none of
-// them. A paced run lasts for hours: it keeps the _ids alone, and reads each document when its turn comes.
+// filtered returns the dead letters that fit the filter now. An intent that dies while the command runs is not among
+// them. A paced run may last for hours, so it keeps only the _ids, and reads each document when its turn comes.
 func (r *retrier) filtered(ctx context.Context, filter store.Filter) ([]letter, error) {
 	var letters []letter
 	for raw, err := range r.store.Dead(ctx, filter) {

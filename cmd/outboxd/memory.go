@@ -4,7 +4,7 @@ import "runtime/debug"
 
 // gcPercent is how much a worker's heap grows between collections. At full load, Go's default of 100 collects some
 // dozen times a second for a heap of a few megabytes. That takes a quarter of the worker's processor time. The memory
-// that this saves is small beside the limit of a container.
+// that a larger value takes is small beside the limit of a container.
 const gcPercent = 400
 
 // memoryLimit is above what a worker has under full load. Where large documents take more for a moment, garbage is

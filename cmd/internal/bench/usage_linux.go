@@ -46,8 +46,8 @@ func loadAverage() float64 {
 	return n
 }
 
-// processorTime returns how long the processors that this process may use have been there, and for how much of that
-// another virtual machine had them although somebody here wanted to work, in the kernel's ticks.
+// processorTime returns the total and the stolen time of the processors that this process may use, in the kernel's
+// ticks since the machine started. Time is stolen while another virtual machine runs and work waits here.
 func processorTime() (all, stolen int64) {
 	data, err := os.ReadFile("/proc/stat")
 	if err != nil {
