@@ -38,8 +38,10 @@ func (c validateCmd) serve(p *program, rules outbox.Rules) error {
 	if err != nil {
 		return fmt.Errorf("listen for documents to check: %w", err)
 	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /{$}", func(w http.ResponseWriter, r *http.Request) { c.answer(w, r, rules) })
 	server := &http.Server{
-		Handler:     http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { c.answer(w, r, rules) }),
+		Handler:     mux,
 		ReadTimeout: postedWithin, WriteTimeout: postedWithin, IdleTimeout: time.Minute,
 	}
 	served := make(chan error, 1)
@@ -62,14 +64,13 @@ func (c validateCmd) serve(p *program, rules outbox.Rules) error {
 
 // answer checks the documents of one request.
 func (c validateCmd) answer(w http.ResponseWriter, r *http.Request, rules outbox.Rules) {
-	if r.Method != http.MethodPost || r.URL.Path != "/" {
-		w.Header().Set("Allow", http.MethodPost)
-		http.Error(w, "POST one or more documents as JSON or Extended JSON to /", http.StatusMethodNotAllowed)
+	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, mostPosted))
+	if _, large := errors.AsType[*http.MaxBytesError](err); large {
+		http.Error(w, fmt.Sprintf("the request is larger than %d bytes", mostPosted), http.StatusRequestEntityTooLarge)
 		return
 	}
-	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, mostPosted))
 	if err != nil {
-		http.Error(w, fmt.Sprintf("the request cannot be read, or is larger than %d bytes", mostPosted), http.StatusRequestEntityTooLarge)
+		http.Error(w, "the request cannot be read", http.StatusBadRequest)
 		return
 	}
 	documents, broken := extjson.Parse(text)

@@ -77,7 +77,7 @@ func TestValidateServes(t *testing.T) {
 			t.Errorf("%d bytes: status %d, want %d", len(text), status, want)
 		}
 	}
-	if status, _ := postTo(t, url+"/elsewhere", smsDocument("")); status != http.StatusMethodNotAllowed {
+	if status, _ := postTo(t, url+"/elsewhere", smsDocument("")); status != http.StatusNotFound {
 		t.Errorf("another path: status %d", status)
 	}
 	if code := end(); code != exitDone {
