@@ -129,9 +129,10 @@ func (p *peers) send(ctx context.Context, n news) error {
 			return p.shared.Break(ctx, kind, p.worker, left)
 		}
 		return nil
-	default:
+	case breakerClosed:
 		return p.shared.Unbreak(ctx, kind, p.worker)
 	}
+	return nil
 }
 
 // once tells the registry that this worker lives, and exchanges news, each if it is time for that; news and hints are
