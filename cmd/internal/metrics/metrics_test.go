@@ -144,7 +144,7 @@ func TestAScrapeOutlivesTheDatabase(t *testing.T) {
 			t.Errorf("two scrapes in a moment asked the database %d times", q.asked)
 		}
 		q.err, q.ages = nil, map[string]time.Duration{"sms": time.Minute}
-		<-time.After(5 * time.Second) // of the bubble
+		time.Sleep(5 * time.Second) // of the bubble
 		expect(t, page(t, m), "outboxd_queue_up 1", `outboxd_oldest_due_age_seconds{kind="sms"} 60`)
 	})
 }
@@ -164,12 +164,12 @@ func TestForeignDocumentsAreCounted(t *testing.T) {
 		for range 3 {
 			expect(t, page(t, m), "outboxd_foreign_documents 1")
 		}
-		<-time.After(5 * time.Second)
+		time.Sleep(5 * time.Second)
 		err = errors.New("the database is away")
 		if lines := page(t, m); slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "outboxd_foreign_documents") }) {
 			t.Errorf("a count without an answer: %q", lines)
 		}
-		<-time.After(5 * time.Second)
+		time.Sleep(5 * time.Second)
 		err = nil
 		expect(t, page(t, m), "outboxd_foreign_documents 3")
 		if asked != 3 {
