@@ -44,7 +44,7 @@ var table = map[string]layer{
 	"providers/sendgrid":     {own: []string{"outbox", "providers"}, outside: []string{"github.com/sendgrid/rest", "github.com/sendgrid/sendgrid-go"}},
 	"providers/twilio":       {own: []string{"outbox", "providers"}, outside: []string{"github.com/twilio/twilio-go", "golang.org/x/text"}},
 	"providers/simulator":    {},
-	"providers/providertest": {own: []string{"outbox", "providers"}},
+	"providers/providertest": {own: []string{"outbox", "providers", "providers/simulator"}},
 	"store":                  {own: []string{"internal/timing", "outbox"}, outside: []string{driver}},
 	"store/memory":           {own: []string{"outbox"}},
 	"store/storetest":        {own: []string{"outbox"}, may: []string{"pgregory.net/rapid"}},
