@@ -10,26 +10,31 @@ import (
 	"github.com/sony/gobreaker/v2"
 )
 
-// claim leases up to n intents, or those named, and hands them to the slots. It returns how many those are, and whether
-// that is as many as it asked for: the other claim may just have taken slots. It is not cut short by stop: a claim
-// whose answer nobody reads would hold its intents until the lease runs out.
-func (l *lane) claim(stop context.Context, n int, only []outbox.ID) (got int, all bool, _ error) {
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(stop), claimTimeout, fmt.Errorf("claiming took longer than %v", claimTimeout))
-	defer cancel()
-	sent := time.Now()
-	order, as, backlog := l.order(sent, n, only)
-	n = order.Limit
+// claim leases up to n intents and hands them to the slots. It returns how many those are, and whether that is as many
+// as it asked for: the other claim may just have taken slots.
+func (l *lane) claim(stop context.Context, n int) (got int, all bool, _ error) {
+	order, as, backlog := l.order(time.Now(), n, nil)
 	if backlog { // now that it is known what this claim leaves
 		l.startSecond()
 	}
-	order.Soon, _, _ = l.pace.state()
-	l.pace.ask()
+	got, err := l.carryOut(stop, order, as)
+	return got, err == nil && got >= order.Limit, err
+}
+
+// carryOut makes a claim for which slots are taken, and returns how many intents it leased. It is not cut short by
+// stop: a claim whose answer nobody reads would hold its intents until the lease runs out.
+func (l *lane) carryOut(stop context.Context, order outbox.ClaimOrder, as claimed) (got int, _ error) {
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(stop), claimTimeout, fmt.Errorf("claiming took longer than %v", claimTimeout))
+	defer cancel()
+	sent, n := as.fence.sent, order.Limit
+	order.Soon, _, _ = l.workload.state()
+	l.workload.ask()
 	intents, err := l.store.Claim(ctx, order)
 	if err == nil && len(intents) == 0 && len(order.Except) > 0 { // there is none that was not refused yet
 		order.Except = nil
 		intents, err = l.store.Claim(ctx, order)
 	}
-	l.pace.note(len(intents))
+	l.workload.note(len(intents))
 	l.observer.Claimed(l.Kind, len(intents), time.Since(sent), err)
 	l.mu.Lock()
 	l.asked -= n
@@ -49,13 +54,13 @@ func (l *lane) claim(stop context.Context, n int, only []outbox.ID) (got int, al
 		l.peers.tell(news{what: probeWanted, lane: l})
 	}
 	if err != nil {
-		return 0, false, fmt.Errorf("claiming up to %d intents of kind %s: %w", n, l.Kind, err)
+		return 0, fmt.Errorf("claiming up to %d intents of kind %s: %w", n, l.Kind, err)
 	}
 	if l.limiter != nil {
 		l.limiter.AllowN(time.Now(), len(intents))
 	}
 	l.enqueue(intents, as)
-	return len(intents), len(intents) >= n, nil
+	return len(intents), nil
 }
 
 // order takes slots for a claim of up to n intents, or of those named, and says what to ask for and how what comes is

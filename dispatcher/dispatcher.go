@@ -113,11 +113,11 @@ func (l Lane) validate() error {
 
 // Dispatcher runs the lanes of one worker.
 type Dispatcher struct {
-	cfg    Config
-	lanes  []*lane
-	tidier *tidier
-	peers  *peers
-	pace   *pace
+	cfg      Config
+	lanes    []*lane
+	tidier   *tidier
+	peers    *peers
+	workload *workload
 }
 
 // New checks the configuration, all of it, and returns a dispatcher that does nothing before Run.
@@ -147,10 +147,10 @@ func New(cfg Config) (*Dispatcher, error) {
 	}
 	d := &Dispatcher{cfg: cfg}
 	d.tidier = newTidier(cfg)
-	d.pace = newPace(d.repaced)
-	d.peers = newPeers(cfg, d.pace)
+	d.workload = newWorkload(d.workloadChanged)
+	d.peers = newPeers(cfg, d.workload)
 	for _, l := range cfg.Lanes {
-		d.lanes = append(d.lanes, newLane(l, cfg, newSettler(cfg, d.tidier.plan), d.peers, d.pace))
+		d.lanes = append(d.lanes, newLane(l, cfg, newSettler(cfg, d.tidier.plan), d.peers, d.workload))
 	}
 	d.peers.lanes = d.lanes
 	return d, nil
@@ -177,7 +177,7 @@ func (d *Dispatcher) Run(stop, abort context.Context) error {
 		lanes.Go(func() { l.run(stop, abort) })
 	}
 	lanes.Go(func() { d.tidy(stop) })
-	lanes.Go(func() { d.pace.run(stop) })
+	lanes.Go(func() { d.workload.run(stop) })
 	var sharing sync.WaitGroup
 	ended, end := context.WithCancel(context.WithoutCancel(stop))
 	if d.cfg.Shared != nil {
@@ -220,8 +220,8 @@ func (d *Dispatcher) Notify(h outbox.Hint) {
 	}
 }
 
-// repaced lets everybody reckon anew how often to look. What came while nobody listened is on no schedule.
-func (d *Dispatcher) repaced() {
+// workloadChanged lets everybody reckon anew how often to look. What came while nobody listened is on no schedule.
+func (d *Dispatcher) workloadChanged() {
 	for _, l := range d.lanes {
 		l.mu.Lock()
 		l.schedule.until = time.Time{}

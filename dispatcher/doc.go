@@ -39,9 +39,9 @@
 //
 // While a worker is calm it listens to hints ([Dispatcher.Listen]): a lane without work then looks every fifteen
 // seconds at what becomes due, is in time for that, and claims when a hint comes: just what the hint names, if it names
-// something. While it is busy it does not listen, since hints would cost the database more than they bring; a lane
-// looks again within 10 to 50 ms. Where nobody gives hints it looks every second. A hint is never the truth: what it
-// fails to tell is found by the next look.
+// something, and beside a claim that is under way. While it is busy it does not listen, since hints would cost the
+// database more than they bring; a lane looks again within 10 to 50 ms. Where nobody gives hints it looks every second.
+// A hint is never the truth: what it fails to tell is found by the next look.
 //
 // # Stopping
 //

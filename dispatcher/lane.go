@@ -37,12 +37,14 @@ type lane struct {
 	peers    *peers
 	breaker  *gobreaker.TwoStepCircuitBreaker[struct{}]
 	limiter  *rate.Limiter // nil: unlimited
-	pace     *pace
+	workload *workload
 	upcoming Upcoming      // nil: the lane looks every second
 	wake     timing.Signal // there is a hint, or a slot is free
 	planned  timing.Signal // the schedule's first instant has changed
 	more     timing.Signal // the lane has a backlog
 	queue    chan claimed  // what waits for a slot
+
+	namedUnderWay chan struct{} // one for each claim of named intents
 
 	mu         sync.Mutex
 	inFlight   int           // claimed, and not handed over
@@ -72,13 +74,14 @@ type lane struct {
 	brokenFor  time.Time // another worker's breaker is open until then
 }
 
-func newLane(cfg Lane, all Config, settler *settler, peers *peers, pace *pace) *lane {
+func newLane(cfg Lane, all Config, settler *settler, peers *peers, workload *workload) *lane {
 	l := &lane{
 		Lane: cfg, worker: all.Worker, store: all.Store, observer: all.Observer,
-		log: all.Logger.With("kind", cfg.Kind), settler: settler, peers: peers, pace: pace, upcoming: all.Upcoming,
+		log: all.Logger.With("kind", cfg.Kind), settler: settler, peers: peers, workload: workload, upcoming: all.Upcoming,
 		wake: timing.NewSignal(), planned: timing.NewSignal(), more: timing.NewSignal(),
 	}
 	l.queue = make(chan claimed, 2*l.Concurrency)
+	l.namedUnderWay = make(chan struct{}, namedClaims)
 	l.breaker = newBreaker(cfg.Breaker, cfg.Kind, l.breakerChanged)
 	if cfg.Rate > 0 {
 		l.limiter = rate.NewLimiter(rate.Limit(cfg.Rate), max(1, int(cfg.Rate)))
@@ -88,12 +91,13 @@ func newLane(cfg Lane, all Config, settler *settler, peers *peers, pace *pace) *
 
 // run claims until stop ends, and returns when every attempt has handed over its outcome.
 func (l *lane) run(stop, abort context.Context) {
-	var slots, second sync.WaitGroup
+	var slots, second, named sync.WaitGroup
 	for range l.Concurrency {
 		slots.Go(func() { l.serve(stop, abort) })
 	}
 	defer slots.Wait()
 	defer close(l.queue)
+	defer named.Wait()
 	defer second.Wait()
 	second.Go(func() { l.claimSecond(stop) })
 	failures, empty := 0, 0
@@ -113,18 +117,22 @@ func (l *lane) run(stop, abort context.Context) {
 			}
 		}
 		l.yieldHint(stop)
-		if l.takeTurn(stop) {
+		if rested && len(l.namedUnderWay) > 0 {
+			_ = timing.Sleep(stop, mergeHints) // hints wait
+		}
+		if l.spaceClaims(stop) {
 			n = min(n, most)
 		}
 		if stop.Err() != nil { // it would only give back what it claimed
 			return
 		}
-		only := l.hints(rested, n)
-		if only != nil {
-			n = len(only)
+		if only := l.hints(rested, n); only != nil {
+			l.claimNamed(stop, only, &named)
+			rested = l.rest(stop, 0)
+			continue
 		}
 		rested = false
-		got, all, err := l.claim(stop, n, only)
+		got, all, err := l.claim(stop, n)
 		switch {
 		case err != nil:
 			if failures == 0 {
@@ -132,9 +140,9 @@ func (l *lane) run(stop, abort context.Context) {
 			}
 			failures++
 			_ = timing.Sleep(stop, timing.Backoff(claimBackoff, claimMaxWait, failures)) // hints wait
-		case only != nil || !all:
+		case !all:
 			l.setBacklogged(false)
-			if busy, _, _ := l.pace.state(); busy && got > 0 { // more comes, or others took the rest
+			if busy, _, _ := l.workload.state(); busy && got > 0 { // more comes, or others took the rest
 				if got >= worthSecond {
 					l.startSecond()
 				}
@@ -185,9 +193,9 @@ func (l *lane) claimSecond(stop context.Context) {
 			return
 		case <-l.more:
 		}
-		turns := l.takeTurn(stop)
-		if n := l.spare(time.Now(), turns); n > 0 && stop.Err() == nil {
-			_, _, _ = l.claim(stop, n, nil)
+		turns := l.spaceClaims(stop)
+		if n := l.roomForSecond(time.Now(), turns); n > 0 && stop.Err() == nil {
+			_, _, _ = l.claim(stop, n)
 		}
 	}
 }
@@ -202,10 +210,10 @@ const (
 	claimSpacingMost = 250 * time.Millisecond
 )
 
-// takeTurn waits until the next claim of a busy lane without a backlog is due, and reports whether the lane is one:
+// spaceClaims waits until the next claim of a busy lane without a backlog is due, and reports whether the lane is one:
 // while the database works on one claim, the next one finds what has come since, and not the same.
-func (l *lane) takeTurn(stop context.Context) bool {
-	busy, _, _ := l.pace.state()
+func (l *lane) spaceClaims(stop context.Context) bool {
+	busy, _, _ := l.workload.state()
 	now := time.Now()
 	l.mu.Lock()
 	turns := busy && !l.backlogged
@@ -245,8 +253,26 @@ func (l *lane) gatherSlots(stop context.Context, n, enough int) int {
 	return n
 }
 
-// mostNamed bounds how many intents hints may name before the lane looks for whatever is due.
-const mostNamed = 8
+// mostNamed bounds how many intents hints may name before the lane looks for whatever is due, and namedClaims how many
+// claims of named intents are under way at once. They take different intents, so that none waits for another.
+const (
+	mostNamed   = 64
+	namedClaims = 2
+	mergeHints  = time.Millisecond
+)
+
+// claimNamed claims the named intents, for which there is room, beside what the lane does next. It waits while as many
+// such claims are under way as there may be.
+func (l *lane) claimNamed(stop context.Context, only []outbox.ID, named *sync.WaitGroup) {
+	order, as, _ := l.order(time.Now(), len(only), only)
+	l.namedUnderWay <- struct{}{}
+	named.Go(func() {
+		defer func() { <-l.namedUnderWay }()
+		if _, err := l.carryOut(stop, order, as); err != nil {
+			l.hint() // whoever looks for whatever is due meets the same, tells it, and slows down
+		}
+	})
+}
 
 // hint wakes the lane for intents that have come.
 func (l *lane) hint() {

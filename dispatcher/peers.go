@@ -41,13 +41,13 @@ const mostNews = 100
 // peers keeps this worker's lanes and the shared state in step. It never stands in the way of a lane: what it cannot
 // tell now it tells with the next exchange, and what it cannot read leaves the lanes as they are.
 type peers struct {
-	shared Shared // nil: this worker is alone
-	worker string
-	store  Store
-	log    *slog.Logger
-	lanes  []*lane
-	pace   *pace
-	wake   timing.Signal
+	shared   Shared // nil: this worker is alone
+	worker   string
+	store    Store
+	log      *slog.Logger
+	lanes    []*lane
+	workload *workload
+	wake     timing.Signal
 
 	started time.Time // the next five are used by one goroutine alone: Run's, then run's
 	beaten  time.Time
@@ -59,8 +59,8 @@ type peers struct {
 	news []news // in the order in which they happened
 }
 
-func newPeers(cfg Config, pace *pace) *peers {
-	return &peers{pace: pace, shared: cfg.Shared, worker: cfg.Worker, store: cfg.Store, log: cfg.Logger, wake: timing.NewSignal()}
+func newPeers(cfg Config, workload *workload) *peers {
+	return &peers{workload: workload, shared: cfg.Shared, worker: cfg.Worker, store: cfg.Store, log: cfg.Logger, wake: timing.NewSignal()}
 }
 
 // news is something that the other workers are to be told of.
@@ -159,7 +159,7 @@ func (p *peers) once(ctx context.Context, now bool) {
 
 // every is how often the shared state is read. While it cannot be read, it is tried as often as without hints.
 func (p *peers) every() time.Duration {
-	if p.pace.quiet() && !p.failing {
+	if p.workload.quiet() && !p.failing {
 		return peersSeldom
 	}
 	return peersEvery * 3 / 4

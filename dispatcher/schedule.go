@@ -74,7 +74,7 @@ func (l *lane) plan(d time.Duration) {
 // claims in a row found nothing. It reports whether a hint is the reason, and nothing else.
 func (l *lane) rest(stop context.Context, empty int) (hinted bool) {
 	for stop.Err() == nil {
-		busy, watched, _ := l.pace.state()
+		busy, watched, _ := l.workload.state()
 		now := time.Now()
 		var wait time.Duration
 		switch {

@@ -167,9 +167,9 @@ func (l *lane) probe(now, next time.Time) (n int, wait time.Duration) {
 	return 1, 0
 }
 
-// spare returns how many intents a second claim may take: none unless that is many, or the lane's claims take turns,
-// and all is well with the lane.
-func (l *lane) spare(now time.Time, turns bool) int {
+// roomForSecond returns how many intents a second claim may take: none unless that is many, or the lane's claims are
+// spaced, and all is well with the lane.
+func (l *lane) roomForSecond(now time.Time, turns bool) int {
 	closed := l.breaker.State() == gobreaker.StateClosed
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -17,7 +17,7 @@ import (
 
 type benchCmd struct {
 	MongodbURI string `name:"mongodb-uri" placeholder:"URI" help:"Connection string of a replica set. Default: one is found or started." var:"OUTBOXD_MONGODB_URI"`
-	Only       string `placeholder:"PART,…" help:"Measure only these parts: ceiling, worker, latency, flatness, cost, email, retention."`
+	Only       string `placeholder:"PART,…" help:"Measure only these parts: ceiling, worker, latency, curve, flatness, cost, email, retention."`
 	Quick      bool   `help:"About a minute: one round of each, little ballast."`
 	Deep       bool   `help:"Beside up to ten million intents of each sort, and while the database deletes half a million; takes an hour and 30 GB of disk."`
 	Slots      int    `placeholder:"N" default:"256" help:"Concurrency of each worker process. Default: ${default}."`

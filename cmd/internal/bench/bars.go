@@ -1,5 +1,7 @@
 package bench
 
+import "slices"
+
 const megabyte = 1 << 20
 
 // bars compares what was measured with what is promised; docs/performance.md explains each figure.
@@ -24,6 +26,14 @@ func (r *Report) bars() []Bar {
 		most("insert to call, idle, p50", l.Idle.P50, 5, "5", "ms")
 		most("insert to call, idle, p99", l.Idle.P99, 20, "20", "ms")
 		most("insert to call, half load, p99", l.HalfP99.Median, 100, "100", "ms")
+	}
+	if c := r.Curve; c != nil {
+		for _, p := range c.Points {
+			if slices.Contains(curveRates, p.Rate) {
+				most("insert to call, at "+count(int(p.Rate))+"/s, p50", p.Waits.P50, 6, "6", "ms")
+				most("insert to call, at "+count(int(p.Rate))+"/s, p99", p.Waits.P99, 25, "25", "ms")
+			}
+		}
 	}
 	if e := r.Email; e != nil {
 		list = append(list, Bar{

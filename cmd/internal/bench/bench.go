@@ -19,6 +19,7 @@ const (
 	PartCeiling   = "ceiling"
 	PartWorker    = "worker"
 	PartLatency   = "latency"
+	PartCurve     = "curve"
 	PartFlatness  = "flatness"
 	PartCost      = "cost"
 	PartEmail     = "email"
@@ -27,7 +28,7 @@ const (
 
 // Parts returns all parts in the order in which they run.
 func Parts() []string {
-	return []string{PartCeiling, PartWorker, PartLatency, PartFlatness, PartCost, PartEmail, PartRetention}
+	return []string{PartCeiling, PartWorker, PartLatency, PartCurve, PartFlatness, PartCost, PartEmail, PartRetention}
 }
 
 // Options say what is measured and how.
@@ -82,7 +83,7 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 		do   func(context.Context) error
 	}{
 		{PartCeiling, func(ctx context.Context) (err error) { _, err = r.bestCeiling(ctx); return err }},
-		{PartWorker, r.worker}, {PartLatency, r.latency}, {PartFlatness, r.flatness}, {PartCost, r.cost}, {PartEmail, r.email}, {PartRetention, r.retention},
+		{PartWorker, r.worker}, {PartLatency, r.latency}, {PartCurve, r.curve}, {PartFlatness, r.flatness}, {PartCost, r.cost}, {PartEmail, r.email}, {PartRetention, r.retention},
 	} {
 		if named := slices.Contains(o.Only, part.name); !named && (len(o.Only) > 0 || part.name == PartRetention && !o.Deep) {
 			continue

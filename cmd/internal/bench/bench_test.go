@@ -6,6 +6,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -26,10 +27,10 @@ func TestStatistics(t *testing.T) {
 	for i := range 100 {
 		list = append(list, time.Duration(100-i)*time.Millisecond)
 	}
-	if got, want := percentiles(list), (Percentiles{100, 50, 95, 99, 100}); got != want {
+	if got, want := percentiles(slices.Values(list)), (Percentiles{100, 50, 95, 99, 100}); got != want {
 		t.Errorf("percentiles %v, want %v", got, want)
 	}
-	if got := percentiles(nil); got != (Percentiles{}) {
+	if got := percentiles(slices.Values[[]time.Duration](nil)); got != (Percentiles{}) {
 		t.Errorf("percentiles of nothing: %v", got)
 	}
 }
@@ -68,6 +69,7 @@ func TestBars(t *testing.T) {
 		Worker:   &Worker{Crews: []Crew{{OfCeiling: Spread{Median: .71}}, {OfOne: &Spread{Median: .96}}}},
 		Flatness: &Flatness{Steps: []FlatStep{{Waiting: 1000, OfNone: Spread{Median: .91}}}},
 		Latency:  &Latency{Idle: Percentiles{P50: 4, P99: 19}, HalfP99: Spread{Median: 99}},
+		Curve:    &Curve{Points: []CurvePoint{{Rate: 500, Waits: Percentiles{P50: 6, P99: 25}}}},
 		Cost:     &Cost{Load: Load{RoundTrips: .04, Resident: 99 << 20}, Idle: Idle{Queries: .9, Resident: 29 << 20}},
 		Email:    &Email{OfAlone: Spread{Median: .61}},
 	}
@@ -75,11 +77,12 @@ func TestBars(t *testing.T) {
 		Worker:   &Worker{Crews: []Crew{{OfCeiling: Spread{Median: .69}}, {OfOne: &Spread{Median: .94}}}},
 		Flatness: &Flatness{Steps: []FlatStep{{Waiting: 1000, OfNone: Spread{Median: .89}}}},
 		Latency:  &Latency{Idle: Percentiles{P50: 6, P99: 21}, HalfP99: Spread{Median: 101}},
+		Curve:    &Curve{Points: []CurvePoint{{Rate: 500, Waits: Percentiles{P50: 6.1, P99: 25.1}}}},
 		Cost:     &Cost{Load: Load{RoundTrips: .06, Resident: 101 << 20}, Idle: Idle{Queries: 1.1, Resident: 31 << 20}},
 		Email:    &Email{OfAlone: Spread{Median: .59}, Worker: Spread{Median: 1499}},
 	}
 	for want, r := range map[bool]*Report{true: good, false: bad} {
-		if bars := r.bars(); len(bars) != 11 {
+		if bars := r.bars(); len(bars) != 13 {
 			t.Errorf("%d bars, want one for each promise", len(bars))
 		} else {
 			for _, b := range bars {
@@ -122,7 +125,8 @@ func TestPicture(t *testing.T) {
 		Machine: Machine{CPU: "a <fast> & good one"}, Ceiling: &Ceiling{Rate: 5000},
 		Worker:   &Worker{Crews: []Crew{{Processes: 1, Rate: three}, {Processes: 2, Rate: three, OfOne: &three}}},
 		Flatness: &Flatness{Steps: []FlatStep{{Waiting: 10_000, Rate: three}}}, Retention: &Retention{Rate: three},
-		Latency: &Latency{HalfRate: 2000, Idle: Percentiles{P50: 4}}, Email: &Email{Alone: three, Worker: three},
+		Latency: &Latency{HalfRate: 2000, Idle: Percentiles{P50: 4}},
+		Curve:   &Curve{Points: []CurvePoint{{Rate: 200, Share: .02, Waits: Percentiles{P50: 3, P99: 7}}}}, Email: &Email{Alone: three, Worker: three},
 	}
 	full.Bars = full.bars()
 	for _, r := range []*Report{{}, full} {

@@ -5,8 +5,9 @@ import (
 	"errors"
 	"time"
 
-	"github.com/outboxd/outboxd/internal/timing"
 	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"github.com/outboxd/outboxd/internal/timing"
 )
 
 const (

@@ -3,15 +3,18 @@ package bench
 import (
 	"context"
 	"errors"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
 
-	"github.com/outboxd/outboxd/internal/timing"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/outboxd/outboxd/internal/timing"
 )
 
 const (
@@ -29,20 +32,20 @@ func (r *run) latency(ctx context.Context) error {
 	l := &Latency{}
 	waits, err := r.timed(ctx, func(c *mongo.Collection) (map[string]time.Time, error) {
 		inserted, took, err := insertSingly(ctx, c, n)
-		l.Insert = percentiles(took)
+		l.Insert = percentiles(slices.Values(took))
 		return inserted, err
 	})
 	if err != nil {
 		return err
 	}
-	l.Idle = percentiles(waits)
+	l.Idle = percentiles(maps.Values(waits))
 	r.say("latency: idle: p50 %.1f ms, p99 %.1f ms; the inserts themselves p50 %.1f ms, p99 %.1f ms", l.Idle.P50, l.Idle.P99, l.Insert.P50, l.Insert.P99)
 	full, err := r.fullLoad(ctx)
 	if err != nil {
 		return err
 	}
 	l.HalfRate = full / 2
-	var all []time.Duration
+	all := make(map[string]time.Duration)
 	var p99 []float64
 	for range r.rounds {
 		var stolen float64
@@ -54,11 +57,12 @@ func (r *run) latency(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		round := percentiles(waits)
+		round := percentiles(maps.Values(waits))
 		r.say("latency: at %.0f intents/s: p50 %.1f ms, p99 %.1f ms; other machines had %.1f %% of the processors' time", l.HalfRate, round.P50, round.P99, 100*stolen)
-		all, p99, l.Stolen = append(all, waits...), append(p99, round.P99), append(l.Stolen, stolen)
+		maps.Copy(all, waits)
+		p99, l.Stolen = append(p99, round.P99), append(l.Stolen, stolen)
 	}
-	l.HalfLoad, l.HalfP99 = percentiles(all), spread(p99)
+	l.HalfLoad, l.HalfP99 = percentiles(maps.Values(all)), spread(p99)
 	r.report.Latency = l
 	return nil
 }
@@ -72,10 +76,10 @@ func (r *run) fullLoad(ctx context.Context) (float64, error) {
 	return result.rate, err
 }
 
-// timed lets one worker process serve a collection while intents are inserted, and returns how long it took from each
-// acknowledgement to the call.
-func (r *run) timed(ctx context.Context, insert func(*mongo.Collection) (map[string]time.Time, error)) ([]time.Duration, error) {
-	var waits []time.Duration
+// timed lets one worker process serve a collection while intents are inserted, and returns how long it took from the
+// acknowledgement of each to its call.
+func (r *run) timed(ctx context.Context, insert func(*mongo.Collection) (map[string]time.Time, error)) (map[string]time.Duration, error) {
+	var waits map[string]time.Duration
 	err := r.within(ctx, func(c *mongo.Collection) (err error) {
 		crew, err := r.recruit(ctx, 1, c.Name(), []string{"--slots", strconv.Itoa(r.Slots), "--trace"})
 		if err != nil {
@@ -104,13 +108,13 @@ func (r *run) timed(ctx context.Context, insert func(*mongo.Collection) (map[str
 		if err := crew.dismiss(); err != nil {
 			return err
 		}
-		waits = make([]time.Duration, 0, len(inserted))
+		waits = make(map[string]time.Duration, len(inserted))
 		for id, acknowledged := range inserted {
 			called, ok := crew.calls[id]
 			if !ok {
 				return errors.New("an intent was settled without a call")
 			}
-			waits = append(waits, max(0, time.Duration(called-acknowledged.UnixNano()))) // the call may come before the insert is heard of
+			waits[id] = max(0, time.Duration(called-acknowledged.UnixNano())) // the call may come before the insert is heard of
 		}
 		return nil
 	})

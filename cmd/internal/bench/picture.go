@@ -39,6 +39,14 @@ func (r *Report) Picture(w io.Writer) error {
 		}
 		p.chart("From an insert's acknowledgement to the call, in milliseconds", rows, short)
 	}
+	if c := r.Curve; c != nil {
+		var rows []pictured
+		for _, point := range c.Points {
+			w := point.Waits
+			rows = append(rows, pictured{name: point.load(), Spread: Spread{w.P50, w.P50, w.P99}, note: fmt.Sprintf("p99 %s", short(w.P99))})
+		}
+		p.chart("The same at rising loads: p50, and the thin line to p99", rows, short)
+	}
 	if len(r.Bars) > 0 {
 		p.bars(r.Bars)
 	}

@@ -84,19 +84,47 @@ func (r *Report) throughput(p *page) {
 	p.table(t)
 }
 
+// load is how a load of the curve is named.
+func (c CurvePoint) load() string {
+	return fmt.Sprintf("%s/s, %.0f %% of full load", count(int(c.Rate)), 100*c.Share)
+}
+
 func (r *Report) waits(p *page) {
+	r.fewWaits(p)
+	c := r.Curve
+	if c == nil {
+		return
+	}
+	p.heading("The same at rising loads, ms")
+	t := waitsTable()
+	for _, point := range c.Points {
+		waitsRow(t, point.load(), point.Waits)
+	}
+	p.table(t)
+}
+
+func waitsTable() *term.Table {
+	return term.NewTable(term.Column{Name: "WHEN", Flex: true}, term.Column{Name: "N", Right: true},
+		term.Column{Name: "P50", Right: true}, term.Column{Name: "P95", Right: true},
+		term.Column{Name: "P99", Right: true}, term.Column{Name: "MAX", Right: true})
+}
+
+func waitsRow(t *term.Table, when string, w Percentiles) {
+	t.Row(when, count(w.N), short(w.P50), short(w.P95), short(w.P99), short(w.Max))
+}
+
+func (r *Report) fewWaits(p *page) {
 	l := r.Latency
 	if l == nil {
 		return
 	}
 	p.heading("From an insert's acknowledgement to the call of the provider, ms")
-	t := term.NewTable(term.Column{Name: "WHEN", Flex: true}, term.Column{Name: "N", Right: true}, term.Column{Name: "P50", Right: true},
-		term.Column{Name: "P95", Right: true}, term.Column{Name: "P99", Right: true}, term.Column{Name: "MAX", Right: true})
+	t := waitsTable()
 	for _, row := range []struct {
 		when string
 		Percentiles
 	}{{"(an insert itself)", l.Insert}, {"idle worker", l.Idle}, {fmt.Sprintf("half load (%.0f/s)", l.HalfRate), l.HalfLoad}} {
-		t.Row(row.when, count(row.N), short(row.P50), short(row.P95), short(row.P99), short(row.Max))
+		waitsRow(t, row.when, row.Percentiles)
 	}
 	p.table(t)
 	p.line("Half load, round by round: p99 %s ms.", spreadText(l.HalfP99))

@@ -15,6 +15,7 @@ type Report struct {
 	Ceiling   *Ceiling   `json:"ceiling,omitempty"`
 	Worker    *Worker    `json:"worker,omitempty"`
 	Latency   *Latency   `json:"latency,omitempty"`
+	Curve     *Curve     `json:"curve,omitempty"`
 	Flatness  *Flatness  `json:"flatness,omitempty"`
 	Retention *Retention `json:"retention,omitempty"`
 	Cost      *Cost      `json:"cost,omitempty"`
@@ -111,6 +112,19 @@ type Latency struct {
 	HalfP99  Spread      `json:"half_load_p99_ms"`
 	Stolen   []float64   `json:"half_load_stolen_share"` // as of Machine, round by round
 	HalfRate float64     `json:"half_load_intents_per_s"`
+}
+
+// Curve is the latency at rising loads.
+type Curve struct {
+	Full   float64      `json:"full_load_intents_per_s"` // what one process does
+	Points []CurvePoint `json:"points"`
+}
+
+// CurvePoint is the latency at one load, from the acknowledgement of an insert to the call of the provider.
+type CurvePoint struct {
+	Rate  float64     `json:"intents_per_s"`
+	Share float64     `json:"share_of_full_load"`
+	Waits Percentiles `json:"waits"`
 }
 
 // Percentiles are of durations in milliseconds.

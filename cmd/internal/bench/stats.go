@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"iter"
 	"math"
 	"slices"
 	"time"
@@ -14,8 +15,8 @@ func spread(values []float64) Spread {
 }
 
 // percentiles summarises durations.
-func percentiles(list []time.Duration) Percentiles {
-	sorted := slices.Sorted(slices.Values(list))
+func percentiles(waits iter.Seq[time.Duration]) Percentiles {
+	sorted := slices.Sorted(waits)
 	return Percentiles{N: len(sorted), P50: at(sorted, .5), P95: at(sorted, .95), P99: at(sorted, .99), Max: at(sorted, 1)}
 }
 

@@ -7,41 +7,47 @@ import (
 )
 
 // How a lane finds out about work depends on how much there is. A change stream tells of a single insert within
-// milliseconds, but the server wakes it for every write to any collection: under load it would cost the server as much
-// as half of the writes themselves. So a worker listens while it is calm, and while it is busy it looks often, which
-// then costs nothing that matters, since nearly every look finds something.
-const (
-	paceWindow = time.Second
-	busyFrom   = 200 // intents claimed in a window
-	calmBelow  = 100 // intents claimed in a window
+// milliseconds, but the server wakes it for every write to any collection: under full load it would cost the server as
+// much as half of the writes themselves. So a worker listens while it is calm, and while it is busy it looks often,
+// which then costs nothing that matters, since nearly every look finds something. A worker that nobody tells of hints
+// counts as busy much sooner: it would look only once a second otherwise.
+const workloadWindow = time.Second
+
+// load bounds what is busy, in intents claimed in a second: busy from so many on, and calm again below so many.
+type load struct{ busyFrom, calmBelow int }
+
+var (
+	whereHintsCome = load{4000, 3000}
+	whereNoneCome  = load{200, 100}
 )
 
-// pace knows whether this worker is busy, and whether hints come. A worker that starts counts as busy until it has seen
-// what waits. It is safe for concurrent use.
-type pace struct {
+// workload knows whether this worker is busy, and whether hints come. A worker that starts counts as busy until it has
+// seen what waits. It is safe for concurrent use.
+type workload struct {
 	changed func() // told of each change, without the lock
 
 	mu      sync.Mutex
 	busy    bool
 	watched bool          // hints come
+	hears   bool          // somebody listens whenever the worker is calm
 	turned  chan struct{} // closed when busy changes
 	began   time.Time     // of the window
 	claimed int           // in the window
 	asking  int           // claims under way: on a database that is short of time they may take as long as a window
 }
 
-func newPace(changed func()) *pace {
-	return &pace{changed: changed, busy: true, turned: make(chan struct{}), began: time.Now()}
+func newWorkload(changed func()) *workload {
+	return &workload{changed: changed, busy: true, turned: make(chan struct{}), began: time.Now()}
 }
 
 // ask notes that a claim is sent, and note what came of it.
-func (p *pace) ask() {
+func (p *workload) ask() {
 	p.mu.Lock()
 	p.asking++
 	p.mu.Unlock()
 }
 
-func (p *pace) note(n int) {
+func (p *workload) note(n int) {
 	p.mu.Lock()
 	p.asking--
 	p.claimed += n
@@ -50,14 +56,20 @@ func (p *pace) note(n int) {
 }
 
 // judge looks whether the worker has become busy or calm.
-func (p *pace) judge() {
+func (p *workload) judge() {
 	p.mu.Lock()
 	was := p.busy
-	if p.claimed >= busyFrom {
-		p.busy = true
+	bounds := whereNoneCome
+	if p.hears {
+		bounds = whereHintsCome
 	}
-	if now := time.Now(); now.Sub(p.began) >= paceWindow && p.asking == 0 {
-		p.busy = p.claimed >= busyFrom || p.busy && p.claimed >= calmBelow
+	now := time.Now()
+	switch took := now.Sub(p.began); {
+	case took < workloadWindow:
+		p.busy = p.busy || p.claimed >= bounds.busyFrom
+	case p.asking == 0:
+		perSecond := int(float64(p.claimed) / took.Seconds())
+		p.busy = perSecond >= bounds.busyFrom || p.busy && perSecond >= bounds.calmBelow
 		p.began, p.claimed = now, 0
 	}
 	turned := was != p.busy
@@ -72,12 +84,12 @@ func (p *pace) judge() {
 }
 
 // run notices when a busy worker has calmed down, until stop ends.
-func (p *pace) run(stop context.Context) {
+func (p *workload) run(stop context.Context) {
 	for {
 		busy, _, turned := p.state()
 		var tick <-chan time.Time
 		if busy {
-			tick = time.After(paceWindow / 4)
+			tick = time.After(workloadWindow / 4)
 		}
 		select {
 		case <-stop.Done():
@@ -90,20 +102,27 @@ func (p *pace) run(stop context.Context) {
 }
 
 // state returns whether the worker is busy, whether hints come, and a channel that is closed when busy changes.
-func (p *pace) state() (busy, watched bool, turned <-chan struct{}) {
+func (p *workload) state() (busy, watched bool, turned <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.busy, p.watched, p.turned
 }
 
 // quiet reports whether hints are all that a lane needs between looks that are far apart.
-func (p *pace) quiet() bool {
+func (p *workload) quiet() bool {
 	busy, watched, _ := p.state()
 	return watched && !busy
 }
 
+// hear notes whether somebody listens whenever the worker is calm.
+func (p *workload) hear(on bool) {
+	p.mu.Lock()
+	p.hears = on
+	p.mu.Unlock()
+}
+
 // watch notes whether hints come.
-func (p *pace) watch(on bool) {
+func (p *workload) watch(on bool) {
 	p.mu.Lock()
 	turned := p.watched != on
 	p.watched = on
@@ -117,8 +136,10 @@ func (p *pace) watch(on bool) {
 // is much to do, hints cost more than they bring. watch calls Notify and Watched. Listen returns when ctx ends, or with
 // what watch returned when nobody had ended it.
 func (d *Dispatcher) Listen(ctx context.Context, watch func(context.Context) error) error {
+	d.workload.hear(true)
+	defer d.workload.hear(false)
 	for ctx.Err() == nil {
-		busy, _, turned := d.pace.state()
+		busy, _, turned := d.workload.state()
 		if busy {
 			select {
 			case <-turned:
@@ -152,4 +173,4 @@ func (d *Dispatcher) Listen(ctx context.Context, watch func(context.Context) err
 
 // Watched tells whether hints come from now on. While they do, lanes that have nothing to do look seldom. It never
 // blocks.
-func (d *Dispatcher) Watched(on bool) { d.pace.watch(on) }
+func (d *Dispatcher) Watched(on bool) { d.workload.watch(on) }
