@@ -34,6 +34,7 @@ lanes:
   email: {timeout: 5s, lease: 10s, retry: {base: 50ms, max: 500ms}, reconcile: {wait: 100ms, interval: 1s, absent_after: 2s, give_up: 20s}}
   sms: {timeout: 5s, lease: 10s, retry: {base: 50ms, max: 500ms}}
 write_back: {collections: [payments, orders]}
+kinds: [fax]
 `
 
 func newWorld(tb testing.TB, config string) *world {

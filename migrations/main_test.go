@@ -15,7 +15,7 @@ func TestMain(m *testing.M) { mongotest.Main(m) }
 func migrated(t *testing.T) *mongo.Database {
 	t.Helper()
 	db := mongotest.Database(t)
-	if _, err := migrations.New(db, "").Up(t.Context()); err != nil {
+	if _, err := migrations.New(db, "").Register("fax").Up(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return db

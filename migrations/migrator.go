@@ -43,6 +43,8 @@ type Migrator struct {
 	outbox string
 	layout layout
 	adopt  bool // take over a collection that others use
+	kinds  registered
+	forget bool // what is registered counts no more
 }
 
 // New returns a Migrator for the outbox of the given name ("" is [DefaultCollection]). The view and the side
@@ -152,7 +154,11 @@ func (m *Migrator) Plan(ctx context.Context) ([]Step, error) {
 	}
 	var steps []Step
 	var errs []error
-	for _, o := range m.layout.objects() {
+	want := m.wanted(s.known(found, m.outbox))
+	if s.kinds == nil || !want.equal(*s.kinds) {
+		steps = append(steps, m.registerStep(want))
+	}
+	for _, o := range m.objects(want) {
 		c, err := o.change(found)
 		if err != nil {
 			errs = append(errs, err)

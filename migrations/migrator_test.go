@@ -82,8 +82,8 @@ func TestUpCreatesEverything(t *testing.T) {
 	if got := collections(t, db); !slices.Equal(got, want) {
 		t.Errorf("collections %q, want %q", got, want)
 	}
-	if n, err := db.Collection("outbox_meta").CountDocuments(t.Context(), bson.D{}); n != 2 || err != nil {
-		t.Errorf("%d documents in outbox_meta, want the record of versions and the namespace alone: %v", n, err)
+	if n, err := db.Collection("outbox_meta").CountDocuments(t.Context(), bson.D{}); n != 3 || err != nil {
+		t.Errorf("%d documents in outbox_meta, want the record of versions, the namespace and the kinds alone: %v", n, err)
 	}
 }
 

@@ -165,15 +165,16 @@ func (m *Migrator) intents() *mongo.Collection { return m.db.Collection(m.outbox
 // state is what the meta collection says of the outbox.
 type state struct {
 	record
-	namespace string // empty: none
+	namespace string      // empty: none
+	kinds     *registered // nil: nothing is registered yet
 }
 
-// state reads the record of versions and the namespace.
+// state reads the record of versions, the namespace and the registered kinds.
 func (m *Migrator) state(ctx context.Context) (state, error) {
 	fail := func(err error) (state, error) {
 		return state{}, fmt.Errorf("reading the schema's version in %s.%s: %w", m.db.Name(), m.meta.Name(), err)
 	}
-	cursor, err := m.meta.Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: bson.A{schemaID, namespaceID}}}}})
+	cursor, err := m.meta.Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: bson.A{schemaID, namespaceID, kindsID}}}}})
 	if err != nil {
 		return fail(err)
 	}
@@ -187,6 +188,11 @@ func (m *Migrator) state(ctx context.Context) (state, error) {
 		case schemaID:
 			if err := bson.Unmarshal(doc, &s.record); err != nil {
 				return fail(err)
+			}
+		case kindsID:
+			s.kinds = &registered{}
+			if err := bson.Unmarshal(doc, s.kinds); err != nil {
+				return fail(fmt.Errorf("the registered kinds: %w", err))
 			}
 		case namespaceID:
 			name, _ := doc.Lookup("value").StringValueOK()

@@ -63,7 +63,7 @@ type harness struct {
 func newHarness(t testing.TB) *harness {
 	h := &harness{t: t, commands: &commands{}, app: "store-test-" + rand.Text()}
 	h.db = mongotest.Database(t, options.Client().SetMonitor(h.commands.monitor()).SetAppName(h.app))
-	if _, err := migrations.New(h.db, "").Up(t.Context()); err != nil {
+	if _, err := migrations.New(h.db, "").AnyKind().Up(t.Context()); err != nil {
 		t.Fatalf("migrate: %v", err)
 	}
 	h.store = store.New(h.db, "", store.Options{Rules: storetest.Rules(), Retention: storetest.Retention, Patience: time.Second}) // machines are slow

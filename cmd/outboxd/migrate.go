@@ -9,6 +9,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/outboxd/outboxd/cmd/internal/config"
 	"github.com/outboxd/outboxd/cmd/internal/term"
 	"github.com/outboxd/outboxd/migrations"
 	"github.com/outboxd/outboxd/store"
@@ -18,6 +19,9 @@ type migrateCmd struct {
 	mongoFlags
 	Action       string `arg:"" optional:"" enum:"up,status" default:"up" help:"up applies what is missing; status prints what is applied and what is not. Default: ${default}."`
 	DryRun       bool   `help:"Print the steps and change nothing."`
+	Config       string `placeholder:"FILE" help:"The workers' file of policies: its list kinds is registered ($$OUTBOXD_CONFIG)."`
+	ForgetKinds  bool   `help:"Forget kinds that were registered before, and that every kind was let in."`
+	AllowUnknown bool   `name:"allow-unknown-kinds" help:"Let intents of every kind in. Without it, a mistyped kind is refused."`
 	Adopt        bool   `help:"Take over a collection that holds documents which are no intents, or has a validator of another program."`
 	NewNamespace bool   `help:"Give this outbox another namespace: for a copy of a database that shall live on beside the original."`
 	JSON         bool   `help:"One JSON object a line: {step, command, ms}; of status {version, name, applied_at, by}."`
@@ -31,6 +35,9 @@ A collection that holds documents which are no intents belongs to another progra
 With --adopt, the validator applies to that program's inserts too, and workers make dead letters of its documents that have a
 kind.
 
+The validator lets in the kinds charge, email and sms, what the file of policies lists as kinds, and what was registered before.
+An intent of any other kind is refused with that list, since nobody would ever serve it.
+
 The first run gives the outbox a namespace, by which the providers tell its intents from those of other outboxes. No later
 run changes it. A restored backup keeps it. --new-namespace is for a copy that works beside the original, such as one for
 staging: stop its workers and delete what is pending or leased in the copy first.`
@@ -40,12 +47,27 @@ func (c migrateCmd) Run(p *program) error {
 	switch {
 	case c.Action == "status" && c.DryRun:
 		return wrongUse("flag --dry-run: means nothing with status, which changes nothing")
-	case c.Action == "status" && (c.Adopt || c.NewNamespace):
-		return wrongUse("flags --adopt and --new-namespace: mean nothing with status, which changes nothing")
-	case c.NewNamespace && (c.DryRun || c.Adopt):
-		return wrongUse("flag --new-namespace: does nothing else, so --dry-run and --adopt mean nothing with it")
+	case c.Action == "status" && (c.Adopt || c.NewNamespace || c.ForgetKinds || c.AllowUnknown):
+		return wrongUse("flags --adopt, --new-namespace, --forget-kinds and --allow-unknown-kinds: mean nothing with status, which changes nothing")
+	case c.NewNamespace && (c.DryRun || c.Adopt || c.ForgetKinds || c.AllowUnknown):
+		return wrongUse("flag --new-namespace: does nothing else, so no other flag of migrate means anything with it")
+	}
+	var kinds []string
+	if c.Config != "" || p.env("OUTBOXD_CONFIG") != "" {
+		policies, err := config.LoadPolicies(p.source)
+		if err != nil {
+			return err
+		}
+		kinds = policies.Kinds
 	}
 	return p.withMigrator(func(ctx context.Context, m *migrations.Migrator, s *store.Store) error {
+		m = m.Register(kinds...)
+		if c.AllowUnknown {
+			m = m.AnyKind()
+		}
+		if c.ForgetKinds {
+			m = m.ForgetKinds()
+		}
 		if c.Adopt {
 			m = m.Adopt()
 		}

@@ -15,11 +15,13 @@ import (
 )
 
 type validateCmd struct {
-	File              string `arg:"" optional:"" name:"FILE" help:"The documents as JSON or MongoDB Extended JSON: one, an array, or one after another (such as one on each line). A dash reads standard input."`
-	Config            string `placeholder:"FILE" help:"The workers' file of policies, to check write_back against its write_back.collections ($$OUTBOXD_CONFIG). Without it any collection passes."`
-	AllowUnknownKinds bool   `help:"Let kinds pass that this outboxd has no payload for. Without it, a mistyped kind is found."`
-	Serve             string `placeholder:"ADDR" help:"Check what is posted to this loopback address, such as 127.0.0.1:8429, instead of a file; port 0 takes a free one. For unit tests of producers in any language."`
-	JSON              bool   `help:"One JSON object for each document: {line, kind, valid, reasons: [{line, path, text}]}."`
+	File              string   `arg:"" optional:"" name:"FILE" help:"The documents as JSON or MongoDB Extended JSON: one, an array, or one after another (such as one on each line). A dash reads standard input."`
+	Config            string   `placeholder:"FILE" help:"The workers' file of policies, to check write_back against its write_back.collections, and kinds against its kinds ($$OUTBOXD_CONFIG). Without it any collection passes."`
+	AllowUnknownKinds bool     `help:"Let kinds pass that this outboxd has no payload for. Without it, a mistyped kind is found."`
+	Serve             string   `placeholder:"ADDR" help:"Check what is posted to this loopback address, such as 127.0.0.1:8429, instead of a file; port 0 takes a free one. For unit tests of producers in any language."`
+	kinds             []string // that the file of policies lists
+
+	JSON bool `help:"One JSON object for each document: {line, kind, valid, reasons: [{line, path, text}]}."`
 }
 
 func (validateCmd) Help() string {
@@ -41,6 +43,7 @@ func (c validateCmd) Run(p *program) error {
 			return err
 		}
 		rules = outbox.Rules{WriteBack: policies.WriteBack}
+		c.kinds = policies.Kinds
 	}
 	switch {
 	case c.Serve != "" && c.File != "":
@@ -99,7 +102,7 @@ func (c validateCmd) check(d *extjson.Document, rules outbox.Rules) (reasons []r
 		kind = in.Kind
 		problems = append(problems, in.Problems...)
 		if !c.AllowUnknownKinds {
-			problems = append(problems, unknownKinds(in.Document, "")...)
+			problems = append(problems, c.unknownKinds(in.Document, "")...)
 		}
 	}
 	for _, p := range problems {
@@ -112,20 +115,20 @@ func (c validateCmd) check(d *extjson.Document, rules outbox.Rules) (reasons []r
 	return reasons, kind, nil
 }
 
-// unknownKinds reports kinds that no payload is known for, in an intent and in its follow-ups. They are no problem of
-// the contract's, which lets any kind wait for a worker that serves it.
-func unknownKinds(doc map[string]any, path string) []outbox.Problem {
+// unknownKinds reports kinds that are not registered, in an intent and in its follow-ups: the kinds of this release, and
+// those that the file of policies lists.
+func (c validateCmd) unknownKinds(doc map[string]any, path string) []outbox.Problem {
 	var problems []outbox.Problem
-	known := []string{outbox.KindCharge, outbox.KindEmail, outbox.KindSMS}
+	known := append([]string{outbox.KindCharge, outbox.KindEmail, outbox.KindSMS}, c.kinds...)
 	if kind, ok := doc["kind"].(string); ok && kind != "" && !slices.Contains(known, kind) {
 		problems = append(problems, outbox.Problem{Path: path + "kind",
-			Text: "is none of " + strings.Join(known, ", ") + ": no worker of this release serves it (--allow-unknown-kinds lets it pass)"})
+			Text: "is none of " + strings.Join(known, ", ") + ": the collection refuses what is not registered (--config FILE with its kinds, or --allow-unknown-kinds)"})
 	}
 	for _, field := range []string{"on_done", "on_dead"} {
 		list, _ := doc[field].([]any)
 		for i, item := range list {
 			if followUp, ok := item.(map[string]any); ok {
-				problems = append(problems, unknownKinds(followUp, fmt.Sprintf("%s%s.%d.", path, field, i))...)
+				problems = append(problems, c.unknownKinds(followUp, fmt.Sprintf("%s%s.%d.", path, field, i))...)
 			}
 		}
 	}

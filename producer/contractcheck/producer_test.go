@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { mongotest.Main(m) }
 func outboxOf(t *testing.T) *mongo.Collection {
 	t.Helper()
 	db := mongotest.Database(t)
-	if _, err := migrations.New(db, "").Up(t.Context()); err != nil {
+	if _, err := migrations.New(db, "").Register("fax").Up(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return db.Collection(migrations.DefaultCollection)

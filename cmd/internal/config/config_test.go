@@ -101,7 +101,7 @@ func TestEachProblemNamesWhatToCorrect(t *testing.T) {
 		{name: "a list", env: []string{stripeKey}, yaml: "- lanes\n", want: []string{"outboxd.yaml: must be a mapping of keys to values"}},
 		{name: "key twice", env: []string{stripeKey}, yaml: "lanes: {}\nlanes: {}\n", want: []string{`outboxd.yaml:2: is no YAML: mapping key "lanes" already defined at [1:1]`}},
 		{name: "unknown keys", env: []string{stripeKey}, yaml: "lane: {}\nlanes:\n  charge:\n    retries: 3\n  fax: {}\n", want: []string{
-			"outboxd.yaml:1: lane: is an unknown key; here may stand lanes, retention, write_back",
+			"outboxd.yaml:1: lane: is an unknown key; here may stand kinds, lanes, retention, write_back",
 			"outboxd.yaml:4: lanes.charge.retries: is an unknown key; here may stand breaker, concurrency, lease, on_ambiguous, rate, reconcile, retry, timeout",
 			"outboxd.yaml:5: lanes.fax: is an unknown key; here may stand charge, email, sms",
 		}},
@@ -135,10 +135,13 @@ lanes:
     reconcile: {interval: 1ms, absent_after: 2h}
 retention: {done: 0s, cancelled: -1h}
 write_back: {collections: [orders, "", orders, system.users]}
+kinds: [fax, a fax, fax]
 `, want: []string{
 			"outboxd.yaml:9: write_back.collections[1]: must be the name of a collection",
 			"outboxd.yaml:9: write_back.collections[2]: stands twice",
 			"outboxd.yaml:9: write_back.collections[3]: must be the name of a collection",
+			"outboxd.yaml:10: kinds[1]: must be the name of a kind",
+			"outboxd.yaml:10: kinds[2]: stands twice",
 			"outboxd.yaml:3: lanes.charge.concurrency: is 0, must be at least 1",
 			"outboxd.yaml:3: lanes.charge.lease: is 1m0s, must be at least timeout + 5s (1m5s)",
 			`outboxd.yaml:3: lanes.charge.on_ambiguous: is "guess", must be retry, reconcile or park`,
@@ -273,7 +276,10 @@ func TestTheExampleFileIsTheDefaults(t *testing.T) {
 	if !reflect.DeepEqual(example.WriteBack, []string{"orders", "payments"}) {
 		t.Errorf("write_back.collections is %v", example.WriteBack)
 	}
-	example.WriteBack = nil
+	if !reflect.DeepEqual(example.Kinds, []string{"webhook"}) {
+		t.Errorf("kinds is %v", example.Kinds)
+	}
+	example.WriteBack, example.Kinds = nil, nil
 	if !reflect.DeepEqual(example, plain) {
 		t.Errorf("the example is\n%+v\nthe defaults are\n%+v", example, plain)
 	}

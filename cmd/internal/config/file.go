@@ -29,9 +29,8 @@ type file struct {
 // keys are what a mapping may hold, each with what reads its value.
 type keys map[string]func(key string, value ast.Node)
 
-// readFile reads the file at path into what lanes, retention and write_back point to. Keys that are absent leave the
-// defaults.
-func readFile(path, where string, problems *Problems, lanes []*Lane, retention *Retention, writeBack *[]string) *file {
+// readFile reads the file at path into the policies, and their lanes. Keys that are absent leave the defaults.
+func readFile(path, where string, problems *Problems, lanes []*Lane, p *Policies) *file {
 	f := &file{name: filepath.Base(path), problems: problems, lines: make(map[string]int), anchors: make(map[string]ast.Node)}
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -49,8 +48,9 @@ func readFile(path, where string, problems *Problems, lanes []*Lane, retention *
 	}
 	top := f.mapping(keys{
 		"lanes":      f.mapping(ofKind),
-		"retention":  f.mapping(keys{"done": f.duration(&retention.Done), "cancelled": f.duration(&retention.Cancelled)}),
-		"write_back": f.mapping(keys{"collections": f.names(writeBack)}),
+		"retention":  f.mapping(keys{"done": f.duration(&p.Retention.Done), "cancelled": f.duration(&p.Retention.Cancelled)}),
+		"write_back": f.mapping(keys{"collections": f.names("collection", validCollection, &p.WriteBack)}),
+		"kinds":      f.names("kind", validKind, &p.Kinds),
 	})
 	documents := 0
 	for _, doc := range tree.Docs {
@@ -251,20 +251,20 @@ func (f *file) ambiguity(to *outbox.Ambiguity) func(string, ast.Node) {
 	}
 }
 
-// names reads a list of collections.
-func (f *file) names(to *[]string) func(string, ast.Node) {
+// names reads a list of names of things.
+func (f *file) names(thing string, valid func(string) bool, to *[]string) func(string, ast.Node) {
 	return func(key string, n ast.Node) {
 		list, ok := f.resolve(n).(*ast.SequenceNode)
 		if !ok {
-			f.bad(key, "must be a list of collections")
+			f.bad(key, "must be a list of %ss", thing)
 			return
 		}
 		var names []string
 		for i, item := range list.Values {
 			name, ok := f.scalar(item)
 			switch {
-			case !ok, name == "", strings.ContainsAny(name, "$\x00"), strings.HasPrefix(name, "system."):
-				f.bad(fmt.Sprintf("%s[%d]", key, i), "must be the name of a collection")
+			case !ok, !valid(name):
+				f.bad(fmt.Sprintf("%s[%d]", key, i), "must be the name of a %s", thing)
 			case slices.Contains(names, name):
 				f.bad(fmt.Sprintf("%s[%d]", key, i), "stands twice")
 			default:
@@ -273,4 +273,15 @@ func (f *file) names(to *[]string) func(string, ast.Node) {
 		}
 		*to = names
 	}
+}
+
+func validCollection(name string) bool {
+	return name != "" && !strings.ContainsAny(name, "$\x00") && !strings.HasPrefix(name, "system.")
+}
+
+// validKind keeps a kind usable as a label of metrics and on a command line.
+func validKind(name string) bool {
+	return len(name) <= 64 && name != "" && !strings.ContainsFunc(name, func(r rune) bool {
+		return r != '_' && r != '-' && r != '.' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+	})
 }

@@ -29,6 +29,7 @@ type Policies struct {
 	Lanes     []Lane // of every kind
 	Retention Retention
 	WriteBack []string // collections that write_back may name
+	Kinds     []string // that other programs serve, for the collection's validator
 }
 
 // Worker is the configuration of `outboxd worker`.
@@ -88,7 +89,7 @@ func (r *reader) policies() Policies {
 	path, where := r.text(setting{"config", "OUTBOXD_CONFIG", ""})
 	f := &file{name: "defaults", problems: &r.problems}
 	if path != "" {
-		f = readFile(path, where, &r.problems, pointers, &p.Retention, &p.WriteBack)
+		f = readFile(path, where, &r.problems, pointers, &p)
 	}
 	for _, l := range p.Lanes {
 		f.check(l)

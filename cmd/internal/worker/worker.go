@@ -99,7 +99,7 @@ func (w *worker) run() error {
 		return err
 	}
 	defer leave()
-	schema := migrations.New(db.Database(), cfg.Mongo.Collection)
+	schema := migrations.New(db.Database(), cfg.Mongo.Collection).Register(cfg.Kinds...)
 	if err := w.migrate(schema); err != nil {
 		return err
 	}
