@@ -25,6 +25,7 @@ func refused() []bson.M {
 	}
 	set := func(field string, value any) bson.M { return sms(func(_, intent bson.M) { intent[field] = value }) }
 	return []bson.M{
+		set("kind", "smss"), set("on_dead", bson.A{bson.M{"kind": "emial", "payload": bson.M{}}}),
 		set("kind", int32(1)), set("status", "queued"), set("due_at", secret), set("priority", int32(9)), set("on_ambigous", "park"),
 		set("_id", bson.M{"a": secret}), set("_id", strings.Repeat("ü", 150)), set("ordering_key", "k"), set("metadata", bson.M{"n": int32(1)}),
 		set("payload", secret), set("trace", bson.M{"parent": "x"}), set("write_back", bson.M{"collection": "orders"}),

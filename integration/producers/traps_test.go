@@ -157,3 +157,58 @@ func dueAt(t *testing.T, db *mongo.Database, id string) time.Time {
 	}
 	return raw.Lookup("due_at").Time()
 }
+
+// A mistyped kind is refused by name, in the drivers of two languages and through mongoose. The helpers say which kinds
+// there are.
+func TestMistypedKindIsRefused(t *testing.T) {
+	t.Parallel()
+	const want = "kind must be one that is registered: charge, email, sms."
+	for name, c := range map[string]struct {
+		workspace     func(*testing.T) *workspace
+		file, program string
+		command       []string
+	}{
+		"pymongo": {python, "kind.py", connectPython + `
+from outbox_reasons import reasons
+try:
+    shop.outbox.insert_one({**intent(), "kind": "smss"})
+    print(json.dumps({"why": None}))
+except pymongo.errors.WriteError as error:
+    print(json.dumps({"code": error.code, "why": reasons(error.details["errInfo"])}))
+`, []string{"python3", "kind.py"}},
+		"node": {node, "kind.mjs", `import { MongoClient } from "mongodb";
+import { reasons } from "./reasons.cjs";
+const client = new MongoClient(process.env.OUTBOXD_MONGODB_URI);
+const payload = { to: "+4915112345678", from: "+15005550006", body: "x" };
+try {
+  await client.db(process.env.OUTBOXD_DATABASE).collection("outbox")
+    .insertOne({ kind: "smss", status: "pending", due_at: new Date(), payload });
+  console.log(JSON.stringify({ why: null }));
+} catch (error) {
+  console.log(JSON.stringify({ code: error.code, why: reasons(error.errInfo) }));
+} finally { await client.close(); }
+`, []string{"node", "kind.mjs"}},
+		"mongoose": {node, "model.mjs", `import mongoose from "mongoose";
+import { reasons } from "./reasons.cjs";
+await mongoose.connect(process.env.OUTBOXD_MONGODB_URI, { dbName: process.env.OUTBOXD_DATABASE });
+const Intent = mongoose.model("Intent", new mongoose.Schema({ kind: String, status: String, due_at: Date, payload: Object }), "outbox");
+try {
+  await Intent.create({ kind: "smss", status: "pending", due_at: new Date(),
+    payload: { to: "+4915112345678", from: "+15005550006", body: "x" } });
+  console.log(JSON.stringify({ why: null }));
+} catch (error) {
+  console.log(JSON.stringify({ code: error.code, why: reasons(error.errInfo) }));
+} finally { await mongoose.disconnect(); }
+`, []string{"node", "model.mjs"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w, db := c.workspace(t), migrated(t)
+			w.write(c.file, c.program)
+			got := w.result(db, c.command...)
+			if why, _ := json.Marshal(got["why"]); got["code"] != 121.0 || !strings.Contains(string(why), want) {
+				t.Errorf("got %v, want error 121 and %q", got, want)
+			}
+		})
+	}
+}
