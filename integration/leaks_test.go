@@ -27,6 +27,7 @@ lanes:
   email: {timeout: 1s, lease: 6s, retry: {max_attempts: 4, base: 10ms, max: 50ms}, reconcile: {wait: 50ms, interval: 1s, absent_after: 1s, give_up: 3s}, breaker: {min_requests: 10000, consecutive: 10000, open_for: 20ms}}
   sms: {timeout: 1s, lease: 6s, on_ambiguous: reconcile, retry: {max_attempts: 4, base: 10ms, max: 50ms}, reconcile: {wait: 50ms, interval: 1s, absent_after: 1s, give_up: 3s}, breaker: {min_requests: 10000, consecutive: 10000, open_for: 20ms}}
 write_back: {collections: [orders]}
+kinds: [fax]
 `
 
 // Canaries: each stands in one place where something secret may stand. A piece of each is enough to betray it.

@@ -115,8 +115,8 @@ func (c validateCmd) check(d *extjson.Document, rules outbox.Rules) (reasons []r
 	return reasons, kind, nil
 }
 
-// unknownKinds reports kinds that are not registered, in an intent and in its follow-ups: the kinds of this release, and
-// those that the file of policies lists.
+// unknownKinds reports kinds in an intent and in its follow-ups that are neither of this release nor listed in the file
+// of policies.
 func (c validateCmd) unknownKinds(doc map[string]any, path string) []outbox.Problem {
 	var problems []outbox.Problem
 	known := append([]string{outbox.KindCharge, outbox.KindEmail, outbox.KindSMS}, c.kinds...)

@@ -106,7 +106,7 @@ func check(t *testing.T, url string, payload map[string]any, class outbox.Class,
 func TestWorker(t *testing.T) {
 	s, url := serveSystem(t, answer{500, `{"error":"oops"}`}, answer{200, `{"id":"ev_1"}`})
 	db := mongotest.Database(t)
-	if _, err := migrations.New(db, "").Up(t.Context()); err != nil {
+	if _, err := migrations.New(db, "").Register("webhook").Up(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for variable, value := range map[string]string{"OUTBOXD_MONGODB_URI": mongotest.URI(t), "OUTBOXD_DATABASE": db.Name(), "WEBHOOK_URL": url} {
