@@ -34,7 +34,7 @@ func (l *lane) carryOut(stop context.Context, order outbox.ClaimOrder, as claime
 		order.Except = nil
 		intents, err = l.store.Claim(ctx, order)
 	}
-	l.workload.note(len(intents))
+	l.workload.note(len(intents), n)
 	l.observer.Claimed(l.Kind, len(intents), time.Since(sent), err)
 	l.mu.Lock()
 	l.asked -= n

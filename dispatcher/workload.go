@@ -17,7 +17,7 @@ const workloadWindow = time.Second
 type load struct{ busyFrom, calmBelow int }
 
 var (
-	whereHintsCome = load{4000, 3000}
+	whereHintsCome = load{2000, 1500}
 	whereNoneCome  = load{200, 100}
 )
 
@@ -47,16 +47,18 @@ func (p *workload) ask() {
 	p.mu.Unlock()
 }
 
-func (p *workload) note(n int) {
+// A claim that took all that it asked for, and asked for many, shows that hints alone do not keep up.
+func (p *workload) note(n, asked int) {
 	p.mu.Lock()
 	p.asking--
 	p.claimed += n
+	behind := n >= asked && asked >= pairedFrom
 	p.mu.Unlock()
-	p.judge()
+	p.judge(behind)
 }
 
-// judge looks whether the worker has become busy or calm.
-func (p *workload) judge() {
+// judge looks whether the worker has become busy or calm. A worker that is behind is busy at once.
+func (p *workload) judge(behind bool) {
 	p.mu.Lock()
 	was := p.busy
 	bounds := whereNoneCome
@@ -65,6 +67,8 @@ func (p *workload) judge() {
 	}
 	now := time.Now()
 	switch took := now.Sub(p.began); {
+	case behind && !p.busy:
+		p.busy, p.began, p.claimed = true, now, 0
 	case took < workloadWindow:
 		p.busy = p.busy || p.claimed >= bounds.busyFrom
 	case p.asking == 0:
@@ -96,7 +100,7 @@ func (p *workload) run(stop context.Context) {
 			return
 		case <-turned:
 		case <-tick:
-			p.judge()
+			p.judge(false)
 		}
 	}
 }
