@@ -73,7 +73,7 @@ func TestWorkerTellsHowItIs(t *testing.T) {
 	// An intent that comes while the lane sleeps: the change stream or the poll finds it.
 	w.insert(t, intent("sms", "one"))
 	settled := r.log.await(t, "settled", 1)
-	for _, key := range []string{"intent", "kind", "attempt", "outcome", "provider", "took", "worker"} {
+	for _, key := range []string{"intent", "kind", "attempt", "outcome", "provider", "took_ms", "worker"} {
 		if settled[key] == nil {
 			t.Errorf("the outcome's line lacks %q: %v", key, settled)
 		}

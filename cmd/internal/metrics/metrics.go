@@ -120,8 +120,9 @@ func (m *Metrics) Claimed(kind string, n int, took time.Duration, err error) {
 }
 
 // Settled counts an outcome.
-func (m *Metrics) Settled(kind string, d outbox.Decision, took time.Duration) {
+func (m *Metrics) Settled(kind string, s outbox.Settlement) {
 	kind = m.kind(kind)
+	d := s.Decision
 	code := ""
 	if d.Failure != nil {
 		code = d.Failure.Code
@@ -131,9 +132,15 @@ func (m *Metrics) Settled(kind string, d outbox.Decision, took time.Duration) {
 	}
 	m.settled.WithLabelValues(kind, string(d.Outcome), string(d.Status), string(d.Reason), code).Inc()
 	if d.Counted {
-		m.attempt.WithLabelValues(kind).Observe(took.Seconds())
+		m.attempt.WithLabelValues(kind).Observe(s.Took.Seconds())
 	}
 }
+
+// Called counts nothing.
+func (m *Metrics) Called(*outbox.Intent, outbox.Action, time.Time) {}
+
+// Wrote counts nothing.
+func (m *Metrics) Wrote(int, time.Duration, error) {}
 
 // LeaseLost counts an outcome that could not be written.
 func (m *Metrics) LeaseLost(kind string) { m.lost.WithLabelValues(m.kind(kind)).Inc() }

@@ -82,10 +82,10 @@ func TestEverythingIsCountedUnderBoundedLabels(t *testing.T) {
 
 	m.Claimed("charge", 5, time.Millisecond, nil)
 	m.Claimed("charge", 0, time.Millisecond, errors.New("away"))
-	m.Settled("charge", outbox.Decision{Status: outbox.StatusDone, Outcome: outbox.Done, Counted: true}, 30*time.Millisecond)
-	m.Settled("charge", outbox.Decision{Status: outbox.StatusDead, Reason: outbox.ReasonPermanent, Outcome: outbox.Permanent, Counted: true,
-		Failure: &outbox.Failure{Code: outbox.CodeDeclined}}, time.Millisecond)
-	m.Settled("made up by a producer", outbox.Decision{Status: outbox.StatusDead, Outcome: outbox.Expired, Failure: &outbox.Failure{Code: "made up by a provider"}}, 0)
+	m.Settled("charge", outbox.Settlement{Decision: outbox.Decision{Status: outbox.StatusDone, Outcome: outbox.Done, Counted: true}, Took: 30 * time.Millisecond})
+	m.Settled("charge", outbox.Settlement{Decision: outbox.Decision{Status: outbox.StatusDead, Reason: outbox.ReasonPermanent, Outcome: outbox.Permanent, Counted: true,
+		Failure: &outbox.Failure{Code: outbox.CodeDeclined}}, Took: time.Millisecond})
+	m.Settled("made up by a producer", outbox.Settlement{Decision: outbox.Decision{Status: outbox.StatusDead, Outcome: outbox.Expired, Failure: &outbox.Failure{Code: "made up by a provider"}}, Took: 0})
 	m.LeaseLost("email")
 	m.Noted("charge", outbox.CodeWriteBackMissed)
 

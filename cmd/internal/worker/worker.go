@@ -124,8 +124,12 @@ func (w *worker) run() error {
 	counts := metrics.New(metrics.Config{
 		Kinds: kinds(config.DefaultLanes()), Unserved: cfg.Unserved, Queue: db, Foreign: db.Foreign, Version: w.Version, Revision: w.Revision,
 	})
+	watching := observers{counts, claims{ready: w.ready}}
+	if w.Observer != nil {
+		watching = append(watching, w.Observer)
+	}
 	d, err := dispatcher.New(dispatcher.Config{
-		Worker: w.name, Store: db, Shared: shared{db, w.Version}, Upcoming: db, Lanes: list, Logger: w.Logger, Observer: observer{counts, w.ready, w.Observer},
+		Worker: w.name, Store: db, Shared: shared{db, w.Version}, Upcoming: db, Lanes: list, Logger: w.Logger, Logs: cfg.Logs, Observer: watching,
 	})
 	if err != nil {
 		return err
@@ -231,44 +235,4 @@ func name() string {
 		host = "unknown"
 	}
 	return fmt.Sprintf("%s-%d-%s", host, os.Getpid(), strings.ToLower(rand.Text()[:6]))
-}
-
-// observer tells the metrics, the readiness, and who else wants to know.
-type observer struct {
-	*metrics.Metrics
-	ready *readiness
-	more  dispatcher.Observer // nil: nobody
-}
-
-// Claimed tells all.
-func (o observer) Claimed(kind string, n int, took time.Duration, err error) {
-	o.Metrics.Claimed(kind, n, took, err)
-	o.ready.claimed(kind, err)
-	if o.more != nil {
-		o.more.Claimed(kind, n, took, err)
-	}
-}
-
-// Settled tells the metrics, and who else wants to know.
-func (o observer) Settled(kind string, d outbox.Decision, took time.Duration) {
-	o.Metrics.Settled(kind, d, took)
-	if o.more != nil {
-		o.more.Settled(kind, d, took)
-	}
-}
-
-// Noted tells the metrics, and who else wants to know.
-func (o observer) Noted(kind, code string) {
-	o.Metrics.Noted(kind, code)
-	if o.more != nil {
-		o.more.Noted(kind, code)
-	}
-}
-
-// LeaseLost tells the metrics, and who else wants to know.
-func (o observer) LeaseLost(kind string) {
-	o.Metrics.LeaseLost(kind)
-	if o.more != nil {
-		o.more.LeaseLost(kind)
-	}
 }
