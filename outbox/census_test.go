@@ -69,3 +69,24 @@ func TestRateQuantile(t *testing.T) {
 		t.Errorf("attempts: %d, want 100", got)
 	}
 }
+
+func TestRatesCountSettlements(t *testing.T) {
+	var r outbox.RateCounters
+	for _, s := range []outbox.Settlement{
+		{Took: time.Millisecond, Decision: outbox.Decision{Status: outbox.StatusDone, Outcome: outbox.Done, Event: outbox.Delivered, Counted: true}},
+		{Decision: outbox.Decision{Status: outbox.StatusDone, Outcome: outbox.Done, Event: outbox.Found}},
+		{Took: time.Minute, Decision: outbox.Decision{Status: outbox.StatusPending, Outcome: outbox.Transient, Event: outbox.Failed, Counted: true}},
+		{Decision: outbox.Decision{Status: outbox.StatusPending, Outcome: outbox.RateLimited, Event: outbox.Failed}},
+		{Decision: outbox.Decision{Status: outbox.StatusPending, Event: outbox.Unsent}},
+		{Decision: outbox.Decision{Status: outbox.StatusPending, Event: outbox.Absent}},
+		{Decision: outbox.Decision{Status: outbox.StatusDead, Reason: outbox.ReasonPermanent, Outcome: outbox.Permanent, Event: outbox.Failed, Counted: true}},
+		{Decision: outbox.Decision{Status: outbox.StatusDead, Reason: outbox.ReasonAmbiguous, Outcome: outbox.Ambiguous, Event: outbox.Failed, Counted: true}},
+	} {
+		r.Count(s)
+	}
+	want := outbox.RateCounters{Done: 2, Dead: 2, Ambiguous: 1, Retried: 1, Released: 1, LookUps: 2, Business: 1, Transport: 2, Limited: 1,
+		Took: [12]int64{0: 4, 11: 1}}
+	if r != want {
+		t.Errorf("counted %+v, want %+v", r, want)
+	}
+}

@@ -92,3 +92,39 @@ func (r RateCounters) Quantile(q float64) time.Duration {
 	}
 	return bounds[len(bounds)-1]
 }
+
+// Count counts one settlement.
+func (r *RateCounters) Count(s Settlement) {
+	d := s.Decision
+	switch d.Status {
+	case StatusDone:
+		r.Done++
+	case StatusDead:
+		r.Dead++
+		if d.Reason == ReasonAmbiguous {
+			r.Ambiguous++
+		}
+	default:
+		if d.Counted {
+			r.Retried++
+		}
+	}
+	switch d.Event {
+	case Delivered, Failed:
+		r.Observe(s.Took)
+	case Found, Absent, LookUpFailed:
+		r.LookUps++
+	case Unsent:
+		r.Released++
+	default: // nothing was asked of a provider
+	}
+	switch {
+	case d.Outcome == RateLimited:
+		r.Limited++
+	case d.Outcome == Done, d.Outcome == "":
+	case d.Outcome.Business():
+		r.Business++
+	default:
+		r.Transport++
+	}
+}

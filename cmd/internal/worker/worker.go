@@ -83,6 +83,7 @@ type worker struct {
 	name    string
 	began   time.Time
 	ready   *readiness
+	rates   *rates
 	serving bool // everything is set up, and lanes are served
 }
 
@@ -124,7 +125,8 @@ func (w *worker) run() error {
 	counts := metrics.New(metrics.Config{
 		Kinds: kinds(config.DefaultLanes()), Unserved: cfg.Unserved, Queue: db, Foreign: db.Foreign, Version: w.Version, Revision: w.Revision,
 	})
-	watching := observers{counts, claims{ready: w.ready}}
+	w.rates = &rates{now: db.Now, kinds: kinds(config.DefaultLanes())}
+	watching := observers{counts, claims{ready: w.ready}, w.rates}
 	if w.Observer != nil {
 		watching = append(watching, w.Observer)
 	}
@@ -183,6 +185,8 @@ func (w *worker) serve(db *store.Store, d *dispatcher.Dispatcher, list []dispatc
 	var beside sync.WaitGroup
 	beside.Go(func() { w.askProviders(list) })
 	beside.Go(func() { watch(w.stop, db, d, w.Logger) })
+	beside.Go(func() { w.rates.run(w.stop, db, w.Logger) })
+	beside.Go(func() { takeCensus(w.stop, db, w.name, kinds(w.Config.Lanes), w.Logger) })
 	swept := make(chan struct{})
 	beside.Go(func() { sweep(w.stop, db, w.Logger, swept) })
 	if w.UntilEmpty {
@@ -195,6 +199,9 @@ func (w *worker) serve(db *store.Store, d *dispatcher.Dispatcher, list []dispatc
 
 	w.stopNow(errDone)
 	beside.Wait()
+	if err := w.rates.write(context.WithoutCancel(w.stop), db); err != nil {
+		w.Logger.Debug("adding to the rates failed; the last of them are lost", "err", err)
+	}
 	if w.UntilEmpty && err == nil && errors.Is(context.Cause(w.stop), errEmpty) {
 		err = w.remains(db, d)
 	}
