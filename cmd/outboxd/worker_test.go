@@ -80,9 +80,10 @@ func TestWorkerTellsHowItIs(t *testing.T) {
 	}
 	_, page := get(t, r.url(t, "/metrics"))
 	for _, want := range []string{
-		`outboxd_settled_total{code="",kind="sms",outcome="done",reason="",status="done"} 1`,
+		`outboxd_settled_total{kind="sms",status="done"} 1`, `outboxd_attempts_total{kind="sms",outcome="done"} 1`,
+		`outboxd_provider_replies_total{operation="send",provider="twilio",status="2xx"} 1`, `outboxd_workers{kind="sms"} `,
 		`outboxd_lane_state{kind="charge",state="open"} 1`, `outboxd_breaker_state{kind="sms",state="closed"} 1`,
-		`outboxd_queue_up 1`, `outboxd_oldest_due_age_seconds{kind="charge"} 0`, `outboxd_kind_served{kind="email"} 1`,
+		`outboxd_database_up 1`, `outboxd_oldest_due_age_seconds{kind="charge"} 0`, `outboxd_kind_served{kind="email"} 1`,
 		`outboxd_in_flight{kind="sms"}`, `outboxd_lease_lost_total{kind="sms"} 0`, "outboxd_build_info{", "go_goroutines", "process_",
 	} {
 		if !strings.Contains(page, want) {

@@ -176,7 +176,7 @@ func credentials(p Patient) []check {
 func credential(ctx context.Context, p Patient, kind string) (detail, remedy string, err error) {
 	transport := providers.NewTransport(providers.TransportConfig{})
 	defer transport.CloseIdleConnections()
-	provider, err := worker.Provider(kind, p.Providers, transport, nil)
+	provider, err := worker.Provider(kind, p.Providers, worker.Plain(transport), nil)
 	if err != nil {
 		return "", "", err
 	}

@@ -84,6 +84,7 @@ type worker struct {
 	began   time.Time
 	ready   *readiness
 	rates   *rates
+	counts  *metrics.Metrics
 	serving bool // everything is set up, and lanes are served
 }
 
@@ -111,20 +112,21 @@ func (w *worker) run() error {
 	db.UseNamespace(namespace)
 	inspect(w.stop, schema, db, w.Logger)
 
+	counts := metrics.New(metrics.Config{
+		Kinds: kinds(config.DefaultLanes()), Unserved: cfg.Unserved, Version: w.Version, Revision: w.Revision,
+	})
+	w.counts = counts
 	transport := providers.NewTransport(providers.TransportConfig{Connections: connections(cfg.Lanes)})
 	defer transport.CloseIdleConnections()
 	list, err := lanes(cfg.Lanes, func(kind string) (dispatcher.Provider, error) {
 		if w.Provider != nil {
 			return w.Provider(kind), nil
 		}
-		return Provider(kind, cfg.Providers, transport, emailEvents(db.Database(), cfg.EmailEvents, w.Logger))
+		return Provider(kind, cfg.Providers, observed(transport, counts.Replied), emailEvents(db.Database(), cfg.EmailEvents, w.Logger))
 	})
 	if err != nil {
 		return err
 	}
-	counts := metrics.New(metrics.Config{
-		Kinds: kinds(config.DefaultLanes()), Unserved: cfg.Unserved, Queue: db, Foreign: db.Foreign, Version: w.Version, Revision: w.Revision,
-	})
 	w.rates = &rates{now: db.Now, kinds: kinds(config.DefaultLanes())}
 	watching := observers{counts, claims{ready: w.ready}, w.rates}
 	if w.Observer != nil {
@@ -184,7 +186,8 @@ func (w *worker) showRates(db *store.Store) {
 func (w *worker) serve(db *store.Store, d *dispatcher.Dispatcher, list []dispatcher.Lane) error {
 	var beside sync.WaitGroup
 	beside.Go(func() { w.askProviders(list) })
-	beside.Go(func() { watch(w.stop, db, d, w.Logger) })
+	beside.Go(func() { watch(w.stop, db, d, w.counts.StreamUp, w.Logger) })
+	beside.Go(func() { w.counts.Watch(w.stop, db) })
 	beside.Go(func() { w.rates.run(w.stop, db, w.Logger) })
 	beside.Go(func() { takeCensus(w.stop, db, w.name, kinds(w.Config.Lanes), w.Logger) })
 	swept := make(chan struct{})
