@@ -73,6 +73,9 @@ func indexes(ctx context.Context, p Patient) (detail, remedy string, err error) 
 			continue
 		}
 		used, stages := walk(answer.Planner.Plan)
+		if slices.Contains(stages, "EOF") { // the server's plan for a collection that is not there
+			return "the collection " + p.Collection + " does not exist", "run `outboxd migrate`", nil
+		}
 		if !slices.Equal(used, []string{q.index}) || slices.Contains(stages, "COLLSCAN") || slices.Contains(stages, "SORT") {
 			bad = append(bad, fmt.Sprintf("%s: found by %s instead of the index %s alone", q.what, strings.Join(stages, ", "), q.index))
 		}

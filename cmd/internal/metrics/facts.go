@@ -57,11 +57,18 @@ func newFacts(s *series) *facts {
 	return f
 }
 
-// Watch asks the database again and again until ctx ends, for the figures that are the same on every worker.
-func (m *Metrics) Watch(ctx context.Context, db Database) {
+// Watch asks the database again and again until ctx ends, for the figures that are the same on every worker. tell is
+// told when it falls silent and when it answers again, and how long it was silent.
+func (m *Metrics) Watch(ctx context.Context, db Database, tell func(up bool, silent time.Duration)) {
+	wasUp := true
 	for {
-		wait := factsEvery
-		if m.facts.ask(ctx, db); m.facts.untaken() {
+		wait, before := factsEvery, m.facts.since()
+		up := m.facts.ask(ctx, db)
+		if up != wasUp && ctx.Err() == nil {
+			wasUp = up
+			tell(up, time.Since(before))
+		}
+		if m.facts.untaken() {
 			wait = factsFirst
 		}
 		if timing.Sleep(ctx, wait) != nil {
@@ -77,7 +84,15 @@ func (f *facts) untaken() bool {
 	return f.census.At.IsZero()
 }
 
-func (f *facts) ask(ctx context.Context, db Database) {
+// since returns when the database last answered.
+func (f *facts) since() time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.answered
+}
+
+// ask reports whether the database answered.
+func (f *facts) ask(ctx context.Context, db Database) bool {
 	ctx, cancel := context.WithTimeout(ctx, factsTimeout)
 	defer cancel()
 	census, err := db.Census(ctx)
@@ -89,7 +104,7 @@ func (f *facts) ask(ctx context.Context, db Database) {
 	defer f.mu.Unlock()
 	f.db = db
 	if f.up = err == nil; !f.up {
-		return
+		return false
 	}
 	f.census, f.answered, f.workers = census, time.Now(), make(map[string]int)
 	for _, w := range workers {
@@ -97,6 +112,7 @@ func (f *facts) ask(ctx context.Context, db Database) {
 			f.workers[f.kind(kind)]++
 		}
 	}
+	return true
 }
 
 func (f *facts) kind(kind string) string {

@@ -3,6 +3,7 @@ package metrics_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http/httptest"
 	"slices"
@@ -233,7 +234,8 @@ func TestAScrapeOutlivesTheDatabase(t *testing.T) {
 		expect(t, page(t, m), `outboxd_due{kind="charge"} 0`, "outboxd_database_up 0")
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		go m.Watch(ctx, db)
+		var told []string
+		go m.Watch(ctx, db, func(up bool, silent time.Duration) { told = append(told, fmt.Sprint(up, silent)) })
 		synctest.Wait()
 		expect(t, page(t, m), "outboxd_database_up 1", `outboxd_due{kind="charge"} 5`, `outboxd_waiting{kind="charge"} 7`, `outboxd_count_capped{kind="charge"} 1`,
 			`outboxd_oldest_due_age_seconds{kind="charge"} 10`, `outboxd_oldest_unfinished_age_seconds{kind="charge"} 60`,
@@ -255,6 +257,10 @@ func TestAScrapeOutlivesTheDatabase(t *testing.T) {
 		db.frozen, db.census = false, outbox.Census{At: now.Add(time.Since(began))}
 		<-time.After(5 * time.Second)
 		expect(t, page(t, m), "outboxd_database_up 1", `outboxd_oldest_unfinished_age_seconds{kind="charge"} 0`)
+		synctest.Wait()
+		if want := []string{"false 5s", "true 23s"}; !slices.Equal(told, want) {
+			t.Errorf("told %q, want %q", told, want)
+		}
 	})
 }
 

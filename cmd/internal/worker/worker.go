@@ -139,6 +139,7 @@ func (w *worker) run() error {
 		return err
 	}
 	counts.ShowLanes(d)
+	w.ready.show(d.Status)
 	h, addr, err := listen(cfg.Listen, w.ready, counts.Handler(), w.Logger)
 	if err != nil {
 		return err
@@ -187,7 +188,7 @@ func (w *worker) serve(db *store.Store, d *dispatcher.Dispatcher, list []dispatc
 	var beside sync.WaitGroup
 	beside.Go(func() { w.askProviders(list) })
 	beside.Go(func() { watch(w.stop, db, d, w.counts.StreamUp, w.Logger) })
-	beside.Go(func() { w.counts.Watch(w.stop, db) })
+	beside.Go(func() { w.counts.Watch(w.stop, db, w.silence) })
 	beside.Go(func() { w.rates.run(w.stop, db, w.Logger) })
 	beside.Go(func() { takeCensus(w.stop, db, w.name, kinds(w.Config.Lanes), w.Logger) })
 	swept := make(chan struct{})
@@ -228,6 +229,15 @@ func (w *worker) await(done <-chan error) error {
 		return errors.Join(context.Cause(w.abort), err)
 	}
 	return err
+}
+
+// silence tells when the database falls silent, and when it answers again: long before a claim gives up.
+func (w *worker) silence(up bool, silent time.Duration) {
+	if up {
+		w.Logger.Info("the database answers again", "silent", silent)
+		return
+	}
+	w.Logger.Warn("the database does not answer; nothing is claimed, and outcomes are kept until it does", "silent", silent)
 }
 
 func kinds(lanes []config.Lane) []string {
