@@ -44,7 +44,7 @@ var table = map[string]layer{
 	"providers/sendgrid":     {own: []string{"outbox", "providers"}, outside: []string{"github.com/sendgrid/rest", "github.com/sendgrid/sendgrid-go"}},
 	"providers/twilio":       {own: []string{"outbox", "providers"}, outside: []string{"github.com/twilio/twilio-go", "golang.org/x/text"}},
 	"providers/simulator":    {},
-	"providers/providertest": {own: []string{"outbox", "providers"}},
+	"providers/providertest": {own: []string{"outbox", "providers", "providers/simulator"}},
 	"store":                  {own: []string{"internal/timing", "outbox"}, outside: []string{driver}},
 	"store/memory":           {own: []string{"outbox"}},
 	"store/storetest":        {own: []string{"outbox"}, may: []string{"pgregory.net/rapid"}},
@@ -214,11 +214,13 @@ func TestPackages(t *testing.T) {
 				t.Fatal(err)
 			}
 			where := filepath.Join(p.path(), name)
-			if !isTest {
+			if isTest {
+				checkWaits(t, where, file)
+			} else {
 				checkState(t, p.path(), file)
 				commented = commented || hasComment(file)
 			}
-			checkFunctions(t, where, file, isTest)
+			checkFunctions(t, where, file)
 		}
 		if !commented {
 			t.Errorf("%s has no package comment that begins with \"Package %s\" or \"Command\"", p.path(), filepath.Base(p.path()))
@@ -231,25 +233,62 @@ func hasComment(file *ast.File) bool {
 	return strings.HasPrefix(text, "Package "+file.Name.Name+" ") || file.Name.Name == "main" && strings.HasPrefix(text, "Command ")
 }
 
-// checkFunctions refuses init, which runs at import, and sleeping in tests, which is either too short or too long.
-func checkFunctions(t *testing.T, where string, file *ast.File, isTest bool) {
+// bubbles are the packages whose tests run in bubbles of testing/synctest throughout, helpers and all: no time passes.
+var bubbles = []string{"dispatcher", "integration/schedules"}
+
+// lasting are the files whose tests keep a fault going for a stated time. They wait for nothing else.
+var lasting = []string{"integration/process_test.go", "integration/promises_settle_test.go", "integration/chaos/majority_test.go"}
+
+// checkFunctions refuses init, which runs at import.
+func checkFunctions(t *testing.T, where string, file *ast.File) {
 	t.Helper()
 	for _, d := range file.Decls {
 		if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil && f.Name.Name == "init" {
 			t.Errorf("%s has an init function: let main, or the caller, do it", where)
 		}
 	}
-	if !isTest {
+}
+
+// checkWaits refuses tests that wait by the clock, which is either too short or too long. A bound of something that is
+// waited for stands in a select, and is none.
+func checkWaits(t *testing.T, where string, file *ast.File) {
+	t.Helper()
+	if slices.Contains(bubbles, filepath.Dir(where)) || slices.Contains(lasting, where) || imports(file, "testing/synctest") {
 		return
 	}
+	bounds := map[ast.Stmt]bool{}
 	ast.Inspect(file, func(n ast.Node) bool {
-		if s, ok := n.(*ast.SelectorExpr); ok && s.Sel.Name == "Sleep" {
-			if pkg, ok := s.X.(*ast.Ident); ok && pkg.Name == "time" {
-				t.Errorf("%s sleeps: wait for what happens instead, or use testing/synctest", where)
-			}
+		waits := false
+		switch n := n.(type) {
+		case *ast.CommClause:
+			bounds[n.Comm] = true
+		case *ast.ExprStmt: // a receive that is the whole statement, as in <-time.After(d)
+			receive, ok := n.X.(*ast.UnaryExpr)
+			waits = ok && receive.Op == token.ARROW && called(receive.X) == "time.After" && !bounds[n]
+		case *ast.CallExpr:
+			waits = slices.Contains([]string{"time.Sleep", "timing.Sleep"}, called(n))
+		}
+		if waits {
+			t.Errorf("%s waits by the clock: wait for what happens instead, or use testing/synctest", where)
 		}
 		return true
 	})
+}
+
+// called returns the name of the function of another package that e calls, such as time.Sleep, or "".
+func called(e ast.Expr) string {
+	if call, ok := e.(*ast.CallExpr); ok {
+		if s, ok := call.Fun.(*ast.SelectorExpr); ok {
+			if pkg, ok := s.X.(*ast.Ident); ok {
+				return pkg.Name + "." + s.Sel.Name
+			}
+		}
+	}
+	return ""
+}
+
+func imports(file *ast.File, path string) bool {
+	return slices.ContainsFunc(file.Imports, func(i *ast.ImportSpec) bool { return i.Path.Value == `"`+path+`"` })
 }
 
 // checkState refuses package-level variables that can only be there to be changed: those without a value, and those
@@ -322,7 +361,7 @@ func TestFiles(t *testing.T) {
 			return nil
 		}
 		vendors := strings.Contains(path, "testdata") && !strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, ".py")
-		if !d.Type().IsRegular() || vendors || path == "structure_test.go" {
+		if !d.Type().IsRegular() || vendors || path == "structure_test.go" || path == ".git" { // a file in a work tree
 			return nil
 		}
 		data, err := os.ReadFile(path)

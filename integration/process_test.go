@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/outboxd/outboxd/internal/timing"
 )
 
 // patience is how long a test waits for what should happen within moments, on a machine that runs everything at once.
@@ -189,6 +191,14 @@ func (p *process) find(l *lines, what string, fits func(line string) bool) strin
 func eventually(tb testing.TB, what string, condition func() bool) {
 	tb.Helper()
 	eventuallyWithin(tb, patience, what, condition)
+}
+
+// lasts returns when a fault, or a time without any traffic, was long enough. It waits for nothing else to happen.
+func lasts(tb testing.TB, d time.Duration) {
+	tb.Helper()
+	if err := timing.Sleep(tb.Context(), d); err != nil {
+		tb.Fatal(err)
+	}
 }
 
 // eventuallyWithin is eventually with another bound.

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/outboxd/outboxd/internal/timing"
 	"github.com/outboxd/outboxd/providers/simulator"
 )
 
@@ -106,8 +108,7 @@ func (w *world) contend(id string) (stop func() int) {
 			}
 			_, err = session.WithTransaction(ctx, func(ctx context.Context) (any, error) {
 				_, err := w.db.Collection("orders").UpdateOne(ctx, bson.D{{Key: "_id", Value: id}}, bson.D{{Key: "$inc", Value: bson.D{{Key: "n", Value: 1}}}})
-				<-time.After(5 * time.Millisecond) // what a business transaction does beside that
-				return nil, err
+				return nil, cmp.Or(err, timing.Sleep(ctx, 5*time.Millisecond)) // what a business transaction does beside that
 			})
 			session.EndSession(context.Background())
 			if err == nil {
@@ -171,7 +172,7 @@ func TestWhatIsLockedIsWrittenWhenItIsFree(t *testing.T) {
 	eventually(t, "the outcomes of all that is locked are recorded", func() bool {
 		return w.count(bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: locked}}}, {Key: "status", Value: "pending"}, {Key: "outcome.event", Value: bson.D{{Key: "$exists", Value: true}}}}) == len(locked)
 	})
-	<-time.After(*lockedFor)
+	lasts(t, *lockedFor)
 	for _, id := range locked {
 		if in := w.get(id); in.Status != "pending" && in.Status != "leased" { // leased for a moment, at each try
 			t.Errorf("%s is %s while what it writes is locked", id, in.outcome())
@@ -273,7 +274,7 @@ func TestAChangeOfSchemaBehindAnOpenTransactionLosesNothing(t *testing.T) {
 			w.waiting(change[0].Key)
 			// A charge must store its progress before it goes on, and may have to wait for that.
 			eventually(t, "the providers have answered", func() bool { return len(w.sim.effects()) >= 2*each })
-			<-time.After(3 * time.Second) // for which the schema's change holds up everything
+			lasts(t, 3*time.Second) // the schema's change holds up everything
 			end(true)
 			if err := <-changed; err != nil {
 				t.Fatalf("the change of schema: %v", err)

@@ -156,7 +156,7 @@ func TestAKeptConnectionThatIsGoneParksNothing(t *testing.T) {
 		eventually(t, "the wave is over", func() bool {
 			return w.count(bson.D{{Key: "status", Value: bson.D{{Key: "$in", Value: bson.A{"done", "dead"}}}}}) == (wave+1)*each
 		})
-		<-time.After(2 * idleAtMost) // in which the server forgets its connections
+		lasts(t, 2*idleAtMost) // the server forgets its connections
 	}
 	if n := w.count(bson.D{{Key: "status", Value: "dead"}}); n > 0 {
 		t.Errorf("%d of %d texts are parked, and Twilio never saw them", n, waves*each)

@@ -198,7 +198,7 @@ func TestTransportTrustsAKeptConnectionForAMoment(t *testing.T) {
 					if _, err := transport.Client().Do(req); err != nil {
 						t.Fatal(err)
 					}
-					<-time.After(row.idle)
+					time.Sleep(row.idle)
 				}
 				if dials.Load() != row.dials || requests.Load() != 2 {
 					t.Errorf("%d connections for %d requests, want %d for 2", dials.Load(), requests.Load(), row.dials)

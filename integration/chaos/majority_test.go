@@ -11,6 +11,7 @@ import (
 
 	"github.com/outboxd/outboxd/integration/chaos/check"
 	"github.com/outboxd/outboxd/integration/mongodb"
+	"github.com/outboxd/outboxd/internal/timing"
 )
 
 // Without a majority a worker keeps what the provider did in memory, claims nothing, says that it is not ready, and
@@ -51,7 +52,9 @@ func testNoMajority(t trouble) {
 	if code, _ := t.get(w, "/healthz"); code != http.StatusOK {
 		t.Errorf("/healthz is %d while the database is away", code)
 	}
-	<-time.After(time.Until(gone.Add(away)))
+	if err := timing.Sleep(t.Context(), time.Until(gone.Add(away))); err != nil {
+		t.Fatal(err)
+	}
 	grown := t.memory(w) - before
 	if grown > memoryBound {
 		t.Errorf("the worker's memory grew by %d bytes while the database was away", grown)

@@ -131,12 +131,10 @@ func (t trouble) insert(count int, due time.Time, apart time.Duration) {
 
 // write writes each document once. On a busy machine members may elect another primary at any time, so it tries again.
 func (t trouble) write(docs []mongo.WriteModel) (err error) {
-	for began := time.Now(); time.Since(began) < patience; {
-		if _, err = t.db.Collection(collection).BulkWrite(t.Context(), docs, options.BulkWrite().SetOrdered(false)); err == nil || t.Context().Err() != nil {
-			return err
-		}
-		<-time.After(lookEvery)
-	}
+	within(patience, func() bool {
+		_, err = t.db.Collection(collection).BulkWrite(t.Context(), docs, options.BulkWrite().SetOrdered(false))
+		return err == nil || t.Context().Err() != nil
+	})
 	return err
 }
 
@@ -156,6 +154,15 @@ func documents(first, count int, due time.Time, apart time.Duration) []mongo.Wri
 
 func (t trouble) eventually(what string, condition func() bool) {
 	t.Helper()
+	if !within(patience, condition) {
+		t.dead()
+		t.Fatalf("it did not happen within %v: %s; pending %d, leased %d, done %d, dead %d", patience, what,
+			t.status("pending"), t.status("leased"), t.status("done"), t.status("dead"))
+	}
+}
+
+// within asks again and again until the condition holds, which it returns, or the time is over.
+func within(patience time.Duration, condition func() bool) bool {
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	tick := time.NewTicker(lookEvery)
@@ -164,11 +171,10 @@ func (t trouble) eventually(what string, condition func() bool) {
 		select {
 		case <-tick.C:
 		case <-deadline.C:
-			t.dead()
-			t.Fatalf("it did not happen within %v: %s; pending %d, leased %d, done %d, dead %d", patience, what,
-				t.status("pending"), t.status("leased"), t.status("done"), t.status("dead"))
+			return false
 		}
 	}
+	return true
 }
 
 // allDone waits until all intents have ended and says which did not end as done.

@@ -134,7 +134,7 @@ func (m *machine) befalls(i *incident) error {
 	case stalls:
 		began := time.Now()
 		m.w.count(func(h *happened) { h.stalls = append(h.stalls, span{m.name, began, began.Add(i.lasts)}) })
-		<-time.After(i.lasts)
+		time.Sleep(i.lasts)
 		return nil
 	default:
 		m.w.goAway(i.lasts)

@@ -148,8 +148,8 @@ func (w *world) run() {
 	w.wait()
 	w.end()
 	slots.Wait()
-	<-time.After(time.Minute) // for what is still under way at the providers
-	_ = server.Close()        // the wire's Close has no error
+	time.Sleep(time.Minute) // for what is still under way at the providers
+	_ = server.Close()      // the wire's Close has no error
 	w.sim.Close()
 	serving.Wait()
 }

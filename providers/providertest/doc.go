@@ -15,6 +15,9 @@
 //   - resets before and after reading the request, and cancellation;
 //   - names that do not resolve, refused connections, and failed TLS handshakes.
 //
+// A [Simulation] describes the same provider before its simulated API. [Simulation.Run] and [Simulation.RunSends] count
+// effects: what a fault does to a delivery, and whether the look-up finds out.
+//
 // # What is checked in every row
 //
 // The class and code, and that the two belong together by [outbox.Codes]. The number of requests: none is sent again.

@@ -2,7 +2,6 @@ package sendgrid
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
 	"reflect"
@@ -12,25 +11,13 @@ import (
 	"time"
 
 	"github.com/outboxd/outboxd/outbox"
-	"github.com/outboxd/outboxd/providers"
 	"github.com/outboxd/outboxd/providers/providertest"
 )
 
 func scripted(t *testing.T) (*providertest.Server, *Provider) {
 	t.Helper()
-	transport := providers.NewTransport(providers.TransportConfig{})
-	t.Cleanup(transport.CloseIdleConnections)
 	server := providertest.NewServer(t)
-	return server, newProvider(t, server.URL, transport)
-}
-
-func failed(t *testing.T, err error) *outbox.Failure {
-	t.Helper()
-	f, ok := errors.AsType[*outbox.Failure](err)
-	if !ok {
-		t.Fatalf("the error is %v", err)
-	}
-	return f
+	return server, newProvider(t, server.URL, providertest.NewTransport(t))
 }
 
 func TestDeliverSendsTheWholeEMail(t *testing.T) {
@@ -95,7 +82,7 @@ func TestDeliverOfATemplate(t *testing.T) {
 	server.Script(accepted)
 	email.TemplateData = map[string]any{"bad": math.NaN()}
 	_, err := p.Deliver(t.Context(), in, nil)
-	if f := failed(t, err); f.Class != outbox.Permanent || f.Code != outbox.CodeRejected {
+	if f := providertest.Failed(t, err); f.Class != outbox.Permanent || f.Code != outbox.CodeRejected {
 		t.Errorf("data that JSON does not know: %v", f)
 	}
 	if n := len(server.Requests()); n != 0 {
@@ -195,7 +182,7 @@ func TestLookUpThatCannotReachBack(t *testing.T) {
 		in := newIntent()
 		in.FirstAttemptAt = first
 		_, err := p.LookUp(t.Context(), in)
-		if f := failed(t, err); f.Class != outbox.Ambiguous || f.Code != outbox.CodeCannotTell {
+		if f := providertest.Failed(t, err); f.Class != outbox.Ambiguous || f.Code != outbox.CodeCannotTell {
 			t.Errorf("%s: %v", name, f)
 		}
 	}
@@ -204,30 +191,7 @@ func TestLookUpThatCannotReachBack(t *testing.T) {
 	}
 }
 
-func TestAnotherPayloadIsRefused(t *testing.T) {
-	_, p := scripted(t)
-	in := newIntent()
-	in.Payload = &outbox.SMS{}
-	_, err := p.Deliver(t.Context(), in, nil)
-	if f := failed(t, err); f.Class != outbox.Permanent {
-		t.Errorf("deliver: %v", f)
-	}
-	if _, err := p.LookUp(t.Context(), in); err == nil {
-		t.Error("look-up: no error")
-	}
-}
-
 func TestNewNamesEveryProblem(t *testing.T) {
 	_, err := New(Config{APIKey: "with space", URL: "ftp://secret"})
-	if err == nil {
-		t.Fatal("there is no error")
-	}
-	for _, text := range []string{"URL", "API key", "transport"} {
-		if !strings.Contains(err.Error(), text) {
-			t.Errorf("the error says nothing of the %s: %v", text, err)
-		}
-	}
-	if strings.Contains(err.Error(), "with space") || strings.Contains(err.Error(), "secret") {
-		t.Errorf("the error shows the configuration: %v", err)
-	}
+	providertest.NamesEveryProblem(t, err, []string{"URL", "API key", "transport"}, []string{"with space", "secret"})
 }

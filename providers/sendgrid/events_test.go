@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/outboxd/outboxd/outbox"
-	"github.com/outboxd/outboxd/providers"
 	"github.com/outboxd/outboxd/providers/providertest"
 )
 
@@ -24,10 +23,8 @@ func (e *entries) Accepted(_ context.Context, labels map[string]string, since ti
 
 func withEvents(t *testing.T, e *entries) (*providertest.Server, *Provider) {
 	t.Helper()
-	transport := providers.NewTransport(providers.TransportConfig{})
-	t.Cleanup(transport.CloseIdleConnections)
 	server := providertest.NewServer(t)
-	p, err := New(Config{APIKey: testKey, URL: server.URL, Transport: transport, Events: e})
+	p, err := New(Config{APIKey: testKey, URL: server.URL, Transport: providertest.NewTransport(t), Events: e})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,7 @@ func TestLookUpMatchesAllLabels(t *testing.T) {
 		if answer.Found != row.found || (err != nil) != (row.code != "") || answer.Certain {
 			t.Errorf("%s: %+v, %v", name, answer, err)
 		}
-		if err != nil && failed(t, err).Code != row.code {
+		if err != nil && providertest.Failed(t, err).Code != row.code {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -1,98 +1,35 @@
 package sendgrid
 
 import (
-	"context"
-	"fmt"
 	"testing"
 	"time"
 
 	"github.com/outboxd/outboxd/outbox"
-	"github.com/outboxd/outboxd/providers"
+	"github.com/outboxd/outboxd/providers/providertest"
 	"github.com/outboxd/outboxd/providers/simulator"
 )
 
-func simulate(t *testing.T, faults ...simulator.Fault) (*simulator.Sim, *Provider) {
-	t.Helper()
-	servers, err := simulator.Start(simulator.Config{SendGridKey: testKey}, simulator.Addrs{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(servers.Close)
-	transport := providers.NewTransport(providers.TransportConfig{})
-	t.Cleanup(transport.CloseIdleConnections)
-	for i := range faults {
-		faults[i].Provider = simulator.ProviderSendGrid
-	}
-	if err := servers.Sim.AddFaults(faults...); err != nil {
-		t.Fatal(err)
-	}
-	return servers.Sim, newProvider(t, servers.SendGridURL, transport)
+var simulation = providertest.Simulation[*Provider]{
+	Name:   simulator.ProviderSendGrid,
+	Config: simulator.Config{SendGridKey: testKey},
+	URL:    func(s *simulator.Servers) string { return s.SendGridURL },
+	New:    newProvider,
+	Intent: newIntent,
+	Other:  func() *outbox.Intent { return with(newIntent(), &outbox.SMS{}) },
+	Own: func(e simulator.Effect) bool {
+		return e.OutboxID == "mail-17" && e.To == recipient && e.Subject == subject
+	},
 }
 
-func wantEffects(t *testing.T, sim *simulator.Sim, n int) {
-	t.Helper()
-	effects := sim.Effects()
-	if len(effects) != n {
-		t.Fatalf("%d effects, want %d: %+v", len(effects), n, effects)
-	}
-	for _, e := range effects {
-		if e.OutboxID != "mail-17" || e.To != recipient || e.Subject != subject {
-			t.Errorf("the effect is %+v", e)
-		}
-	}
+// with returns the intent with another payload.
+func with(in *outbox.Intent, payload any) *outbox.Intent {
+	in.Payload = payload
+	return in
 }
 
-func TestSimulatedCheck(t *testing.T) {
-	_, p := simulate(t)
-	if err := p.Check(t.Context()); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestSimulatedDelivery(t *testing.T) {
-	sim, p := simulate(t)
-	receipt, err := p.Deliver(t.Context(), newIntent(), nil)
-	if err != nil || receipt.ID != sim.Effects()[0].ID {
-		t.Fatalf("%+v, %v", receipt, err)
-	}
-	wantEffects(t, sim, 1)
-}
-
-// TestSimulatedFaults meets each fault before and after processing: afterwards the look-up says which it was.
-func TestSimulatedFaults(t *testing.T) {
-	for _, when := range []string{simulator.Before, simulator.After} {
-		for _, fault := range []simulator.Fault{
-			{Do: simulator.DoReset}, {Do: simulator.DoDrop}, {Do: simulator.DoHTML}, {Do: simulator.DoRedirect}, {Do: simulator.DoHang},
-			{Do: simulator.DoStatus, Status: 500}, {Do: simulator.DoStatus, Status: 503},
-		} {
-			fault.Route, fault.When = "send", when
-			t.Run(fmt.Sprintf("%s %s %d", when, fault.Do, fault.Status), func(t *testing.T) {
-				sim, p := simulate(t, fault)
-				ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-				defer cancel()
-				_, err := p.Deliver(ctx, newIntent(), nil)
-				if f := failed(t, err); f.Class != outbox.Ambiguous {
-					t.Fatal(f)
-				}
-				answer, err := p.LookUp(t.Context(), newIntent())
-				receipt, found := answer.Receipt, answer.Found
-				if err != nil || found != (when == simulator.After) || (receipt.ID != "") != found {
-					t.Errorf("%+v, %v, %v", receipt, found, err)
-				}
-				wantEffects(t, sim, map[bool]int{true: 1, false: 0}[found])
-			})
-		}
-	}
-}
-
-func TestSimulatedAcceptedAnswerThatIsDamaged(t *testing.T) {
-	for _, do := range []string{simulator.DoTruncate, simulator.DoGarbage, simulator.DoEmpty} {
-		sim, p := simulate(t, simulator.Fault{Route: "send", When: simulator.After, Do: do})
-		if _, err := p.Deliver(t.Context(), newIntent(), nil); err != nil {
-			t.Errorf("%s: %v", do, err)
-		}
-		wantEffects(t, sim, 1)
-	}
+func TestSimulated(t *testing.T) {
+	simulation.Run(t)
+	simulation.RunSends(t)
 }
 
 // TestSimulatedLogLags finds nothing until the log has followed, and never another intent's e-mail.
@@ -102,9 +39,7 @@ func TestSimulatedLogLags(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(servers.Close)
-	transport := providers.NewTransport(providers.TransportConfig{})
-	t.Cleanup(transport.CloseIdleConnections)
-	p := newProvider(t, servers.SendGridURL, transport)
+	p := newProvider(t, servers.SendGridURL, providertest.NewTransport(t))
 	other := newIntent()
 	other.ID = outbox.NewStringID("mail-18")
 	for _, in := range []*outbox.Intent{newIntent(), other} {
@@ -125,10 +60,10 @@ func TestSimulatedLogLags(t *testing.T) {
 }
 
 func TestSimulatedRateLimit(t *testing.T) {
-	sim, p := simulate(t, simulator.Fault{Route: "send", Do: simulator.DoStatus, Status: 429, Headers: map[string]string{"X-RateLimit-Reset": "+3"}})
+	sim, p := simulation.Start(t, simulator.Fault{Route: "send", Do: simulator.DoStatus, Status: 429, Headers: map[string]string{"X-RateLimit-Reset": "+3"}})
 	_, err := p.Deliver(t.Context(), newIntent(), nil)
-	if f := failed(t, err); f.Class != outbox.RateLimited || f.RetryAfter < time.Second || f.RetryAfter > 4*time.Second {
+	if f := providertest.Failed(t, err); f.Class != outbox.RateLimited || f.RetryAfter < time.Second || f.RetryAfter > 4*time.Second {
 		t.Errorf("%v after %v", f, f.RetryAfter)
 	}
-	wantEffects(t, sim, 0)
+	simulation.WantEffects(t, sim, 0)
 }

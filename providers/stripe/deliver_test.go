@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/outboxd/outboxd/outbox"
-	"github.com/outboxd/outboxd/providers"
 	"github.com/outboxd/outboxd/providers/providertest"
 )
 
@@ -24,10 +23,8 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	transport := providers.NewTransport(providers.TransportConfig{})
-	t.Cleanup(transport.CloseIdleConnections)
 	server := providertest.NewServer(t)
-	return &rig{Server: server, Provider: newProvider(t, server.URL, transport)}
+	return &rig{Server: server, Provider: newProvider(t, server.URL, providertest.NewTransport(t))}
 }
 
 func (r *rig) save(_ context.Context, p outbox.Progress) error {
@@ -264,7 +261,9 @@ func TestDeliverDoesNotBeginAConfirmationThatItCannotWaitFor(t *testing.T) {
 	defer cancel()
 	deadline, _ := ctx.Deadline()
 	_, err := r.Deliver(ctx, newIntent(nil), func(context.Context, outbox.Progress) error {
-		<-time.After(time.Until(deadline) - whole/(2*confirmShare)) // the database took nearly all of the time
+		slow, cancel := context.WithDeadline(t.Context(), deadline.Add(-whole/(2*confirmShare)))
+		defer cancel()
+		<-slow.Done() // the database took nearly all of the time
 		return nil
 	})
 	f, _ := errors.AsType[*outbox.Failure](err)
@@ -346,30 +345,7 @@ func TestLookUpWithoutProgressIsAbsent(t *testing.T) {
 	r.wantSent(t)
 }
 
-func TestAnotherPayloadIsRefused(t *testing.T) {
-	r := newRig(t)
-	in := newIntent(nil)
-	in.Payload = &outbox.SMS{}
-	if _, f := r.deliver(t, in); f == nil || f.Class != outbox.Permanent {
-		t.Errorf("deliver: %v", f)
-	}
-	if _, err := r.LookUp(t.Context(), in); err == nil {
-		t.Error("look-up: no error")
-	}
-	r.wantSent(t)
-}
-
 func TestNewNamesEveryProblem(t *testing.T) {
 	_, err := New(Config{APIKey: "with space", URL: "ftp://secret"})
-	if err == nil {
-		t.Fatal("there is no error")
-	}
-	for _, text := range []string{"URL", "API key", "transport"} {
-		if !strings.Contains(err.Error(), text) {
-			t.Errorf("the error says nothing of the %s: %v", text, err)
-		}
-	}
-	if strings.Contains(err.Error(), "with space") || strings.Contains(err.Error(), "secret") {
-		t.Errorf("the error shows the configuration: %v", err)
-	}
+	providertest.NamesEveryProblem(t, err, []string{"URL", "API key", "transport"}, []string{"with space", "secret"})
 }

@@ -202,7 +202,7 @@ func TestAnotherIntentsPaymentIsNotTouched(t *testing.T) {
 	if now := r.status(t, pi.ID); now != stripe.PaymentIntentStatusRequiresConfirmation {
 		t.Errorf("the other intent's payment is %s", now)
 	}
-	wantEffects(t, sim, 1)
+	simulation.WantEffects(t, sim, 1)
 }
 
 // changes are what a person may change in a payload after its PaymentIntent was made.
@@ -281,14 +281,14 @@ func TestANewGenerationWaitsForTheOldOne(t *testing.T) {
 				if _, f := r.deliver(t, in); f == nil || f.Class == outbox.Permanent {
 					t.Errorf("%s: %v", name, f)
 				}
-				wantEffects(t, sim, 0)
+				simulation.WantEffects(t, sim, 0)
 				if receipt, f := r.deliver(t, in); f != nil || receipt.ID == first {
 					t.Errorf("%s: %+v, %v", name, receipt, f)
 				}
 				if status := r.status(t, first); status != stripe.PaymentIntentStatusCanceled {
 					t.Errorf("%s: the first PaymentIntent is %s", name, status)
 				}
-				wantEffects(t, sim, 1)
+				simulation.WantEffects(t, sim, 1)
 			}
 		}
 	}
@@ -304,7 +304,7 @@ func TestANewGenerationFindsTheOldOneCharged(t *testing.T) {
 	if receipt, f := r.deliver(t, in); f != nil || receipt.ID != first {
 		t.Errorf("%+v, %v", receipt, f)
 	}
-	wantEffects(t, sim, 1)
+	simulation.WantEffects(t, sim, 1)
 }
 
 // restored is the intent as it stood in a backup: nothing of its life is known.
@@ -395,7 +395,7 @@ func TestRestoredWithinTheWindow(t *testing.T) {
 	if again, f := r.deliver(t, restored(22*time.Hour)); f != nil || again.ID != first.ID {
 		t.Errorf("%+v, %v", again, f)
 	}
-	wantEffects(t, sim, 1)
+	simulation.WantEffects(t, sim, 1)
 	if n := listed(sim); n != 0 {
 		t.Errorf("the list was asked %d times", n)
 	}
@@ -413,7 +413,7 @@ func TestRestoredAndChangedWithinTheWindow(t *testing.T) {
 	if _, f := r.deliver(t, again); f == nil || f.Class != outbox.Permanent || f.Code != outbox.CodeMismatch {
 		t.Errorf("%v", f)
 	}
-	wantEffects(t, sim, 1)
+	simulation.WantEffects(t, sim, 1)
 }
 
 func listed(sim *simulator.Sim) int {
@@ -451,7 +451,7 @@ func TestRestoredAmongMany(t *testing.T) {
 		if _, err := r.LookUp(t.Context(), restored(25*time.Hour)); (err == nil) != conclusive {
 			t.Errorf("among %d, a look-up: %v", others, err)
 		}
-		wantEffects(t, sim, 1)
+		simulation.WantEffects(t, sim, 1)
 	}
 }
 
@@ -479,7 +479,7 @@ func TestRestoredWhileTheListFails(t *testing.T) {
 		if receipt, f := r.deliver(t, restored(25*time.Hour)); f != nil || receipt.ID == "" {
 			t.Errorf("%s %d, then: %+v, %v", fault.Do, fault.Status, receipt, f)
 		}
-		wantEffects(t, sim, 1)
+		simulation.WantEffects(t, sim, 1)
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 	stripe "github.com/stripe/stripe-go/v76"
 
 	"github.com/outboxd/outboxd/outbox"
-	"github.com/outboxd/outboxd/providers"
+	"github.com/outboxd/outboxd/providers/providertest"
 	"github.com/outboxd/outboxd/providers/simulator"
 )
 
@@ -64,9 +64,7 @@ func hold(t *testing.T) *holder {
 		(*h.abort.Load())()
 	}))
 	t.Cleanup(proxy.Close)
-	transport := providers.NewTransport(providers.TransportConfig{})
-	t.Cleanup(transport.CloseIdleConnections)
-	h.rig = &rig{Provider: newProvider(t, proxy.URL, transport)}
+	h.rig = &rig{Provider: newProvider(t, proxy.URL, providertest.NewTransport(t))}
 	h.release = func() int {
 		resp, err := line.RoundTrip(<-held)
 		if err != nil {
@@ -146,7 +144,7 @@ func TestLateConfirmationOfAnEarlierGeneration(t *testing.T) {
 		t.Fatalf("%+v, %v", receipt, f)
 	}
 	h.release()
-	wantEffects(t, h.sim, 1)
+	simulation.WantEffects(t, h.sim, 1)
 }
 
 func TestLateConfirmationOfAChangedPayload(t *testing.T) {
@@ -191,7 +189,7 @@ func TestLookUpThatCannotCancel(t *testing.T) {
 			if status := r.status(t, storedIn(in)); status != stripe.PaymentIntentStatusCanceled {
 				t.Errorf("%s: it is %s", name, status)
 			}
-			wantEffects(t, sim, 0)
+			simulation.WantEffects(t, sim, 0)
 		}
 	}
 }
@@ -266,7 +264,7 @@ func TestRetriedAfterALookUpCancelledIt(t *testing.T) {
 				t.Errorf("generation %d: %+v, %v", raised, receipt, f)
 			}
 		}
-		wantEffects(t, sim, 1)
+		simulation.WantEffects(t, sim, 1)
 	}
 }
 

@@ -7,46 +7,37 @@ import (
 	"time"
 
 	"github.com/outboxd/outboxd/outbox"
-	"github.com/outboxd/outboxd/providers"
+	"github.com/outboxd/outboxd/providers/providertest"
 	"github.com/outboxd/outboxd/providers/simulator"
 )
 
+var simulation = providertest.Simulation[*Provider]{
+	Name:   simulator.ProviderStripe,
+	Config: simulator.Config{StripeKey: testKey},
+	URL:    func(s *simulator.Servers) string { return s.StripeURL },
+	New:    newProvider,
+	Intent: func() *outbox.Intent { return newIntent(nil) },
+	Other:  func() *outbox.Intent { return with(newIntent(nil), &outbox.SMS{}) },
+	Own: func(e simulator.Effect) bool {
+		return e.OutboxID == "order-17" && e.Amount == 1999 && e.Currency == "eur"
+	},
+}
+
+// with returns the intent with another payload.
+func with(in *outbox.Intent, payload any) *outbox.Intent {
+	in.Payload = payload
+	return in
+}
+
+// simulate returns a rig whose provider meets the simulator.
 func simulate(t *testing.T, faults ...simulator.Fault) (*simulator.Sim, *rig) {
 	t.Helper()
-	servers, err := simulator.Start(simulator.Config{StripeKey: testKey}, simulator.Addrs{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(servers.Close)
-	transport := providers.NewTransport(providers.TransportConfig{})
-	t.Cleanup(transport.CloseIdleConnections)
-	for i := range faults {
-		faults[i].Provider = simulator.ProviderStripe
-	}
-	if err := servers.Sim.AddFaults(faults...); err != nil {
-		t.Fatal(err)
-	}
-	return servers.Sim, &rig{Provider: newProvider(t, servers.StripeURL, transport)}
+	sim, p := simulation.Start(t, faults...)
+	return sim, &rig{Provider: p}
 }
 
-func wantEffects(t *testing.T, sim *simulator.Sim, n int) {
-	t.Helper()
-	effects := sim.Effects()
-	if len(effects) != n {
-		t.Fatalf("%d effects, want %d: %+v", len(effects), n, effects)
-	}
-	for _, e := range effects {
-		if e.OutboxID != "order-17" || e.Amount != 1999 || e.Currency != "eur" {
-			t.Errorf("the effect is %+v", e)
-		}
-	}
-}
-
-func TestSimulatedCheck(t *testing.T) {
-	_, r := simulate(t)
-	if err := r.Check(t.Context()); err != nil {
-		t.Error(err)
-	}
+func TestSimulated(t *testing.T) {
+	simulation.Run(t)
 }
 
 func TestSimulatedDeclines(t *testing.T) {
@@ -67,7 +58,7 @@ func TestSimulatedDeclines(t *testing.T) {
 				t.Errorf("%s: %v", card, f)
 			}
 		}
-		wantEffects(t, sim, 0)
+		simulation.WantEffects(t, sim, 0)
 	}
 }
 
@@ -78,7 +69,7 @@ func TestSimulatedStatesOfAcceptance(t *testing.T) {
 	if receipt, f := r.deliver(t, in); f != nil || receipt.Status != "processing" {
 		t.Errorf("%+v, %v", receipt, f)
 	}
-	wantEffects(t, sim, 1)
+	simulation.WantEffects(t, sim, 1)
 }
 
 // TestSimulatedFaultsChargeOnce meets each fault at each request, before and after processing, once and as an answer
@@ -110,12 +101,12 @@ func TestSimulatedFaultsChargeOnce(t *testing.T) {
 							t.Fatalf("after %d attempts: %v", attempts, f)
 						}
 					}
-					wantEffects(t, sim, 1)
+					simulation.WantEffects(t, sim, 1)
 					// An attempt too many changes nothing.
 					if receipt, f := r.deliver(t, in); f != nil || receipt.Status != "succeeded" {
 						t.Errorf("%+v, %v", receipt, f)
 					}
-					wantEffects(t, sim, 1)
+					simulation.WantEffects(t, sim, 1)
 				})
 			}
 		}
@@ -133,7 +124,7 @@ func TestSimulatedLostConfirmationIsFound(t *testing.T) {
 	if err != nil || !found || receipt.Status != "succeeded" {
 		t.Errorf("%+v, %v, %v", receipt, found, err)
 	}
-	wantEffects(t, sim, 1)
+	simulation.WantEffects(t, sim, 1)
 }
 
 func TestSimulatedConfirmationThatNeverArrivedIsAbsent(t *testing.T) {
@@ -148,7 +139,7 @@ func TestSimulatedConfirmationThatNeverArrivedIsAbsent(t *testing.T) {
 	if answer, err := r.LookUp(t.Context(), in); answer.Found || err != nil {
 		t.Errorf("%v, %v", answer.Found, err)
 	}
-	wantEffects(t, sim, 0)
+	simulation.WantEffects(t, sim, 0)
 }
 
 // TestSimulatedDaysLater repeats a confirmation whose key Stripe has forgotten.
@@ -164,7 +155,7 @@ func TestSimulatedDaysLater(t *testing.T) {
 		if receipt, f := r.deliver(t, in); f != nil || receipt.Status != "succeeded" {
 			t.Errorf("%s: %+v, %v", when, receipt, f)
 		}
-		wantEffects(t, sim, 1)
+		simulation.WantEffects(t, sim, 1)
 	}
 }
 
@@ -184,7 +175,7 @@ func TestSimulatedTwoWorkers(t *testing.T) {
 	if err == nil {
 		t.Error("the slow worker saw no error")
 	}
-	wantEffects(t, sim, 1)
+	simulation.WantEffects(t, sim, 1)
 }
 
 // TestSimulatedPayloadChangedUnderItsKey changes the payload after a creation whose answer was lost. It moved nothing,
@@ -214,5 +205,5 @@ func TestSimulatedPaymentCancelledByHand(t *testing.T) {
 	if _, f := r.deliver(t, in); f == nil || f.Class != outbox.Permanent || f.Code != outbox.CodeCanceled {
 		t.Errorf("%v", f)
 	}
-	wantEffects(t, sim, 0)
+	simulation.WantEffects(t, sim, 0)
 }

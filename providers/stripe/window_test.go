@@ -24,7 +24,7 @@ func TestAConfirmationsKeyIsFreshAfterTwentyThreeHours(t *testing.T) {
 		if receipt, f := r.deliver(t, in); f != nil || receipt.Status != "succeeded" {
 			t.Fatalf("after %v: %+v, %v", age, receipt, f)
 		}
-		wantEffects(t, sim, 1)
+		simulation.WantEffects(t, sim, 1)
 		return sim.Effects()[0].Key
 	}
 	first := confirmedUnder(0)

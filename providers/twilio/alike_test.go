@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/outboxd/outboxd/outbox"
-	"github.com/outboxd/outboxd/providers"
 	"github.com/outboxd/outboxd/providers/providertest"
 )
 
@@ -76,7 +75,7 @@ func TestLookUpIsNotSureOfAChangedText(t *testing.T) {
 		if answer.Found != row.found || (err == nil) != row.told {
 			t.Errorf("%s: %+v, %v", name, answer, err)
 		}
-		if err != nil && failed(t, err).Code != outbox.CodeCannotTell {
+		if err != nil && providertest.Failed(t, err).Code != outbox.CodeCannotTell {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -84,10 +83,8 @@ func TestLookUpIsNotSureOfAChangedText(t *testing.T) {
 
 // TestCallbackCarriesAllLabels: two intents with one outbox_id call back differently.
 func TestCallbackCarriesAllLabels(t *testing.T) {
-	transport := providers.NewTransport(providers.TransportConfig{})
-	t.Cleanup(transport.CloseIdleConnections)
 	server := providertest.NewServer(t)
-	p, err := New(Config{AccountSID: testSID, AuthToken: testToken, URL: server.URL, CallbackBase: "https://hooks.example/t?outbox_ns=forged&a=1", Transport: transport})
+	p, err := New(Config{AccountSID: testSID, AuthToken: testToken, URL: server.URL, CallbackBase: "https://hooks.example/t?outbox_ns=forged&a=1", Transport: providertest.NewTransport(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

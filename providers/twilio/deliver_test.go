@@ -1,7 +1,6 @@
 package twilio
 
 import (
-	"errors"
 	"net/url"
 	"reflect"
 	"strings"
@@ -9,25 +8,13 @@ import (
 	"time"
 
 	"github.com/outboxd/outboxd/outbox"
-	"github.com/outboxd/outboxd/providers"
 	"github.com/outboxd/outboxd/providers/providertest"
 )
 
 func scripted(t *testing.T) (*providertest.Server, *Provider) {
 	t.Helper()
-	transport := providers.NewTransport(providers.TransportConfig{})
-	t.Cleanup(transport.CloseIdleConnections)
 	server := providertest.NewServer(t)
-	return server, newProvider(t, server.URL, transport)
-}
-
-func failed(t *testing.T, err error) *outbox.Failure {
-	t.Helper()
-	f, ok := errors.AsType[*outbox.Failure](err)
-	if !ok {
-		t.Fatalf("the error is %v", err)
-	}
-	return f
+	return server, newProvider(t, server.URL, providertest.NewTransport(t))
 }
 
 func TestDeliverSendsTheWholeMessage(t *testing.T) {
@@ -141,7 +128,7 @@ func TestLookUpCountsLaterAttempts(t *testing.T) {
 		if found != c.found || (err != nil) != (c.class != "") {
 			t.Errorf("%s: %v, %v", c.name, found, err)
 		}
-		if err != nil && failed(t, err).Class != c.class {
+		if err != nil && providertest.Failed(t, err).Class != c.class {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
@@ -153,7 +140,7 @@ func TestLookUpWithoutAFirstAttempt(t *testing.T) {
 	in := newIntent()
 	in.FirstAttemptAt = time.Time{}
 	_, err := p.LookUp(t.Context(), in)
-	if f := failed(t, err); f.Class != outbox.Ambiguous || f.Code != outbox.CodeCannotTell {
+	if f := providertest.Failed(t, err); f.Class != outbox.Ambiguous || f.Code != outbox.CodeCannotTell {
 		t.Error(f)
 	}
 	if n := len(server.Requests()); n != 0 {
@@ -161,30 +148,7 @@ func TestLookUpWithoutAFirstAttempt(t *testing.T) {
 	}
 }
 
-func TestAnotherPayloadIsRefused(t *testing.T) {
-	_, p := scripted(t)
-	in := newIntent()
-	in.Payload = &outbox.Email{}
-	_, err := p.Deliver(t.Context(), in, nil)
-	if f := failed(t, err); f.Class != outbox.Permanent {
-		t.Errorf("deliver: %v", f)
-	}
-	if _, err := p.LookUp(t.Context(), in); err == nil {
-		t.Error("look-up: no error")
-	}
-}
-
 func TestNewNamesEveryProblem(t *testing.T) {
 	_, err := New(Config{AccountSID: "AC/..", AuthToken: "with space", URL: "ftp://secret", CallbackBase: "hooks"})
-	if err == nil {
-		t.Fatal("there is no error")
-	}
-	for _, text := range []string{"URL", "account SID", "auth token", "callback", "transport"} {
-		if !strings.Contains(err.Error(), text) {
-			t.Errorf("the error says nothing of the %s: %v", text, err)
-		}
-	}
-	if strings.Contains(err.Error(), "with space") || strings.Contains(err.Error(), "secret") {
-		t.Errorf("the error shows the configuration: %v", err)
-	}
+	providertest.NamesEveryProblem(t, err, []string{"URL", "account SID", "auth token", "callback", "transport"}, []string{"with space", "secret"})
 }

@@ -12,7 +12,7 @@ import (
 type AdminMetrics struct {
 	*series
 	requests, logins, reveals *prometheus.CounterVec
-	duration                  *prometheus.HistogramVec
+	duration                  traced
 	jobs, stalled             *prometheus.GaugeVec
 }
 
@@ -32,7 +32,7 @@ func (m *AdminMetrics) Handler() http.Handler { return handler(m.registry) }
 // Requested counts a request. The route is the pattern, never the path that a client wrote.
 func (m *AdminMetrics) Requested(route string, status int, took time.Duration) {
 	m.requests.WithLabelValues(route, string(rune('0'+min(max(status/100, 2), 5)))+"xx").Inc()
-	observe(m.duration, took, "")
+	m.duration.WithLabelValues().Observe(took.Seconds())
 }
 
 // LoginFailed counts a login that was refused.

@@ -31,7 +31,7 @@ type Metrics struct {
 
 	attempts, lookUps, released, settled, dead, failures, notes, replies *prometheus.CounterVec
 	claims, claimed, claimErrors, settleErrors, lost                     *prometheus.CounterVec
-	attempt, delay, completion, claim, settle                            *prometheus.HistogramVec
+	attempt, delay, completion, claim, settle                            traced
 	streamUp                                                             *prometheus.GaugeVec
 }
 
@@ -82,7 +82,7 @@ func (m *Metrics) Claimed(kind string, n int, took time.Duration, err error) {
 	kind = m.kind(kind)
 	m.claims.WithLabelValues(kind).Inc()
 	m.claimed.WithLabelValues(kind).Add(float64(n))
-	observe(m.claim, took, "", kind)
+	m.claim.WithLabelValues(kind).Observe(took.Seconds())
 	if err != nil {
 		m.claimErrors.WithLabelValues(kind).Inc()
 	}
@@ -94,16 +94,13 @@ func (m *Metrics) Called(in *outbox.Intent, action outbox.Action, at time.Time) 
 	if action != outbox.Send || in.FirstDueAt.IsZero() || in.Attempts > 1 || failed || len(in.History) > 0 || in.Retries > 0 {
 		return
 	}
-	observe(m.delay, max(0, at.Sub(in.FirstDueAt)), in.Trace.ID(), m.kind(in.Kind))
+	m.delay.observe(max(0, at.Sub(in.FirstDueAt)), in, time.Now(), m.kind(in.Kind))
 }
 
 // Settled counts an outcome.
 func (m *Metrics) Settled(kind string, s outbox.Settlement) {
 	kind = m.kind(kind)
-	d, trace := s.Decision, ""
-	if s.Intent != nil {
-		trace = s.Intent.Trace.ID()
-	}
+	d, now := s.Decision, time.Now()
 	m.settled.WithLabelValues(kind, string(d.Status)).Inc()
 	if d.Status == outbox.StatusDead {
 		m.dead.WithLabelValues(kind, string(d.Reason)).Inc()
@@ -113,7 +110,7 @@ func (m *Metrics) Settled(kind string, s outbox.Settlement) {
 		if d.Outcome != "" && d.Outcome != outbox.Expired && d.Outcome != outbox.Invalid { // those two ended between two steps
 			m.attempts.WithLabelValues(kind, string(d.Outcome)).Inc()
 		}
-		observe(m.attempt, s.Took, trace, kind)
+		m.attempt.observe(s.Took, s.Intent, now, kind)
 	case outbox.Found:
 		m.lookUps.WithLabelValues(kind, lookUpFound).Inc()
 	case outbox.Absent:
@@ -129,7 +126,7 @@ func (m *Metrics) Settled(kind string, s outbox.Settlement) {
 	}
 	if d.Status == outbox.StatusDone && s.Intent != nil {
 		if begin := begun(s.Intent); !begin.IsZero() {
-			observe(m.completion, max(0, s.Intent.Lease.At.Add(s.Took).Sub(begin)), trace, kind)
+			m.completion.observe(max(0, s.Intent.Lease.At.Add(s.Took).Sub(begin)), s.Intent, now, kind)
 		}
 	}
 }
@@ -179,7 +176,7 @@ func objectIDTime(id outbox.ID) time.Time {
 
 // Wrote counts the writing of a batch.
 func (m *Metrics) Wrote(_ int, took time.Duration, err error) {
-	observe(m.settle, took, "")
+	m.settle.WithLabelValues().Observe(took.Seconds())
 	if err != nil {
 		m.settleErrors.WithLabelValues().Inc()
 	}

@@ -2,9 +2,12 @@ package metrics
 
 import (
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/outboxd/outboxd/outbox"
 )
 
 // series makes the metrics of the catalogue, each with all its series at 0: what appears with its first event cannot be
@@ -105,7 +108,7 @@ const (
 	nativeReset   = time.Hour
 )
 
-func (s *series) histogram(name string) *prometheus.HistogramVec {
+func (s *series) histogram(name string) traced {
 	m := s.row(name, Histogram)
 	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: m.FullName(), Help: m.Help, Buckets: m.Bounds,
@@ -115,15 +118,36 @@ func (s *series) histogram(name string) *prometheus.HistogramVec {
 		h.WithLabelValues(values...)
 	}
 	s.registry.MustRegister(h)
-	return h
+	return traced{h, new(atomic.Int64)}
 }
 
-// observe notes a duration, and the trace in which it was measured, if there is one.
-func observe(h *prometheus.HistogramVec, d time.Duration, trace string, labels ...string) {
+// An exemplar costs more than the measurement. So a histogram takes one of them at a time, and all of what was slow.
+const (
+	exemplarEvery = 100 * time.Millisecond
+	exemplarSlow  = time.Second
+)
+
+// traced is a histogram that keeps a trace's id beside some of its measurements.
+type traced struct {
+	*prometheus.HistogramVec
+	next *atomic.Int64 // when the next exemplar is taken
+}
+
+// observe notes a duration, and the trace in which it was measured, if there is one and it is time for it. now is any
+// clock that goes on.
+func (h traced) observe(d time.Duration, in *outbox.Intent, now time.Time, labels ...string) {
 	o := h.WithLabelValues(labels...)
-	if e, ok := o.(prometheus.ExemplarObserver); ok && trace != "" {
-		e.ObserveWithExemplar(d.Seconds(), prometheus.Labels{"trace_id": trace})
-		return
+	if e, ok := o.(prometheus.ExemplarObserver); ok && in != nil && in.Trace.Parent != "" && h.takes(d, now.UnixNano()) {
+		if trace := in.Trace.ID(); trace != "" {
+			e.ObserveWithExemplar(d.Seconds(), prometheus.Labels{"trace_id": trace})
+			return
+		}
 	}
 	o.Observe(d.Seconds())
+}
+
+// takes reports whether the measurement gets an exemplar.
+func (h traced) takes(d time.Duration, now int64) bool {
+	next := h.next.Load()
+	return d >= exemplarSlow || now >= next && h.next.CompareAndSwap(next, now+int64(exemplarEvery))
 }

@@ -54,21 +54,21 @@ func TestReadinessFollowsDatabaseSchemaClaimsAndStop(t *testing.T) {
 		expect(200, `{"ready":true}`)
 
 		database.set(errors.New("mongodb://user:pa55word@host is away"))
-		<-time.After(readyAge)
+		time.Sleep(readyAge)
 		expect(503, `{"ready":false,"reasons":["MongoDB has no primary that answers within 2s"]}`)
 
 		database.set(nil)
 		schema.set(errors.New("the schema is newer than this outboxd"))
-		<-time.After(readyAge)
+		time.Sleep(readyAge)
 		expect(503, `{"ready":false,"reasons":["the schema is newer than this outboxd"]}`)
 
 		schema.set(nil)
 		lease.set(errors.New("take a lease: MongoDB answered Unauthorized (code 13)"))
-		<-time.After(readyAge)
+		time.Sleep(readyAge)
 		expect(503, `{"ready":false,"reasons":["the worker may not claim: take a lease: MongoDB answered Unauthorized (code 13)"]}`)
 
 		lease.set(nil)
-		<-time.After(readyAge)
+		time.Sleep(readyAge)
 		r.claimed("sms", errors.New("refused"))
 		r.claimed("email", nil)
 		expect(503, `{"ready":false,"reasons":["the last claim of kind sms failed"]}`)
@@ -94,7 +94,7 @@ func TestReadinessBoundsItsQuestion(t *testing.T) {
 			if code, body := answer(r); code != 503 || !strings.Contains(body, c.want) {
 				t.Errorf("got %d %s, want %s", code, body, c.want)
 			}
-			<-time.After(readyAge)
+			time.Sleep(readyAge)
 		}
 	})
 }

@@ -22,7 +22,7 @@ func TestSignalsStopThenAbort(t *testing.T) {
 	}{
 		{"second signal", func(_ *stopper, signals chan<- os.Signal, _ context.CancelCauseFunc) {
 			signals <- syscall.SIGTERM
-			<-time.After(3 * time.Second)
+			time.Sleep(3 * time.Second)
 			signals <- os.Interrupt
 		}, `received the signal "terminated"`, ErrInterrupted, 3 * time.Second},
 		{"drain over", func(_ *stopper, signals chan<- os.Signal, _ context.CancelCauseFunc) {
@@ -33,12 +33,12 @@ func TestSignalsStopThenAbort(t *testing.T) {
 		}, errParent.Error(), ErrDrainOver, drain},
 		{"everything ends in time", func(s *stopper, signals chan<- os.Signal, _ context.CancelCauseFunc) {
 			signals <- os.Interrupt
-			<-time.After(drain - time.Second)
+			time.Sleep(drain - time.Second)
 			s.end()
 		}, `received the signal "interrupt"`, nil, drain - time.Second},
 		{"nothing left to do", func(s *stopper, _ chan<- os.Signal, _ context.CancelCauseFunc) {
 			s.stopNow(errEmpty)
-			<-time.After(time.Second)
+			time.Sleep(time.Second)
 			s.end()
 		}, errEmpty.Error(), nil, time.Second},
 	} {
