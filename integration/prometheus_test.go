@@ -38,7 +38,7 @@ lanes:
 `
 
 // alertPatience is how long an alert may take: two censuses, and what the machine needs beside.
-const alertPatience = 90 * time.Second
+const alertPatience = 2 * time.Minute
 
 // freePort returns the address of a port of this machine that nobody uses.
 func freePort(t *testing.T) string {

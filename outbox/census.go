@@ -30,6 +30,8 @@ type Census struct {
 // KindCensus is the census of one kind.
 type KindCensus struct {
 	Kind string
+	// Workers counts the live workers that serve the kind.
+	Workers int
 	// Waiting counts the intents that are not finished: Due and Scheduled together.
 	Waiting Count
 	// Due counts those that a claim would take now. An intent whose lease ran out is among them.
@@ -51,6 +53,16 @@ type KindCensus struct {
 	Unwritten Count
 	// OldestUnwritten is since when the oldest of those waits; zero: none does.
 	OldestUnwritten time.Time
+}
+
+// Waits reports whether anything of any kind waits, so that the next census should not be long in coming.
+func (c Census) Waits() bool {
+	for _, k := range c.Kinds {
+		if k.Waiting.N > 0 {
+			return true
+		}
+	}
+	return c.Cut
 }
 
 // Of returns the census of a kind: one without figures, if nothing of the kind was there.

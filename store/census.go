@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -37,29 +38,30 @@ func (s *Store) Census(ctx context.Context) (outbox.Census, error) {
 	return doc.census(), failed(err, "read the census")
 }
 
-// TakeCensus takes a census, unless one was taken within [CensusEvery] or another worker is at it. It reports whether
-// it took one. The kinds are those that stand in it even if nothing of them is there. It reads at most ten thousand
-// entries of an index for a figure, and all of it is over after a fraction of a second. What could not be counted by
-// then keeps the figures of the census before; an error beside a census that was taken says why, unless time ran out.
-func (s *Store) TakeCensus(ctx context.Context, worker string, kinds []string) (taken bool, err error) {
+// TakeCensus takes a census, unless one was taken within [CensusEvery] or another worker is at it. It returns the one
+// that it took; the zero value stands for none. The kinds are those that stand in it even if nothing of them is there.
+// It reads at most ten thousand entries of an index for a figure, and all of it is over after a fraction of a second.
+// What could not be counted by then keeps the figures of the census before; an error beside a census that was taken
+// says why, unless time ran out.
+func (s *Store) TakeCensus(ctx context.Context, worker string, kinds []string) (outbox.Census, error) {
 	const doing = "take the census"
 	bounded, cancel := s.bound(ctx)
 	defer cancel()
 	before, now, err := s.leaseCensus(bounded, worker)
 	if err != nil || now.IsZero() {
-		return false, failed(err, doing)
+		return outbox.Census{}, failed(err, doing)
 	}
 	c, why := s.count(ctx, now, before, kinds)
 	if err := ctx.Err(); err != nil {
-		return false, failed(err, doing)
+		return outbox.Census{}, failed(err, doing)
 	}
 	c.By = worker
 	_, err = s.meta.UpdateOne(bounded, bson.D{{Key: "_id", Value: censusID}, {Key: "worker", Value: worker}},
 		bson.D{{Key: "$set", Value: documentOf(c)}})
 	if err != nil {
-		return false, failed(err, "%s: write it", doing)
+		return outbox.Census{}, failed(err, "%s: write it", doing)
 	}
-	return true, failed(why, "%s: it has figures of the one before", doing)
+	return c, failed(why, "%s: it has figures of the one before", doing)
 }
 
 // leaseCensus makes the census this worker's for [CensusEvery]. It returns the census before and the database's time,
@@ -93,15 +95,26 @@ func (s *Store) count(ctx context.Context, now time.Time, before outbox.Census, 
 	defer cancel()
 	r := &censusReader{store: s, now: now, until: began.Add(censusTime)}
 	c := outbox.Census{At: now}
-	for _, kind := range r.kinds(ctx, kinds, before) {
+	waiting, dead := r.kinds(ctx, indexClaim, before), r.kinds(ctx, indexDeadGroups, before)
+	workers := r.workers(ctx, before)
+	all := slices.Concat(kinds, slices.Collect(maps.Keys(waiting)), slices.Collect(maps.Keys(dead)), slices.Collect(maps.Keys(workers)))
+	slices.Sort(all)
+	for _, kind := range slices.Compact(all) {
 		old := before.Of(kind)
-		k := outbox.KindCensus{Kind: kind}
-		r.due(ctx, kind, &k, old)
-		r.doubts(ctx, kind, &k, old)
-		r.unfinished(ctx, kind, &k, old)
+		k := outbox.KindCensus{Kind: kind, Workers: workers[kind]}
+		if waiting[kind] { // else there is nothing to count
+			r.due(ctx, kind, &k, old)
+			r.doubts(ctx, kind, &k, old)
+			r.unfinished(ctx, kind, &k, old)
+		}
+		if dead[kind] {
+			k.AmbiguousDead = r.dead(ctx, kind, old.AmbiguousDead)
+		}
 		c.Kinds = append(c.Kinds, k)
 	}
-	r.unwritten(ctx, &c, before)
+	if len(waiting) > 0 {
+		r.unwritten(ctx, &c, before)
+	}
 	c.Foreign = r.many(ctx, bson.D{{Key: "kind", Value: nil}}, indexForeign, before.Foreign)
 	c.Cut, c.Took = r.cut, time.Since(began)
 	return c, r.why
@@ -157,47 +170,69 @@ func (r *censusReader) many(ctx context.Context, filter bson.D, hint string, bef
 	return outbox.Count{N: min(answer.N, outbox.CensusCap), Capped: answer.N > outbox.CensusCap}
 }
 
-// first reads index entries.
-func (r *censusReader) first(ctx context.Context, filter, sort, project bson.D, hint string, limit int) ([]bson.Raw, bool) {
+// first reads index entries of a kind, in the order of the index: its bounds need no sort, whatever a field holds.
+func (r *censusReader) first(ctx context.Context, index, kind string, least any, fields []string, limit int) ([]bson.Raw, bool) {
+	from, to := bson.D{{Key: "kind", Value: kind}}, bson.D{{Key: "kind", Value: kind}}
+	project := bson.D{{Key: "_id", Value: 0}}
+	for i, field := range fields {
+		if i > 0 {
+			least = bson.MinKey{}
+		}
+		from, to = append(from, bson.E{Key: field, Value: least}), append(to, bson.E{Key: field, Value: bson.MaxKey{}})
+		project = append(project, bson.E{Key: field, Value: 1})
+	}
 	var answer struct {
 		Cursor struct {
 			Batch []bson.Raw `bson:"firstBatch"`
 		}
 	}
-	ok := r.command(ctx, bson.D{{Key: "find", Value: r.store.intents.Name()}, {Key: "filter", Value: filter}, {Key: "sort", Value: sort},
-		{Key: "projection", Value: append(bson.D{{Key: "_id", Value: 0}}, project...)}, {Key: "hint", Value: hint},
+	ok := r.command(ctx, bson.D{{Key: "find", Value: r.store.intents.Name()}, {Key: "filter", Value: bson.D{}},
+		{Key: "min", Value: from}, {Key: "max", Value: to}, {Key: "projection", Value: project}, {Key: "hint", Value: index},
 		{Key: "limit", Value: limit}, {Key: "batchSize", Value: limit}, {Key: "singleBatch", Value: true}}, &answer)
 	return answer.Cursor.Batch, ok
 }
 
-// kinds returns the kinds that are to be counted: the given ones, those that wait, those of dead letters, and those of
-// the census before.
-func (r *censusReader) kinds(ctx context.Context, kinds []string, before outbox.Census) []string {
-	all := slices.Clone(kinds)
-	for _, index := range []string{indexClaim, indexDeadGroups} {
-		for kind := ""; len(all) < mostKinds; {
-			if _, ok := r.left(); !ok {
-				break
-			}
-			next, err := r.store.kindAfter(ctx, index, kind)
-			if err != nil {
-				if !errors.Is(err, mongo.ErrNoDocuments) {
-					r.read(err)
-				}
-				break
-			}
-			kind = next
-			all = append(all, kind)
+// kinds returns the kinds that have an entry in an index. If time runs out it returns those of the census before.
+func (r *censusReader) kinds(ctx context.Context, index string, before outbox.Census) map[string]bool {
+	found := make(map[string]bool)
+	for kind := ""; len(found) < mostKinds; {
+		if _, ok := r.left(); !ok {
+			break
 		}
+		next, err := r.store.kindAfter(ctx, index, kind)
+		if errors.Is(err, mongo.ErrNoDocuments) {
+			return found
+		}
+		if !r.read(err) {
+			break
+		}
+		kind = next
+		found[kind] = true
 	}
 	if r.cut {
 		for _, k := range before.Kinds {
-			all = append(all, k.Kind)
+			found[k.Kind] = true
 		}
 	}
-	slices.Sort(all)
-	all = slices.Compact(all)
-	return all[:min(len(all), mostKinds)]
+	return found
+}
+
+// workers counts the live workers that serve each kind.
+func (r *censusReader) workers(ctx context.Context, before outbox.Census) map[string]int {
+	serve := make(map[string]int)
+	live, _, err := r.store.registry(ctx)
+	if !r.read(err) {
+		for _, k := range before.Kinds {
+			serve[k.Kind] = k.Workers
+		}
+		return serve
+	}
+	for _, w := range live {
+		for _, kind := range w.Kinds {
+			serve[kind]++
+		}
+	}
+	return serve
 }
 
 // due counts what waits, and finds what is due for longest.
@@ -249,13 +284,10 @@ func (f *front) begin() bson.DateTime {
 	return begin
 }
 
-// doubts counts what nobody knows of, waiting and dead.
+// doubts counts what nobody knows of, and workers are on.
 func (r *censusReader) doubts(ctx context.Context, kind string, k *outbox.KindCensus, before outbox.KindCensus) {
-	ambiguous := bson.D{{Key: "kind", Value: kind}, {Key: "ambiguous_at", Value: bson.D{{Key: "$gte", Value: earliest}}},
-		{Key: "due_at", Value: bson.D{{Key: "$exists", Value: true}}}}
 	k.InDoubt, k.OldestInDoubt = before.InDoubt, before.OldestInDoubt
-	oldest, ok := r.first(ctx, ambiguous, bson.D{{Key: "kind", Value: 1}, {Key: "ambiguous_at", Value: 1}},
-		bson.D{{Key: "ambiguous_at", Value: 1}}, indexInDoubt, outbox.CensusCap+1)
+	oldest, ok := r.first(ctx, indexInDoubt, kind, earliest, []string{"ambiguous_at"}, outbox.CensusCap+1)
 	if ok {
 		k.InDoubt = outbox.Count{N: int64(min(len(oldest), outbox.CensusCap)), Capped: len(oldest) > outbox.CensusCap}
 		k.OldestInDoubt = time.Time{}
@@ -263,17 +295,18 @@ func (r *censusReader) doubts(ctx context.Context, kind string, k *outbox.KindCe
 			k.OldestInDoubt = dateAt(oldest[0], "ambiguous_at")
 		}
 	}
-	k.AmbiguousDead = r.many(ctx, bson.D{{Key: "kind", Value: kind}, {Key: "dead_reason", Value: outbox.ReasonAmbiguous},
-		{Key: "dead_at", Value: bson.D{{Key: "$gte", Value: earliest}}}}, indexDeadGroups, before.AmbiguousDead)
+}
+
+// dead counts the dead letters that need a person's verdict.
+func (r *censusReader) dead(ctx context.Context, kind string, before outbox.Count) outbox.Count {
+	return r.many(ctx, bson.D{{Key: "kind", Value: kind}, {Key: "dead_reason", Value: outbox.ReasonAmbiguous},
+		{Key: "dead_at", Value: bson.D{{Key: "$gte", Value: earliest}}}}, indexDeadGroups, before)
 }
 
 // unfinished finds since when the oldest of a kind waits, whatever has put it off since.
 func (r *censusReader) unfinished(ctx context.Context, kind string, k *outbox.KindCensus, before outbox.KindCensus) {
 	k.OldestUnfinished = before.OldestUnfinished
-	troubled, ok := r.first(ctx, bson.D{{Key: "kind", Value: kind},
-		{Key: "last_error", Value: bson.D{{Key: "$exists", Value: true}}}, {Key: "due_at", Value: bson.D{{Key: "$exists", Value: true}}},
-	}, bson.D{{Key: "kind", Value: 1}, {Key: "first_due_at", Value: 1}, {Key: "retried.at", Value: 1}},
-		bson.D{{Key: "first_due_at", Value: 1}, {Key: "retried.at", Value: 1}}, indexTroubled, mostTroubled)
+	troubled, ok := r.first(ctx, indexTroubled, kind, bson.MinKey{}, []string{"first_due_at", "retried.at"}, mostTroubled)
 	if !ok {
 		return
 	}

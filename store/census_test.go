@@ -21,8 +21,8 @@ func (h *harness) census(kinds ...string) outbox.Census {
 		bson.D{{Key: "$set", Value: bson.D{{Key: "until", Value: time.Unix(0, 0)}}}}); err != nil { // as if its time were over
 		h.t.Fatal(err)
 	}
-	if taken, err := h.store.TakeCensus(h.t.Context(), "w1", kinds); err != nil || !taken {
-		h.t.Fatalf("taken %t, %v", taken, err)
+	if taken, err := h.store.TakeCensus(h.t.Context(), "w1", kinds); err != nil || taken.At.IsZero() {
+		h.t.Fatalf("taken %+v, %v", taken, err)
 	}
 	c, err := h.store.Census(h.t.Context())
 	if err != nil {
@@ -69,12 +69,15 @@ func TestCensus(t *testing.T) {
 		t.Log("the validator lets strangers in")
 	}
 
+	if _, err := h.store.Heartbeat(t.Context(), outbox.Worker{Name: "w1", Kinds: []string{"sms"}}); err != nil {
+		t.Fatal(err)
+	}
 	c := h.census("charge", "sms")
 	if c.By != "w1" || time.Since(c.At) > time.Minute || len(c.Kinds) != 4 {
 		t.Errorf("census %+v", c)
 	}
 	sms := c.Of("sms")
-	if sms.Due.N != 2 || sms.Scheduled.N != 4 || sms.Waiting.N != 6 || sms.InDoubt.N != 1 {
+	if sms.Due.N != 2 || sms.Scheduled.N != 4 || sms.Waiting.N != 6 || sms.InDoubt.N != 1 || sms.Workers != 1 || !c.Waits() {
 		t.Errorf("sms %+v", sms)
 	}
 	for what, got := range map[string][2]time.Time{
@@ -116,7 +119,7 @@ func TestCensusIsTakenOnce(t *testing.T) {
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			if taken {
+			if !taken.At.IsZero() {
 				times++
 			}
 		})
@@ -143,8 +146,8 @@ func TestACensusWithoutAnIndexIsCut(t *testing.T) {
 		bson.D{{Key: "$set", Value: bson.D{{Key: "until", Value: time.Unix(0, 0)}}}}); err != nil {
 		t.Fatal(err)
 	}
-	if taken, err := h.store.TakeCensus(t.Context(), "w2", []string{"sms"}); err == nil || !taken {
-		t.Fatalf("taken %t, %v", taken, err)
+	if taken, err := h.store.TakeCensus(t.Context(), "w2", []string{"sms"}); err == nil || taken.At.IsZero() {
+		t.Fatalf("taken %+v, %v", taken, err)
 	}
 	c, err := h.store.Census(t.Context())
 	if err != nil || !c.Cut || c.Of("sms").Due != before.Of("sms").Due || c.Of("sms").OldestDue != before.Of("sms").OldestDue {

@@ -28,6 +28,7 @@ type censusCount struct {
 
 type censusKind struct {
 	Kind             string      `bson:"kind"`
+	Workers          int         `bson:"workers"`
 	Due              censusCount `bson:"due"`
 	Scheduled        censusCount `bson:"scheduled"`
 	OldestDue        *time.Time  `bson:"oldest_due,omitempty"`
@@ -44,7 +45,7 @@ func documentOf(c outbox.Census) bson.D {
 	kinds := make([]censusKind, len(c.Kinds))
 	for i, k := range c.Kinds {
 		kinds[i] = censusKind{
-			Kind: k.Kind, Due: censusCount(k.Due), Scheduled: censusCount(k.Scheduled), OldestDue: some(k.OldestDue),
+			Kind: k.Kind, Workers: k.Workers, Due: censusCount(k.Due), Scheduled: censusCount(k.Scheduled), OldestDue: some(k.OldestDue),
 			OldestUnfinished: some(k.OldestUnfinished), InDoubt: censusCount(k.InDoubt), OldestInDoubt: some(k.OldestInDoubt),
 			AmbiguousDead: censusCount(k.AmbiguousDead), Unwritten: censusCount(k.Unwritten), OldestUnwritten: some(k.OldestUnwritten),
 		}
@@ -59,7 +60,7 @@ func (d censusDocument) census() outbox.Census {
 	c := outbox.Census{At: date(&d.At), Took: time.Duration(d.Took) * time.Millisecond, By: d.By, Cut: d.Cut, Foreign: outbox.Count(d.Foreign)}
 	for _, k := range d.Kinds {
 		c.Kinds = append(c.Kinds, outbox.KindCensus{
-			Kind: k.Kind, Waiting: outbox.Count(k.Due).Plus(outbox.Count(k.Scheduled)), Due: outbox.Count(k.Due), Scheduled: outbox.Count(k.Scheduled),
+			Kind: k.Kind, Workers: k.Workers, Waiting: outbox.Count(k.Due).Plus(outbox.Count(k.Scheduled)), Due: outbox.Count(k.Due), Scheduled: outbox.Count(k.Scheduled),
 			OldestDue: date(k.OldestDue), OldestUnfinished: date(k.OldestUnfinished),
 			InDoubt: outbox.Count(k.InDoubt), OldestInDoubt: date(k.OldestInDoubt), AmbiguousDead: outbox.Count(k.AmbiguousDead),
 			Unwritten: outbox.Count(k.Unwritten), OldestUnwritten: date(k.OldestUnwritten),

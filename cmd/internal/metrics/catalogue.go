@@ -162,7 +162,7 @@ func waits() []Metric {
 		gauge("outcomes_unwritten", "Intents whose outcome is recorded while follow-ups and write_back cannot be written, counted up to 10000."),
 		gauge("oldest_unwritten_age_seconds", "How long the oldest of them has waited; 0 if none waits."),
 		{Name: "foreign_documents", Type: Gauge, Scope: Deployment, Help: "Documents of the collection that have no kind, counted up to 10000. They are no intents, and no worker touches them."},
-		{Name: "census_age_seconds", Type: Gauge, Scope: Deployment, Help: "How old the figures of this group are. A census is taken every 15 seconds."},
+		{Name: "census_age_seconds", Type: Gauge, Scope: Deployment, Help: "How old the figures of this group are. A census is taken every 15 seconds, and every minute where nothing waits."},
 		{Name: "census_cut", Type: Gauge, Scope: Deployment, Help: "Whether the census could not read all (1): some figures are those of the one before."},
 	}
 }

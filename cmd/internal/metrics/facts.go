@@ -16,8 +16,8 @@ import (
 type Database interface {
 	// Census returns the last census.
 	Census(ctx context.Context) (outbox.Census, error)
-	// Workers returns the live workers.
-	Workers(ctx context.Context) ([]outbox.Worker, error)
+	// Ready reports whether the database answers. It costs nearly nothing.
+	Ready(ctx context.Context) error
 	// Now returns the database's time as the process knows it, without asking.
 	Now() time.Time
 }
@@ -25,6 +25,7 @@ type Database interface {
 const (
 	factsEvery   = 3 * time.Second        // between two questions to the database
 	factsFirst   = 200 * time.Millisecond // the same until a worker has taken a census
+	censusAge    = 12 * time.Second       // from when on the census that was read may be an old one
 	factsTimeout = 2 * time.Second        // of one
 )
 
@@ -37,7 +38,7 @@ type facts struct {
 	mu       sync.Mutex
 	db       Database // nil: not asked yet
 	census   outbox.Census
-	workers  map[string]int
+	read     time.Time // when the census was read, by this machine's clock
 	up       bool
 	answered time.Time // by this machine's clock
 }
@@ -91,14 +92,17 @@ func (f *facts) since() time.Time {
 	return f.answered
 }
 
-// ask reports whether the database answered.
+// ask reports whether the database answered. The census is read as well, if it may be a new one.
 func (f *facts) ask(ctx context.Context, db Database) bool {
 	ctx, cancel := context.WithTimeout(ctx, factsTimeout)
 	defer cancel()
-	census, err := db.Census(ctx)
-	var workers []outbox.Worker
-	if err == nil {
-		workers, err = db.Workers(ctx)
+	f.mu.Lock()
+	old := f.census.At.IsZero() || !f.up || time.Since(f.read) >= censusAge
+	f.mu.Unlock()
+	var census outbox.Census
+	err := db.Ready(ctx)
+	if err == nil && old {
+		census, err = db.Census(ctx)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -106,11 +110,9 @@ func (f *facts) ask(ctx context.Context, db Database) bool {
 	if f.up = err == nil; !f.up {
 		return false
 	}
-	f.census, f.answered, f.workers = census, time.Now(), make(map[string]int)
-	for _, w := range workers {
-		for _, kind := range w.Kinds {
-			f.workers[f.kind(kind)]++
-		}
+	f.answered = time.Now()
+	if old {
+		f.census, f.read = census, f.answered
 	}
 	return true
 }
@@ -160,7 +162,7 @@ func (f *facts) Collect(ch chan<- prometheus.Metric) {
 		tell("ambiguous_dead", float64(k.AmbiguousDead.N), kind)
 		tell("outcomes_unwritten", float64(k.Unwritten.N), kind)
 		tell("oldest_unwritten_age_seconds", age(k.OldestUnwritten), kind)
-		tell("workers", float64(f.workers[kind]), kind)
+		tell("workers", float64(k.Workers), kind)
 	}
 	tell("foreign_documents", float64(f.census.Foreign.N))
 	tell("census_age_seconds", age(f.census.At))
@@ -178,6 +180,7 @@ func (f *facts) byKind() map[string]outbox.KindCensus {
 	}
 	for _, k := range f.census.Kinds {
 		sum := all[f.kind(k.Kind)]
+		sum.Workers = max(sum.Workers, k.Workers)
 		for _, c := range []struct {
 			to   *outbox.Count
 			more outbox.Count

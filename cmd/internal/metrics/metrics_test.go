@@ -21,23 +21,22 @@ var kinds = []string{"charge", "email", "sms"}
 
 // database tells what it is told to, and may be away or frozen.
 type database struct {
-	census  outbox.Census
-	workers []outbox.Worker
-	err     error
-	frozen  bool
-	asked   int
+	census outbox.Census
+	err    error
+	frozen bool
+	asked  int
 }
 
-func (d *database) Census(ctx context.Context) (outbox.Census, error) {
+func (d *database) Ready(ctx context.Context) error {
 	d.asked++
 	if d.frozen {
 		<-ctx.Done()
-		return outbox.Census{}, ctx.Err()
+		return ctx.Err()
 	}
-	return d.census, d.err
+	return d.err
 }
 
-func (d *database) Workers(context.Context) ([]outbox.Worker, error) { return d.workers, d.err }
+func (d *database) Census(context.Context) (outbox.Census, error) { return d.census, d.err }
 
 func (d *database) Now() time.Time { return time.Now().Add(time.Minute) }
 
@@ -226,8 +225,8 @@ func TestEachSeriesIsThereFromTheStart(t *testing.T) {
 func TestAScrapeOutlivesTheDatabase(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		now := time.Now().Add(time.Minute) // the database's clock is ahead
-		db := &database{workers: []outbox.Worker{{Kinds: []string{"charge", "sms"}}, {Kinds: []string{"charge"}}}, census: outbox.Census{At: now, Kinds: []outbox.KindCensus{
-			{Kind: "charge", Due: outbox.Count{N: 5}, Waiting: outbox.Count{N: 7, Capped: true}, OldestDue: now.Add(-10 * time.Second), OldestUnfinished: now.Add(-time.Minute)},
+		db := &database{census: outbox.Census{At: now, Kinds: []outbox.KindCensus{
+			{Kind: "charge", Workers: 2, Due: outbox.Count{N: 5}, Waiting: outbox.Count{N: 7, Capped: true}, OldestDue: now.Add(-10 * time.Second), OldestUnfinished: now.Add(-time.Minute)},
 			{Kind: "fax", Due: outbox.Count{N: 1}, OldestDue: now.Add(-time.Hour)}, {Kind: "telex", Due: outbox.Count{N: 2}, OldestDue: now.Add(-2 * time.Hour)},
 		}, Foreign: outbox.Count{N: 3}}}
 		m := metrics.New(metrics.Config{Kinds: kinds})

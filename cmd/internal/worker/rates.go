@@ -28,6 +28,7 @@ type rates struct {
 
 	mu      sync.Mutex
 	minutes []outbox.RateMinute // the oldest first
+	claimed time.Time           // when something was last claimed, by this machine's clock
 }
 
 // of returns the counters of the running minute. It is called under the lock.
@@ -53,6 +54,7 @@ func (r *rates) Claimed(kind string, n int, _ time.Duration, _ error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.of(kind).Claimed += int64(n)
+	r.claimed = time.Now()
 }
 
 // LeaseLost counts it.
@@ -97,14 +99,17 @@ func (r *rates) run(ctx context.Context, db *store.Store, log *slog.Logger) {
 	}
 }
 
-// censusPause is how often a worker looks whether a census is due, with jitter, so that workers take turns.
-const censusPause = 5 * time.Second
+const (
+	censusLook = 5 * time.Second // how often a worker asks itself whether a census is due, with jitter
+	censusRest = time.Minute     // how long the next census may be away where nothing waits, and nobody works
+)
 
-// takeCensus takes a census whenever one is due, until ctx ends.
-func takeCensus(ctx context.Context, db *store.Store, worker string, kinds []string, log *slog.Logger) {
+// takeCensus takes a census whenever one is due, until ctx ends. Where nothing waits and this worker does nothing, it
+// seldom asks.
+func (r *rates) takeCensus(ctx context.Context, db *store.Store, worker string, kinds []string, log *slog.Logger) {
 	told := ""
 	for {
-		_, err := db.TakeCensus(ctx, worker, kinds)
+		c, err := db.TakeCensus(ctx, worker, kinds)
 		switch {
 		case err == nil:
 			told = ""
@@ -112,8 +117,24 @@ func takeCensus(ctx context.Context, db *store.Store, worker string, kinds []str
 			told = err.Error()
 			log.Warn("the census is not whole; metrics and pages show older figures", "err", err)
 		}
-		if timing.Sleep(ctx, timing.Jitter(censusPause)) != nil {
-			return
+		rest := censusRest
+		if c.Waits() {
+			rest = store.CensusEvery
+		}
+		for asked := time.Now(); ; {
+			if timing.Sleep(ctx, timing.Jitter(censusLook)) != nil {
+				return
+			}
+			if since := time.Since(asked); since >= rest || since >= store.CensusEvery && r.worked(asked) {
+				break
+			}
 		}
 	}
+}
+
+// worked reports whether anything was claimed since then.
+func (r *rates) worked(since time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.claimed.After(since)
 }

@@ -190,7 +190,7 @@ func (w *worker) serve(db *store.Store, d *dispatcher.Dispatcher, list []dispatc
 	beside.Go(func() { watch(w.stop, db, d, w.counts.StreamUp, w.Logger) })
 	beside.Go(func() { w.counts.Watch(w.stop, db, w.silence) })
 	beside.Go(func() { w.rates.run(w.stop, db, w.Logger) })
-	beside.Go(func() { takeCensus(w.stop, db, w.name, kinds(w.Config.Lanes), w.Logger) })
+	beside.Go(func() { w.rates.takeCensus(w.stop, db, w.name, kinds(w.Config.Lanes), w.Logger) })
 	swept := make(chan struct{})
 	beside.Go(func() { sweep(w.stop, db, w.Logger, swept) })
 	if w.UntilEmpty {
