@@ -55,10 +55,11 @@ type KindCensus struct {
 	OldestUnwritten time.Time
 }
 
-// Waits reports whether anything of any kind waits, so that the next census should not be long in coming.
+// Waits reports whether anything of any kind waits, for a worker or for a person, so that the next census should not be
+// long in coming.
 func (c Census) Waits() bool {
 	for _, k := range c.Kinds {
-		if k.Waiting.N > 0 {
+		if k.Waiting.N+k.AmbiguousDead.N > 0 {
 			return true
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,6 +22,7 @@ var kinds = []string{"charge", "email", "sms"}
 
 // database tells what it is told to, and may be away or frozen.
 type database struct {
+	mu     sync.Mutex // of all below
 	census outbox.Census
 	err    error
 	frozen bool
@@ -28,15 +30,29 @@ type database struct {
 }
 
 func (d *database) Ready(ctx context.Context) error {
+	d.mu.Lock()
 	d.asked++
-	if d.frozen {
+	frozen, err := d.frozen, d.err
+	d.mu.Unlock()
+	if frozen {
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	return d.err
+	return err
 }
 
-func (d *database) Census(context.Context) (outbox.Census, error) { return d.census, d.err }
+func (d *database) Census(context.Context) (outbox.Census, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.census, d.err
+}
+
+// change changes what it tells.
+func (d *database) change(do func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	do()
+}
 
 func (d *database) Now() time.Time { return time.Now().Add(time.Minute) }
 
@@ -240,12 +256,15 @@ func TestAScrapeOutlivesTheDatabase(t *testing.T) {
 			`outboxd_oldest_due_age_seconds{kind="charge"} 10`, `outboxd_oldest_unfinished_age_seconds{kind="charge"} 60`,
 			`outboxd_due{kind="other"} 3`, `outboxd_oldest_due_age_seconds{kind="other"} 7200`, `outboxd_due{kind="email"} 0`,
 			`outboxd_workers{kind="charge"} 2`, `outboxd_workers{kind="email"} 0`, "outboxd_foreign_documents 3", "outboxd_clock_offset_seconds 60")
-		asked := db.asked
+		asked := 0
+		db.change(func() { asked = db.asked })
 		_ = page(t, m)
-		if db.asked != asked {
-			t.Error("a scrape asked the database")
-		}
-		db.frozen = true
+		db.change(func() {
+			if db.asked != asked {
+				t.Error("a scrape asked the database")
+			}
+			db.frozen = true
+		})
 		began := time.Now()
 		time.Sleep(20 * time.Second) // of the bubble
 		scraped := time.Now()
@@ -253,7 +272,7 @@ func TestAScrapeOutlivesTheDatabase(t *testing.T) {
 		if time.Since(scraped) > 0 {
 			t.Errorf("the page took %v", time.Since(scraped))
 		}
-		db.frozen, db.census = false, outbox.Census{At: now.Add(time.Since(began))}
+		db.change(func() { db.frozen, db.census = false, outbox.Census{At: now.Add(time.Since(began))} })
 		<-time.After(5 * time.Second)
 		expect(t, page(t, m), "outboxd_database_up 1", `outboxd_oldest_unfinished_age_seconds{kind="charge"} 0`)
 		synctest.Wait()
