@@ -1,5 +1,7 @@
 package main
 
+//lint:file-ignore SA1019 The newer form of dashboards is for Grafana 12 alone; every version imports this one.
+
 import (
 	"github.com/grafana/grafana-foundation-sdk/go/cog"
 	"github.com/grafana/grafana-foundation-sdk/go/cog/variants"
@@ -20,7 +22,7 @@ const (
 
 // source is the data source that a person chooses.
 func source() common.DataSourceRef {
-	return common.DataSourceRef{Type: cog.ToPtr("prometheus"), Uid: cog.ToPtr("${datasource}")}
+	return common.DataSourceRef{Type: new("prometheus"), Uid: new("${datasource}")}
 }
 
 // query is one query of a panel, and how its series are called.
@@ -44,7 +46,7 @@ func lines(title, what, unit string, span uint32, queries ...query) *timeseries.
 func number(title, what, unit string, red float64, q query) *stat.PanelBuilder {
 	return stat.NewPanelBuilder().Title(title).Description(what).Unit(unit).Span(third).Height(height).Datasource(source()).WithTarget(q.target()).
 		Thresholds(dashboard.NewThresholdsConfigBuilder().Mode(dashboard.ThresholdsModeAbsolute).
-			Steps([]dashboard.Threshold{{Color: "green"}, {Value: cog.ToPtr(red), Color: "red"}}))
+			Steps([]dashboard.Threshold{{Color: "green"}, {Value: new(red), Color: "red"}}))
 }
 
 // worst is the state of each lane as a number: the worst that any worker sees.
@@ -55,7 +57,7 @@ const worst = `max by (kind) (1 * outboxd_lane_state{state="gated",kind=~"$kind"
 func states() *statetimeline.PanelBuilder {
 	names := make(map[string]dashboard.ValueMappingResult)
 	for i, s := range []struct{ name, color string }{{"open", "green"}, {"gated", "yellow"}, {"broken", "orange"}, {"paused", "blue"}, {"held", "red"}} {
-		names[string(rune('0'+i))] = dashboard.ValueMappingResult{Text: cog.ToPtr(s.name), Color: cog.ToPtr(s.color), Index: cog.ToPtr(int32(i))}
+		names[string(rune('0'+i))] = dashboard.ValueMappingResult{Text: new(s.name), Color: new(s.color), Index: new(int32(i))}
 	}
 	mapping := dashboard.ValueMapping{ValueMap: &dashboard.ValueMap{Type: dashboard.MappingTypeValueToText, Options: names}}
 	return statetimeline.NewPanelBuilder().Title("State of the lanes").Description("The worst that any worker sees.").Span(half).Height(height).Datasource(source()).
@@ -74,7 +76,7 @@ func board() *dashboard.DashboardBuilder {
 		Refresh("30s").Time("now-3h", "now").Timezone("browser").Tooltip(dashboard.DashboardCursorSyncCrosshair).Editable().
 		WithVariable(dashboard.NewDatasourceVariableBuilder("datasource").Label("Data source").Type("prometheus")).
 		WithVariable(dashboard.NewQueryVariableBuilder("kind").Label("Kind").Datasource(source()).
-			Query(dashboard.StringOrMap{String: cog.ToPtr("label_values(outboxd_kind_served, kind)")}).
+			Query(dashboard.StringOrMap{String: new("label_values(outboxd_kind_served, kind)")}).
 			Refresh(dashboard.VariableRefreshOnDashboardLoad).Multi(true).IncludeAll(true).AllValue(".*")).
 		Annotation(note("held or paused", "red", `max by (kind, state) (outboxd_lane_state{state=~"held|paused"}) == 1`)).
 		Annotation(note("another version", "blue", `count by (version) (outboxd_build_info) unless count by (version) (outboxd_build_info offset 2m)`)).
@@ -85,7 +87,7 @@ func board() *dashboard.DashboardBuilder {
 				Expr(`sum by (le) (increase(outboxd_queue_delay_seconds_bucket{kind=~"$kind"}[$__rate_interval]))`))).
 		WithPanel(number("In time, last hour", "Intents whose first call came within a second. The aim is 99.9 %.", "percentunit", 0, query{
 			`sum by (kind) (increase(outboxd_queue_delay_seconds_bucket{kind=~"$kind",le=~"1(\\.0)?"}[1h])) / sum by (kind) (increase(outboxd_queue_delay_seconds_count{kind=~"$kind"}[1h]))`, "{{kind}}"}).
-			Thresholds(dashboard.NewThresholdsConfigBuilder().Mode(dashboard.ThresholdsModeAbsolute).Steps([]dashboard.Threshold{{Color: "red"}, {Value: cog.ToPtr(0.999), Color: "green"}}))).
+			Thresholds(dashboard.NewThresholdsConfigBuilder().Mode(dashboard.ThresholdsModeAbsolute).Steps([]dashboard.Threshold{{Color: "red"}, {Value: new(0.999), Color: "green"}}))).
 		WithRow(row("Why?")).
 		WithPanel(states()).
 		WithPanel(lines("Answers of providers", "None: no answer came.", "reqps", half, query{`sum by (provider, status) (rate(outboxd_provider_replies_total[$__rate_interval]))`, "{{provider}} {{status}}"})).
