@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/outboxd/outboxd/dispatcher"
 )
 
 // Defaults of a worker.
@@ -30,6 +32,7 @@ type Policies struct {
 	Retention Retention
 	WriteBack []string // collections that write_back may name
 	Kinds     []string // that other programs serve, for the collection's validator
+	Logs      dispatcher.Logs
 }
 
 // Worker is the configuration of `outboxd worker`.
@@ -93,6 +96,9 @@ func (r *reader) policies() Policies {
 	}
 	for _, l := range p.Lanes {
 		f.check(l)
+	}
+	if p.Logs.Successes < 0 {
+		f.bad("logs.successes", "is %d, must not be negative", p.Logs.Successes)
 	}
 	f.kept("retention.done", p.Retention.Done)
 	f.kept("retention.cancelled", p.Retention.Cancelled)
