@@ -46,6 +46,7 @@ var table = map[string]layer{
 	"providers/simulator":    {},
 	"providers/providertest": {own: []string{"outbox", "providers", "providers/simulator"}},
 	"admin":                  {own: []string{"outbox"}},
+	"admin/jobs":             {own: []string{"admin", "internal/timing", "outbox"}},
 	"store":                  {own: []string{"internal/timing", "outbox"}, outside: []string{driver}},
 	"store/memory":           {own: []string{"outbox"}},
 	"store/storetest":        {own: []string{"outbox"}, may: []string{"pgregory.net/rapid"}},

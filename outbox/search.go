@@ -78,5 +78,5 @@ func (e *NotIndexed) Error() string {
 	if e.Field == "nothing" {
 		return "the search names nothing that an index serves: give an id, a stage, or a kind"
 	}
-	return "no index serves " + e.Field + " alone: create one on it, or narrow the search to dead letters of a kind"
+	return "no index serves " + e.Field + ", so the search would read the whole outbox; create an index that begins with it, or leave it out"
 }
