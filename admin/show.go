@@ -178,6 +178,7 @@ func timeline(in *outbox.Intent) []Moment {
 		add(at, "dead", "dead letter: "+string(in.DeadReason))
 	case outbox.StatusCancelled:
 		add(at, "cancelled", "cancelled")
+	default: // it has not ended
 	}
 	slices.SortStableFunc(list, func(a, b Moment) int {
 		if a.At.IsZero() || b.At.IsZero() { // of an attempt whose lease ran out nobody knows the instant

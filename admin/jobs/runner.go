@@ -133,8 +133,8 @@ func (w *work) run(ctx context.Context) error {
 			}
 			continue
 		}
-		if wait := w.job.Due.Sub(w.Now()) - ahead; w.job.Rate > 0 && wait > 0 {
-			if err := w.wait(ctx, min(wait, idle)); err != nil {
+		if soon := w.Now().Add(ahead); w.job.Rate > 0 && w.job.Due.After(soon) {
+			if err := w.wait(ctx, min(w.job.Due.Sub(soon), idle)); err != nil {
 				return err
 			}
 			continue

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -53,7 +52,7 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) runner(o admin.Operator, j admin.Jobs, a admin.Audit) *jobs.Runner {
 	return jobs.New(jobs.Config{Reader: w.desk, Operator: o, Jobs: j, Audit: a, Policy: policy, Now: w.desk.Now, Owner: "test",
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+		Log: slog.New(slog.DiscardHandler)})
 }
 
 var (
