@@ -31,6 +31,26 @@ func v1RateIndexes() []index {
 	return []index{{name: IndexTTL, keys: keys("at", 1), partial: bson.D{{Key: "at", Value: bson.D{{Key: "$exists", Value: true}}}}, expireAfter: new(int32(ratesKept))}}
 }
 
+// v1JobIndexes returns the indexes of the collection of bulk jobs.
+func v1JobIndexes() []index {
+	return []index{{name: "planned", keys: keys("planned", -1), partial: there("planned")}}
+}
+
+// v1AuditIndexes returns the indexes of the audit. Its _ids are ObjectIds, and so in the order of time.
+func v1AuditIndexes() []index {
+	return []index{
+		{name: "on", keys: keys("on", 1, "_id", -1), partial: there("on")},
+		{name: "who", keys: keys("who", 1, "_id", -1), partial: there("who")},
+		{name: "job", keys: keys("job", 1, "_id", -1), partial: there("job")},
+		{name: IndexTTL, keys: keys("purge_at", 1), partial: there("purge_at"), expireAfter: new(int32(0))},
+	}
+}
+
+// there matches documents that have the field.
+func there(field string) bson.D {
+	return bson.D{{Key: field, Value: bson.D{{Key: "$exists", Value: true}}}}
+}
+
 // v1Indexes returns the indexes of version 1.
 func v1Indexes() []index {
 	exists := func(fields ...string) bson.D {

@@ -10,6 +10,8 @@ func v1Objects(l layout, c *contract) []object {
 		collection{name: l.lanes},
 		collection{name: l.workers},
 		collection{name: l.rates},
+		collection{name: l.jobs},
+		collection{name: l.audit},
 		collection{name: l.outbox, validator: c.validator()},
 	}
 	for _, ix := range v1Indexes() {
@@ -18,6 +20,14 @@ func v1Objects(l layout, c *contract) []object {
 	}
 	for _, ix := range v1RateIndexes() {
 		ix.collection = l.rates
+		list = append(list, ix)
+	}
+	for _, ix := range v1JobIndexes() {
+		ix.collection = l.jobs
+		list = append(list, ix)
+	}
+	for _, ix := range v1AuditIndexes() {
+		ix.collection = l.audit
 		list = append(list, ix)
 	}
 	return append(list, view{name: l.dead, on: l.outbox, pipeline: v1DeadLetters()})

@@ -57,7 +57,7 @@ func v1Worker() bson.D {
 // v1Record returns the rule for one entry of history.
 func v1Record(text, count, date func(string) bson.E) rule {
 	return strict.object("an entry of history", "An entry of history must be a document, "+v1Own, nil, bson.D{
-		{Key: "what", Value: strict.oneOf("what", v1Own+" Without it the entry is an attempt.", "attempt", "lookup", "retry", "resolve", "cancel_at_provider")},
+		{Key: "what", Value: strict.oneOf("what", v1Own+" Without it the entry is an attempt.", "attempt", "lookup", "retry", "resolve", "cancel_at_provider", "discard")},
 		count("attempt"), date("at"), count("ms"), text("outcome"), text("code"), text("provider_code"), count("http_status"),
 		text("request_id"), text("ref"), text("worker"), text("by"), text("why"), text("job"), date("first"), date("last"), count("n"),
 	}, bson.E{Key: "anyOf", Value: bson.A{ // an attempt that was given back has no number, and says what it is

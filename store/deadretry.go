@@ -13,11 +13,19 @@ import (
 // [Store.Dead] or [Store.Get] returned. It notes who did so and why. Its history, last_error and progress stay. If the
 // document is no longer the dead letter that was read, nothing is written and the error wraps [ErrChanged].
 func (s *Store) RetryDead(ctx context.Context, raw bson.Raw, retry outbox.DeadRetry, by, why string) error {
-	who := texts(bson.E{Key: "by", Value: by}, bson.E{Key: "why", Value: why})
+	return s.retryDead(ctx, raw, retry, outbox.Hand{By: by, Why: why})
+}
+
+func (s *Store) retryDead(ctx context.Context, raw bson.Raw, retry outbox.DeadRetry, hand outbox.Hand) error {
+	who := texts(bson.E{Key: "by", Value: hand.By}, bson.E{Key: "why", Value: hand.Why})
+	due := any("$$NOW")
+	if !hand.Due.IsZero() {
+		due = bson.D{{Key: "$max", Value: bson.A{"$$NOW", bson.NewDateTimeFromTime(hand.Due)}}}
+	}
 	times, _ := raw.Lookup("retried", "n").AsInt64OK()
 	set := bson.D{
 		{Key: "status", Value: outbox.StatusPending},
-		{Key: "due_at", Value: "$$NOW"},
+		{Key: "due_at", Value: due},
 		{Key: "max_attempts", Value: retry.MaxAttempts},
 		// The contract allows last_error and history only beside it. One that died without an attempt has none.
 		{Key: "first_attempt_at", Value: bson.D{{Key: "$ifNull", Value: bson.A{"$first_attempt_at", "$$NOW"}}}},
@@ -29,6 +37,6 @@ func (s *Store) RetryDead(ctx context.Context, raw bson.Raw, retry outbox.DeadRe
 	if retry.Doubt {
 		set = append(set, bson.E{Key: "ambiguous_at", Value: bson.D{{Key: "$ifNull", Value: bson.A{"$ambiguous_at", "$$NOW"}}}})
 	}
-	set = append(set, recording(raw, outbox.WhatRetry, who...)...)
+	set = append(set, recording(raw, outbox.WhatRetry, append(who, texts(bson.E{Key: "job", Value: hand.Job})...)...)...)
 	return s.byHand(ctx, fmt.Sprintf("retry the dead letter %s", raw.Lookup("_id")), raw, set, "dead_at", "dead_reason", "purge_at", "lease")
 }

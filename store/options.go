@@ -30,6 +30,9 @@ type Options struct {
 	// them. Defaults to 168h.
 	RetentionCancelled time.Duration
 
+	// AuditKept is how long a record of the audit is kept. Defaults to 400 days; negative: for good.
+	AuditKept time.Duration
+
 	// Selection bounds the wait for a primary in each operation. Defaults to 10s.
 	Selection time.Duration
 	// Operation bounds each operation whose context has no earlier deadline, so that a server which stopped answering
@@ -46,6 +49,7 @@ type Options struct {
 const (
 	defaultName      = "outbox"
 	defaultRetention = 168 * time.Hour
+	defaultAudit     = 400 * 24 * time.Hour
 	defaultSelection = 10 * time.Second
 	defaultOperation = 30 * time.Second
 	defaultPatience  = 400 * time.Millisecond
@@ -59,6 +63,7 @@ func (o Options) withDefaults() Options {
 	o.AppName = cmp.Or(o.AppName, "outboxd")
 	o.Retention = cmp.Or(o.Retention, defaultRetention)
 	o.RetentionCancelled = cmp.Or(o.RetentionCancelled, defaultRetention)
+	o.AuditKept = cmp.Or(o.AuditKept, defaultAudit)
 	o.Selection = cmp.Or(o.Selection, defaultSelection)
 	o.Operation = cmp.Or(o.Operation, defaultOperation)
 	o.Patience = cmp.Or(o.Patience, defaultPatience)

@@ -34,11 +34,14 @@ type Store struct {
 	lanes,
 	workers,
 	meta, // the census, read and written without waiting for a majority
-	rates *mongo.Collection // written without waiting for a majority
+	rates, // written without waiting for a majority
+	jobs,
+	audit *mongo.Collection
 
 	rules     outbox.Rules
 	retention time.Duration
 	cancelled time.Duration // how long what was cancelled without a purge_at is kept
+	kept      time.Duration // how long the audit keeps a record; negative: for good
 	operation time.Duration
 	patience  time.Duration
 
@@ -62,10 +65,13 @@ func New(db *mongo.Database, collection string, o Options) *Store {
 		lanes:     db.Collection(o.Collection + "_lanes"),
 		workers:   db.Collection(o.Collection + "_workers"),
 		meta:      db.Collection(o.Collection+"_meta", options.Collection().SetReadConcern(latest).SetWriteConcern(quick)),
+		jobs:      db.Collection(o.Collection + "_jobs"),
+		audit:     db.Collection(o.Collection + "_audit"),
 		rates:     db.Collection(o.Collection+"_rates", options.Collection().SetReadConcern(latest).SetWriteConcern(quick)),
 		rules:     o.Rules,
 		retention: o.Retention,
 		cancelled: o.RetentionCancelled,
+		kept:      o.AuditKept,
 		operation: o.Operation,
 		patience:  o.Patience,
 	}

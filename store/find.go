@@ -1,0 +1,372 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/base64"
+	"errors"
+	"math"
+	"slices"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/outboxd/outboxd/outbox"
+)
+
+// Bounds of a page.
+const (
+	defaultPage = 50
+	mostPage    = 500
+)
+
+// latestDate is the last Date there is.
+const latestDate = bson.DateTime(math.MaxInt64)
+
+// ErrCursor is returned by Find for an After that it did not make for such a search.
+var ErrCursor = errors.New("the page that was asked for is none of this search")
+
+// cursor is where a page ends: the sort key and the _id of its last row, and how many rows with that key came before.
+type cursor struct {
+	Key  bson.RawValue `bson:"k"`
+	Prio bson.RawValue `bson:"p,omitempty"`
+	Kind bson.RawValue `bson:"d,omitempty"`
+	ID   bson.RawValue `bson:"i"`
+	Same int64         `bson:"s,omitempty"`
+}
+
+func (c cursor) text() (string, error) {
+	b, err := bson.Marshal(c)
+	return base64.RawURLEncoding.EncodeToString(b), err
+}
+
+func cursorOf(text string) (c cursor, given bool, err error) {
+	if text == "" {
+		return c, false, nil
+	}
+	b, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil || bson.Raw(b).Validate() != nil || bson.Unmarshal(b, &c) != nil || c.ID.Type == 0 {
+		return c, false, ErrCursor
+	}
+	return c, true, nil
+}
+
+// Find returns one page of the intents that fit. Each search is served by an index; one that none serves is refused
+// with an [outbox.NotIndexed].
+func (d *Desk) Find(ctx context.Context, s outbox.Search) (outbox.Page, error) {
+	const doing = "find intents"
+	ctx, cancel := context.WithTimeout(ctx, queryTime)
+	defer cancel()
+	s.Limit = min(cmp.Or(max(0, s.Limit), defaultPage), mostPage)
+	after, given, err := cursorOf(s.After)
+	if err != nil {
+		return outbox.Page{}, err
+	}
+	f := finder{Desk: d, Search: s, after: after, more: given}
+	var raws []bson.Raw
+	var next func(bson.Raw) cursor
+	foreign := s.Reason != "" || s.Code != "" || s.ProviderCode != "" || !s.Until.IsZero()
+	switch {
+	case foreign && s.Stage != outbox.StageDead:
+		return outbox.Page{}, &outbox.NotIndexed{Field: "last_error of what is not dead"}
+	case s.ID != "":
+		raws, next, err = f.byID(ctx)
+	case s.ProviderID != "" || len(s.Metadata) > 0:
+		raws, next, err = f.byField(ctx)
+	case s.Stage == outbox.StageDead:
+		raws, next, err = f.dead(ctx)
+	case s.Stage == outbox.StageWaiting:
+		raws, next, err = f.waiting(ctx)
+	case s.Stage == outbox.StageInDoubt:
+		raws, next, err = f.inDoubt(ctx)
+	case s.Stage == outbox.StageDone, s.Stage == outbox.StageCancelled:
+		raws, next, err = f.final(ctx)
+	default:
+		return outbox.Page{}, &outbox.NotIndexed{Field: "nothing"}
+	}
+	if _, not := errors.AsType[*outbox.NotIndexed](err); not {
+		return outbox.Page{}, err
+	}
+	if err != nil {
+		return outbox.Page{}, failed(err, doing)
+	}
+	var page outbox.Page
+	if len(raws) > s.Limit {
+		raws = raws[:s.Limit]
+		if page.Next, err = next(raws[s.Limit-1]).text(); err != nil {
+			return outbox.Page{}, failed(err, doing)
+		}
+	}
+	for _, raw := range raws {
+		in, err := d.snapshot(raw)
+		if err != nil {
+			return outbox.Page{}, err
+		}
+		page.Items = append(page.Items, in)
+	}
+	return page, nil
+}
+
+// finder is one search. Its methods return one row more than a page has, if there is one, and where a page ends.
+type finder struct {
+	*Desk
+	outbox.Search
+	after cursor
+	more  bool // after is given
+}
+
+// read returns what a query finds.
+func (f finder) read(ctx context.Context, filter any, o *options.FindOptionsBuilder) (raws []bson.Raw, err error) {
+	c, err := f.intents.Find(ctx, filter, o.SetLimit(int64(f.Limit+1)))
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close(context.WithoutCancel(ctx))
+	for c.Next(ctx) {
+		raws = append(raws, bytes.Clone(c.Current))
+	}
+	return raws, c.Err()
+}
+
+// also returns conditions that no index has to serve: they concern what an index has narrowed down.
+func (f finder) also() bson.D {
+	var d bson.D
+	if f.Kind != "" {
+		d = append(d, bson.E{Key: "kind", Value: equal(f.Kind)})
+	}
+	switch f.Stage {
+	case outbox.StageWaiting:
+		d = append(d, bson.E{Key: "status", Value: bson.D{{Key: "$in", Value: bson.A{outbox.StatusPending, outbox.StatusLeased}}}})
+	case outbox.StageInDoubt:
+		d = append(d, bson.E{Key: "status", Value: bson.D{{Key: "$in", Value: bson.A{outbox.StatusPending, outbox.StatusLeased}}}},
+			bson.E{Key: "ambiguous_at", Value: bson.D{{Key: "$gte", Value: earliest}}})
+	case outbox.StageDone, outbox.StageDead, outbox.StageCancelled:
+		d = append(d, bson.E{Key: "status", Value: string(f.Stage)})
+	}
+	return d
+}
+
+func byIDCursor(raw bson.Raw) cursor {
+	return cursor{Key: bson.RawValue{Type: bson.TypeNull}, ID: raw.Lookup("_id")}
+}
+
+// byID finds what begins with the text, and on the first page what the text means as a whole.
+func (f finder) byID(ctx context.Context) ([]bson.Raw, func(bson.Raw) cursor, error) {
+	bounds := bson.D{{Key: "$gte", Value: f.ID}, {Key: "$lt", Value: f.ID + "\U0010ffff"}}
+	if f.more {
+		bounds[0] = bson.E{Key: "$gt", Value: f.after.ID}
+	}
+	raws, err := f.read(ctx, append(bson.D{{Key: "_id", Value: bounds}}, f.also()...),
+		options.Find().SetHint(bson.D{{Key: "_id", Value: 1}}).SetSort(bson.D{{Key: "_id", Value: 1}}))
+	if err != nil || f.more {
+		return raws, byIDCursor, err
+	}
+	whole := bson.A{}
+	for _, id := range meant(f.ID)[1:] {
+		whole = append(whole, id)
+	}
+	if len(whole) == 0 {
+		return raws, byIDCursor, nil
+	}
+	exact, err := f.read(ctx, append(bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: whole}}}}, f.also()...), options.Find().SetHint(bson.D{{Key: "_id", Value: 1}}))
+	for _, raw := range exact {
+		if raw.Lookup("_id").Type != bson.TypeString {
+			raws = slices.Insert(raws, 0, raw)
+		}
+	}
+	return raws, byIDCursor, err
+}
+
+// byField finds by what only an index of the deployment's own serves.
+func (f finder) byField(ctx context.Context) ([]bson.Raw, func(bson.Raw) cursor, error) {
+	wanted := bson.D{}
+	if f.ProviderID != "" {
+		wanted = append(wanted, bson.E{Key: "result.id", Value: equal(f.ProviderID)})
+	}
+	for key, value := range f.Metadata {
+		wanted = append(wanted, bson.E{Key: "metadata." + key, Value: equal(value)})
+	}
+	indexes, err := f.leading(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	hint := ""
+	for _, e := range wanted {
+		hint = cmp.Or(hint, indexes[e.Key])
+	}
+	if hint == "" {
+		return nil, nil, &outbox.NotIndexed{Field: wanted[0].Key}
+	}
+	if f.more {
+		wanted = append(wanted, bson.E{Key: "$expr", Value: bson.D{{Key: "$gt", Value: bson.A{"$_id", literal(f.after.ID)}}}})
+	}
+	raws, err := f.read(ctx, append(wanted, f.also()...), options.Find().SetHint(hint).SetSort(bson.D{{Key: "_id", Value: 1}}))
+	return raws, byIDCursor, err
+}
+
+// leading returns the names of the whole indexes of the outbox by the field that they begin with.
+func (f finder) leading(ctx context.Context) (map[string]string, error) {
+	c, err := f.intents.Indexes().List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var found []struct {
+		Name    string
+		Key     bson.D
+		Partial bson.Raw `bson:"partialFilterExpression"`
+	}
+	if err := c.All(ctx, &found); err != nil {
+		return nil, err
+	}
+	names := make(map[string]string)
+	for _, ix := range found {
+		if len(ix.Key) > 0 && ix.Partial == nil {
+			names[ix.Key[0].Key] = ix.Name
+		}
+	}
+	return names, nil
+}
+
+// dead finds dead letters, the newest first. Of kind, reason and codes it asks each group for its newest.
+func (f finder) dead(ctx context.Context) ([]bson.Raw, func(bson.Raw) cursor, error) {
+	end := func(raw bson.Raw) cursor { return cursor{Key: raw.Lookup("dead_at"), ID: raw.Lookup("_id")} }
+	since, until := any(earliest), any(latestDate)
+	if !f.Since.IsZero() {
+		since = bson.NewDateTimeFromTime(f.Since)
+	}
+	if !f.Until.IsZero() {
+		until = bson.NewDateTimeFromTime(f.Until)
+	}
+	var past bson.D
+	if f.more {
+		at, ok := f.after.Key.TimeOK()
+		if !ok {
+			return nil, nil, ErrCursor
+		}
+		until = bson.NewDateTimeFromTime(at)
+		past = bson.D{{Key: "$or", Value: bson.A{
+			bson.D{{Key: "dead_at", Value: bson.D{{Key: "$lt", Value: until}}}},
+			bson.D{{Key: "$expr", Value: bson.D{{Key: "$lt", Value: bson.A{"$_id", literal(f.after.ID)}}}}},
+		}}}
+	}
+	newest := bson.D{{Key: "dead_at", Value: -1}, {Key: "_id", Value: -1}}
+	if f.Kind == "" && f.Reason == "" && f.Code == "" && f.ProviderCode == "" {
+		filter := bson.D{{Key: "dead_at", Value: bson.D{{Key: "$gte", Value: since}, {Key: "$lte", Value: until}}}, {Key: "status", Value: outbox.StatusDead}}
+		raws, err := f.read(ctx, append(filter, past...), options.Find().SetHint(indexDead).SetSort(newest))
+		return raws, end, err
+	}
+	keys, err := f.groupKeys(ctx, f.Kind)
+	if err != nil {
+		return nil, nil, err
+	}
+	var all []bson.Raw
+	for _, key := range keys {
+		fits := func(want string, have bson.RawValue) bool { return want == "" || want == textIn(have) }
+		if !fits(string(f.Reason), key.reason) || !fits(f.Code, key.code) || !fits(f.ProviderCode, key.providerCode) {
+			continue
+		}
+		raws, err := f.read(ctx, append(key.filter(since, until), past...), options.Find().SetHint(indexDeadGroups).SetSort(newest))
+		if err != nil {
+			return nil, nil, err
+		}
+		all = append(all, raws...)
+		slices.SortStableFunc(all, func(a, b bson.Raw) int {
+			x, _ := a.Lookup("dead_at").DateTimeOK()
+			y, _ := b.Lookup("dead_at").DateTimeOK()
+			return cmp.Or(cmp.Compare(y, x), compareIDs(b.Lookup("_id"), a.Lookup("_id")))
+		})
+		all = all[:min(len(all), f.Limit+1)]
+	}
+	return all, end, nil
+}
+
+// compareIDs orders two _ids as the database does, as far as they are of the types that the contract allows.
+func compareIDs(a, b bson.RawValue) int {
+	rank := func(v bson.RawValue) int {
+		return slices.Index([]bson.Type{bson.TypeString, bson.TypeEmbeddedDocument, bson.TypeArray, bson.TypeBinary, bson.TypeObjectID}, v.Type)
+	}
+	if c := cmp.Compare(rank(a), rank(b)); c != 0 {
+		return c
+	}
+	if x, ok := a.StringValueOK(); ok {
+		return cmp.Compare(x, b.StringValue())
+	}
+	return bytes.Compare(a.Value, b.Value)
+}
+
+// waiting finds what is not finished, in the order in which a claim takes it, kind by kind.
+func (f finder) waiting(ctx context.Context) ([]bson.Raw, func(bson.Raw) cursor, error) {
+	end := func(raw bson.Raw) cursor {
+		return cursor{Kind: raw.Lookup("kind"), Prio: valueAt(raw, "priority"), Key: raw.Lookup("due_at"), ID: raw.Lookup("_id")}
+	}
+	bound := func(kind, rest any) bson.D {
+		return bson.D{{Key: "kind", Value: kind}, {Key: "priority", Value: rest}, {Key: "due_at", Value: rest}, {Key: "_id", Value: rest}}
+	}
+	from, until := bound(bson.MinKey{}, bson.MinKey{}), bound(bson.MaxKey{}, bson.MaxKey{})
+	if f.Kind != "" {
+		from, until = bound(f.Kind, bson.MinKey{}), bound(f.Kind, bson.MaxKey{})
+	}
+	if f.more {
+		from = bson.D{{Key: "kind", Value: f.after.Kind}, {Key: "priority", Value: f.after.Prio}, {Key: "due_at", Value: f.after.Key}, {Key: "_id", Value: f.after.ID}}
+		f.Limit++ // the last row of the page before comes again
+	}
+	raws, err := f.read(ctx, bson.D{}, options.Find().SetHint(indexClaim).SetMin(from).SetMax(until))
+	if f.more && len(raws) > 0 {
+		if raws[0].Lookup("_id").Equal(f.after.ID) {
+			raws = raws[1:]
+		} else {
+			raws = raws[:min(len(raws), f.Limit)]
+		}
+	}
+	return raws, end, err
+}
+
+// inDoubt finds what workers are finding out about, the oldest doubt first.
+func (f finder) inDoubt(ctx context.Context) ([]bson.Raw, func(bson.Raw) cursor, error) {
+	end := func(raw bson.Raw) cursor { return cursor{Key: raw.Lookup("ambiguous_at"), ID: raw.Lookup("_id")} }
+	if f.Kind == "" {
+		return nil, nil, &outbox.NotIndexed{Field: "doubt without a kind"}
+	}
+	filter := bson.D{{Key: "kind", Value: equal(f.Kind)}, {Key: "due_at", Value: bson.D{{Key: "$exists", Value: true}}}}
+	least := bson.D{{Key: "$gte", Value: earliest}}
+	if f.more {
+		least = bson.D{{Key: "$gte", Value: f.after.Key}}
+		filter = append(filter, bson.E{Key: "$or", Value: bson.A{
+			bson.D{{Key: "ambiguous_at", Value: bson.D{{Key: "$gt", Value: f.after.Key}}}},
+			bson.D{{Key: "$expr", Value: bson.D{{Key: "$gt", Value: bson.A{"$_id", literal(f.after.ID)}}}}},
+		}})
+	}
+	raws, err := f.read(ctx, append(filter, bson.E{Key: "ambiguous_at", Value: least}), options.Find().SetHint(indexInDoubt).
+		SetSort(bson.D{{Key: "ambiguous_at", Value: 1}, {Key: "_id", Value: 1}}))
+	return raws, end, err
+}
+
+// final finds what is done or cancelled, the last to be deleted first: nearly always the newest. The index has no _id,
+// so a page also counts how many of its last instant came before.
+func (f finder) final(ctx context.Context) ([]bson.Raw, func(bson.Raw) cursor, error) {
+	most := any(latestDate)
+	o := options.Find().SetHint("ttl").SetSort(bson.D{{Key: "purge_at", Value: -1}})
+	if f.more {
+		most = f.after.Key
+		o.SetSkip(f.after.Same)
+	}
+	filter := append(f.also(), bson.E{Key: "purge_at", Value: bson.D{{Key: "$lte", Value: most}, {Key: "$gte", Value: earliest}}})
+	if !f.Since.IsZero() {
+		filter = append(filter, bson.E{Key: string(f.Stage) + "_at", Value: bson.D{{Key: "$gte", Value: bson.NewDateTimeFromTime(f.Since)}}})
+	}
+	raws, err := f.read(ctx, filter, o)
+	end := func(last bson.Raw) cursor {
+		c := cursor{Key: last.Lookup("purge_at"), ID: last.Lookup("_id")}
+		for _, raw := range raws[:f.Limit] {
+			if raw.Lookup("purge_at").Equal(c.Key) {
+				c.Same++
+			}
+		}
+		if f.more && c.Key.Equal(f.after.Key) {
+			c.Same += f.after.Same
+		}
+		return c
+	}
+	return raws, end, err
+}
