@@ -57,6 +57,13 @@ browser: some-mongodb ## Use the shop and read the API's page in Chromium, by ke
 	@CHROMIUM=$$(scripts/get-chromium); export CHROMIUM; \
 	BROWSER_PICTURES=$(if $(PICTURES),$(abspath $(PICTURES))) go test -tags browser -count=1 -timeout 8m -run '^TestPagesInChromium$$' ./integration
 
+.PHONY: alerts
+alerts: some-mongodb ## Check alerts and dashboard, and let a real Prometheus scrape a real worker through real faults
+	@PROMETHEUS=$$(scripts/get-prometheus); export PROMETHEUS; \
+	"$$PROMETHEUS/promtool" check rules deploy/prometheus/rules.yaml; \
+	"$$PROMETHEUS/promtool" test rules deploy/prometheus/rules_test.yaml; \
+	go test -tags prometheus -count=1 -timeout 8m -run '^TestPrometheus' ./integration
+
 .PHONY: cover
 cover: some-mongodb ## Run all tests and write coverage.html
 	go test -timeout 10m -coverpkg=./... -coverprofile=coverage.out $(PACKAGES)
@@ -97,7 +104,7 @@ check: lint ## Lint, and the tests that need ten seconds and no database
 	@go test -short $(QUICK) 2>&1 | grep -v 'no test files'
 
 .PHONY: docs
-docs: ## Generate what is generated: docs/codes.md
+docs: ## Generate what is generated: docs/codes.md, docs/metrics.md and the dashboard
 	go generate ./...
 
 .PHONY: spec

@@ -46,6 +46,7 @@ var table = map[string]layer{
 	"providers/twilio":       {own: []string{"outbox", "providers"}, outside: []string{"github.com/twilio/twilio-go", "golang.org/x/text"}},
 	"providers/simulator":    {},
 	"providers/providertest": {own: []string{"outbox", "providers", "providers/simulator"}},
+	"admin":                  {own: []string{"outbox"}},
 	"store":                  {own: []string{"internal/timing", "outbox"}, outside: []string{driver}},
 	"store/memory":           {own: []string{"outbox"}},
 	"store/storetest":        {own: []string{"outbox"}, may: []string{"pgregory.net/rapid"}},

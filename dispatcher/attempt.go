@@ -65,6 +65,7 @@ func (l *lane) verdict(stop, abort context.Context, c *claimed, began time.Time)
 		if !ok {
 			return outbox.Verdict{Event: outbox.Unsent, Wait: wait}
 		}
+		l.observer.Called(in, action, l.store.Now())
 		verdict, _ := l.call(abort, *c, action)
 		return verdict
 	}
@@ -73,6 +74,7 @@ func (l *lane) verdict(stop, abort context.Context, c *claimed, began time.Time)
 	if err != nil { // it opened, or has probes enough
 		return unsent
 	}
+	l.observer.Called(in, action, l.store.Now())
 	verdict, health := l.call(abort, *c, action)
 	done(l.alone(in, health))
 	return verdict

@@ -45,8 +45,13 @@ type Provider interface {
 type Observer interface {
 	// Claimed reports a claim that took the given time and leased n intents; err is its failure.
 	Claimed(kind string, n int, took time.Duration, err error)
-	// Settled reports a decision that was written, and how long the attempt took.
-	Settled(kind string, d outbox.Decision, took time.Duration)
+	// Called reports that a call to the provider begins, at the given instant of the database: an attempt, or the
+	// look-up of an earlier one.
+	Called(in *outbox.Intent, action outbox.Action, at time.Time)
+	// Settled reports a decision that was written. The kind is that of the lane, if one has it.
+	Settled(kind string, s outbox.Settlement)
+	// Wrote reports one try to write a batch of n decisions; err is its failure.
+	Wrote(n int, took time.Duration, err error)
 	// LeaseLost reports an outcome that could not be written because the lease was lost.
 	LeaseLost(kind string)
 	// Noted reports what went wrong beside an outcome that was written, by its code: a write_back without a target, a
@@ -54,7 +59,8 @@ type Observer interface {
 	Noted(kind, code string)
 }
 
-// Config is what a Dispatcher is made of. Everything but Shared, Upcoming and Observer is required.
+// Config is what a Dispatcher is made of. Everything but Shared, Upcoming, Observer and Logs is
+// required.
 type Config struct {
 	Worker   string // the worker's name, unique among live workers
 	Store    Store
@@ -63,6 +69,7 @@ type Config struct {
 	Lanes    []Lane
 	Observer Observer // nil: nobody is told
 	Logger   *slog.Logger
+	Logs     Logs // what is logged of outcomes
 }
 
 // Lane is the configuration of one kind.
@@ -246,8 +253,14 @@ type nobody struct{}
 // Claimed drops it.
 func (nobody) Claimed(string, int, time.Duration, error) {}
 
+// Called drops it.
+func (nobody) Called(*outbox.Intent, outbox.Action, time.Time) {}
+
 // Settled drops it.
-func (nobody) Settled(string, outbox.Decision, time.Duration) {}
+func (nobody) Settled(string, outbox.Settlement) {}
+
+// Wrote drops it.
+func (nobody) Wrote(int, time.Duration, error) {}
 
 // LeaseLost drops it.
 func (nobody) LeaseLost(string) {}

@@ -126,10 +126,13 @@ type counter struct {
 	outcome map[outbox.Class]int
 }
 
-func (c *counter) Claimed(string, int, time.Duration, error) {}
-func (c *counter) Noted(string, string)                      {}
-func (c *counter) LeaseLost(string)                          { c.mu.Lock(); c.lost++; c.mu.Unlock() }
-func (c *counter) Settled(_ string, d outbox.Decision, _ time.Duration) {
+func (c *counter) Claimed(string, int, time.Duration, error)       {}
+func (c *counter) Noted(string, string)                            {}
+func (c *counter) LeaseLost(string)                                { c.mu.Lock(); c.lost++; c.mu.Unlock() }
+func (c *counter) Called(*outbox.Intent, outbox.Action, time.Time) {}
+func (c *counter) Wrote(int, time.Duration, error)                 {}
+func (c *counter) Settled(_ string, s outbox.Settlement) {
+	d := s.Decision
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.outcome == nil {

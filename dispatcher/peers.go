@@ -279,8 +279,11 @@ func (l *lane) learn(state outbox.LaneState, now time.Time) {
 	}
 	changed := before.Paused != state.Paused || before.HeldSince.IsZero() != state.HeldSince.IsZero()
 	l.mu.Unlock()
-	if before.Paused != state.Paused {
-		l.log.Warn("lane paused or resumed", "paused", state.Paused, "why", state.Why, "by", state.By)
+	switch {
+	case state.Paused && !before.Paused:
+		l.log.Warn("lane paused", filled("why", state.Why, "by", state.By)...)
+	case before.Paused && !state.Paused:
+		l.log.Warn("lane resumed", filled("paused_why", before.Why, "paused_by", before.By)...)
 	}
 	if resumed {
 		l.peers.tell(news{what: waitEnded, lane: l})

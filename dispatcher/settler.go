@@ -31,6 +31,8 @@ type settler struct {
 	store    Store
 	observer Observer
 	log      *slog.Logger
+	logs     Logs
+	sample   sampler
 	in       chan outcome
 	recorded func(time.Duration) // told when an outcome is due whose consequences wait
 }
@@ -43,7 +45,8 @@ type outcome struct {
 }
 
 func newSettler(cfg Config, recorded func(time.Duration)) *settler {
-	return &settler{store: cfg.Store, observer: cfg.Observer, log: cfg.Logger, in: make(chan outcome, settleBatch), recorded: recorded}
+	return &settler{store: cfg.Store, observer: cfg.Observer, log: cfg.Logger, logs: cfg.Logs,
+		sample: sampler{most: cfg.Logs.Successes}, in: make(chan outcome, settleBatch), recorded: recorded}
 }
 
 // settle hands over an outcome. It blocks while the settler is full, which holds the lane's slot and so bounds memory.
@@ -83,6 +86,7 @@ func (s *settler) run(abort context.Context) error {
 		})
 	}
 	writers.Wait()
+	s.skipped(s.sample.rest())
 	close(done)
 	grace.Wait()
 	if n := lost.Load(); n > 0 {
@@ -158,7 +162,7 @@ func (s *settler) write(ctx context.Context, batch []outcome) (busy []outcome, l
 		if err == nil {
 			for i, answer := range answers {
 				if answer.Busy != "" {
-					s.log.Debug("somebody holds the intent; settling again", append(attrs(batch[i]), "why", answer.Busy)...)
+					s.log.Debug("somebody holds the intent; settling again", append(s.attrs(batch[i]), "why", answer.Busy)...)
 					busy = append(busy, batch[i])
 					continue
 				}
@@ -167,7 +171,7 @@ func (s *settler) write(ctx context.Context, batch []outcome) (busy []outcome, l
 			return busy, 0
 		}
 		wait := timing.Backoff(settleBackoff, settleMaxWait, try)
-		s.log.Warn("settling failed; trying again", "outcomes", len(batch), "err", err, "wait", wait)
+		s.log.Warn("settling failed; trying again", "outcomes", len(batch), "err", err, "wait_ms", milliseconds(wait))
 		if timing.Sleep(ctx, wait) != nil {
 			s.forget(ctx, batch)
 			return nil, len(batch)
@@ -178,21 +182,24 @@ func (s *settler) write(ctx context.Context, batch []outcome) (busy []outcome, l
 // forget tells of outcomes that nobody will write any more.
 func (s *settler) forget(ctx context.Context, outcomes []outcome) {
 	for _, o := range outcomes {
-		s.log.Error("outcome not settled", append(attrs(o), "cause", context.Cause(ctx))...)
+		s.log.Error("outcome not settled", append(s.attrs(o), "cause", context.Cause(ctx))...)
 	}
 }
 
 func (s *settler) try(ctx context.Context, settlements []outbox.Settlement) ([]outbox.Settled, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, settleTimeout, fmt.Errorf("settling took longer than %v", settleTimeout))
 	defer cancel()
-	return s.store.Settle(ctx, settlements)
+	began := time.Now()
+	settled, err := s.store.Settle(ctx, settlements)
+	s.observer.Wrote(len(settlements), time.Since(began), err)
+	return settled, err
 }
 
 // report logs and counts one outcome.
 func (s *settler) report(o outcome, answer outbox.Settled) {
 	if answer.Lost {
 		s.observer.LeaseLost(o.kind)
-		s.log.Warn("lease lost; the outcome was not written", attrs(o)...)
+		s.log.Warn("lease lost; the outcome was not written", s.attrs(o)...)
 		return
 	}
 	if answer.Waiting != "" { // it counts as settled when it is
@@ -200,25 +207,17 @@ func (s *settler) report(o outcome, answer outbox.Settled) {
 		if o.Intent.Outcome != nil { // not for each try
 			level = slog.LevelDebug
 		}
-		s.log.Log(context.Background(), level, "outcome recorded; its consequences wait", append(attrs(o), "why", answer.Waiting, "again", answer.Again)...)
+		s.log.Log(context.Background(), level, "outcome recorded; its consequences wait", append(s.attrs(o), "why", answer.Waiting, "again_ms", milliseconds(answer.Again))...)
 		s.recorded(answer.Again)
 		return
 	}
-	s.observer.Settled(o.kind, o.Decision, o.Took)
+	s.observer.Settled(o.kind, o.Settlement)
 	if o.lane != nil && o.Decision.Status == outbox.StatusPending {
 		o.lane.plan(o.Decision.Delay)
 	}
 	for _, note := range answer.Notes {
 		s.observer.Noted(o.kind, note.Code)
-		s.log.Warn("settled with a note", append(attrs(o), "note", note.Code, "text", note.Text)...)
+		s.log.Warn("settled with a note", append(s.attrs(o), "note", note.Code, "text", note.Text)...)
 	}
-	if o.Decision.Outcome == "" { // given back, or a look-up without a result: nothing that anybody waits for
-		s.log.Debug("settled", attrs(o)...)
-		return
-	}
-	level := slog.LevelInfo
-	if o.Decision.Status != outbox.StatusDone {
-		level = slog.LevelWarn
-	}
-	s.log.Log(context.Background(), level, "settled", attrs(o)...)
+	s.settled(o)
 }

@@ -13,6 +13,8 @@ type LaneStatus struct {
 	Why      string
 	Until    time.Time // of gated and broken; by this machine's clock
 	InFlight int
+	Slots    int    // calls that may be in flight at once
+	Settling int    // outcomes that wait to be written
 	Breaker  string // closed, half-open or open
 }
 
@@ -29,7 +31,8 @@ func (l *lane) status() LaneStatus {
 	breaker, now := l.breaker.State(), time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := LaneStatus{Kind: l.Kind, State: StateOpen, InFlight: l.inFlight - len(l.queue), Breaker: breaker.String()}
+	s := LaneStatus{Kind: l.Kind, State: StateOpen, InFlight: l.inFlight - len(l.queue), Slots: l.Concurrency,
+		Settling: len(l.settler.in), Breaker: breaker.String()}
 	switch {
 	case l.shared.Paused:
 		s.State, s.Why = StatePaused, l.shared.Why

@@ -46,13 +46,12 @@ func TestPoisonStopsNothing(t *testing.T) {
 		return w.count(bson.D{{Key: "_id", Value: bson.Regex{Pattern: "^good-"}}, {Key: "status", Value: "done"}}) == 3*good
 	})
 	w.modest(worker)
-	page := w.scrape(worker, "/metrics")
-	for _, want := range []string{"outboxd_queue_up 1", `outboxd_oldest_due_age_seconds{kind="other"} [1-9]`} {
-		if !regexp.MustCompile("(?m)^" + want).MatchString(page) {
-			t.Errorf("the metrics do not have %q", want)
-		}
+	for _, want := range []string{"outboxd_database_up 1", `outboxd_oldest_due_age_seconds{kind="other"} [1-9]`} {
+		eventually(t, "the next census shows "+want, func() bool {
+			return regexp.MustCompile("(?m)^" + want).MatchString(w.scrape(worker, "/metrics"))
+		})
 	}
-	ready := w.scrape(worker, "/readyz")
+	page, ready := w.scrape(worker, "/metrics"), w.scrape(worker, "/readyz")
 	worker.stop()
 	second := w.worker("--log-level=debug", "--until-empty", "--within=20s") // sweeps at its start
 	second.succeed()

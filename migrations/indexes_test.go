@@ -33,7 +33,9 @@ func TestIndexes(t *testing.T) {
 		}
 	}
 	slices.Sort(got)
-	want := []string{"_id_", migrations.IndexClaim, migrations.IndexDead, migrations.IndexDedup, migrations.IndexExpires, migrations.IndexForeign, migrations.IndexRecorded, migrations.IndexTTL, migrations.IndexUnclaimable}
+	want := []string{"_id_", migrations.IndexClaim, migrations.IndexDead, migrations.IndexDeadGroups, migrations.IndexDedup, migrations.IndexExpires,
+		migrations.IndexForeign, migrations.IndexInDoubt, migrations.IndexRecorded, migrations.IndexTroubled, migrations.IndexTTL, migrations.IndexUnclaimable}
+	slices.Sort(want)
 	if !slices.Equal(got, want) {
 		t.Errorf("indexes %q, want %q", got, want)
 	}

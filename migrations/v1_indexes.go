@@ -16,8 +16,20 @@ const (
 	IndexRecorded    = "recorded"    // what is settled but for its consequences, which could not be written yet: normally empty
 	IndexTTL         = "ttl"         // what the database deletes, and when
 	IndexUnclaimable = "unclaimable" // what no claim can see, or none may, and what was cancelled without a purge_at: normally empty
-	IndexForeign     = "foreign"     // what has no kind, so that it is no intent and no worker touches it: normally empty
+	IndexDeadGroups  = "dead_groups" // dead letters by kind, reason and code, newest first
+	IndexInDoubt     = "in_doubt"    // what is not finished, and nobody knows whether the provider acted
+	IndexTroubled    = "troubled"    // what is not finished and met trouble, by since when it waits
+	IndexForeign     = "foreign"     // what has no kind: it is no intent, and no worker touches it; normally empty
 )
+
+// ratesKept is how long the rates by minute are kept, in seconds: a week and a day, so that an hour can be compared
+// with the same hour of a week ago.
+const ratesKept = 8 * 24 * 60 * 60
+
+// v1RateIndexes returns the indexes of the collection of rates.
+func v1RateIndexes() []index {
+	return []index{{name: IndexTTL, keys: keys("at", 1), partial: bson.D{{Key: "at", Value: bson.D{{Key: "$exists", Value: true}}}}, expireAfter: new(int32(ratesKept))}}
+}
 
 // v1Indexes returns the indexes of version 1.
 func v1Indexes() []index {
@@ -36,6 +48,12 @@ func v1Indexes() []index {
 		// Neither field changes between pending and leased, so a claim does not move the entry.
 		{name: IndexExpires, keys: keys("expires_at", 1, "_id", 1), partial: exists("expires_at", "due_at")},
 		{name: IndexDead, keys: keys("dead_at", -1, "_id", -1), partial: exists("dead_at")},
+		{name: IndexDeadGroups, keys: keys("kind", 1, "dead_reason", 1, "last_error.code", 1, "last_error.provider_code", 1, "dead_at", -1, "_id", -1),
+			partial: exists("dead_at")},
+		{name: IndexInDoubt, keys: keys("kind", 1, "ambiguous_at", 1), partial: exists("ambiguous_at", "due_at")},
+		// An intent that meets no trouble has no entry, so that nearly all intents cost nothing here. A retry by hand
+		// begins a new wait, so that its instant has to be seen as well.
+		{name: IndexTroubled, keys: keys("kind", 1, "first_due_at", 1, "retried.at", 1), partial: exists("last_error", "due_at")},
 		{name: IndexRecorded, keys: keys("due_at", 1, "kind", 1, "outcome.at", 1, "_id", 1), partial: exists("outcome")},
 		{name: IndexTTL, keys: keys("purge_at", 1), partial: exists("purge_at"), expireAfter: new(int32(0))},
 		{name: IndexUnclaimable, keys: keys("status", 1, "_id", 1), partial: v1Unclaimable()},

@@ -9,10 +9,15 @@ func v1Objects(l layout, c *contract) []object {
 		collection{name: l.meta},
 		collection{name: l.lanes},
 		collection{name: l.workers},
+		collection{name: l.rates},
 		collection{name: l.outbox, validator: c.validator()},
 	}
 	for _, ix := range v1Indexes() {
 		ix.collection = l.outbox
+		list = append(list, ix)
+	}
+	for _, ix := range v1RateIndexes() {
+		ix.collection = l.rates
 		list = append(list, ix)
 	}
 	return append(list, view{name: l.dead, on: l.outbox, pipeline: v1DeadLetters()})

@@ -24,10 +24,10 @@ func latest() version {
 }
 
 // layout holds the names of the collections, all derived from the outbox's.
-type layout struct{ outbox, dead, lanes, workers, meta string }
+type layout struct{ outbox, dead, lanes, workers, rates, meta string }
 
 func layoutOf(outbox string) layout {
-	return layout{outbox: outbox, dead: outbox + "_dead", lanes: outbox + "_lanes", workers: outbox + "_workers", meta: outbox + "_meta"}
+	return layout{outbox: outbox, dead: outbox + "_dead", lanes: outbox + "_lanes", workers: outbox + "_workers", rates: outbox + "_rates", meta: outbox + "_meta"}
 }
 
 // objects folds the objects of all versions: a later version's object of the same name replaces the earlier one in its

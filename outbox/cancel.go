@@ -8,10 +8,13 @@ func Cancel(in *Intent, p Policy) error {
 	refuse := func(format string, args ...any) error {
 		return &Refusal{Intent: in.ID, Change: "cancelled", Why: fmt.Sprintf(format, args...)}
 	}
+	acted := func(format string, args ...any) error {
+		return &Refusal{Intent: in.ID, Change: "cancelled", Cause: RefusedMayHaveActed, Why: fmt.Sprintf(format, args...)}
+	}
 	switch in.Status {
 	case StatusPending:
 	case StatusLeased:
-		return refuse("a worker holds it and may be sending it now; try again once it is pending")
+		return acted("a worker holds it and may be sending it now; try again once it is pending")
 	case StatusDead:
 		return refuse("it is dead (%s), so nothing sends it any more", in.DeadReason)
 	case StatusCancelled:
@@ -20,13 +23,13 @@ func Cancel(in *Intent, p Policy) error {
 		return refuse("it is %s", in.Status)
 	}
 	if in.Document["outcome"] != nil {
-		return refuse("its outcome is known, and a worker only has to write it")
+		return acted("its outcome is known, and a worker only has to write it")
 	}
 	if effect := in.effect(); effect != "" {
-		return refuse("the provider has it already: %s", effect)
+		return acted("the provider has it already: %s", effect)
 	}
 	if doubt := in.doubt(p); doubt != "" {
-		return refuse("the provider may have acted (%s); a worker finds out what became of it", doubt)
+		return acted("the provider may have acted (%s); a worker finds out what became of it", doubt)
 	}
 	return nil
 }

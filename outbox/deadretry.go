@@ -37,6 +37,9 @@ func RetryDead(in *Intent, p Policy, evenFinal bool, now time.Time) (DeadRetry, 
 	refuse := func(format string, args ...any) (DeadRetry, error) {
 		return DeadRetry{}, &Refusal{Intent: in.ID, Change: "retried", Why: fmt.Sprintf(format, args...)}
 	}
+	because := func(cause RefusalCause, format string, args ...any) (DeadRetry, error) {
+		return DeadRetry{}, &Refusal{Intent: in.ID, Change: "retried", Cause: cause, Why: fmt.Sprintf(format, args...)}
+	}
 	if in.Status != StatusDead {
 		return refuse("it is %s, not dead", in.Status)
 	}
@@ -44,22 +47,22 @@ func RetryDead(in *Intent, p Policy, evenFinal bool, now time.Time) (DeadRetry, 
 		return refuse("its outcome is recorded and only has to be written, so somebody set it to dead by hand; set status to pending and due_at to now, and a worker writes it")
 	}
 	if effect := in.effect(); effect != "" {
-		return refuse("the provider has it already: %s", effect)
+		return because(RefusedMayHaveActed, "the provider has it already: %s", effect)
 	}
 	codes := in.codes()
 	for _, code := range codes {
 		if why := never[code]; why != "" {
-			return refuse("%s", why)
+			return because(RefusedFinal, "%s", why)
 		}
 	}
 	doubt := in.doubt(p)
 	if doubt != "" && !p.AsksFirst {
-		return refuse("nobody knows whether the provider acted, so sending it again could do it twice (%s); find out at the provider, then answer with `outboxd resolve`", doubt)
+		return because(RefusedAmbiguous, "nobody knows whether the provider acted, so sending it again could do it twice (%s); find out at the provider, then answer with `outboxd resolve`", doubt)
 	}
 	if !evenFinal {
 		for _, code := range codes {
 			if slices.Contains(final, code) {
-				return refuse("the provider refused it for good (%s), and would again; --even-final insists", code)
+				return because(RefusedFinal, "the provider refused it for good (%s), and would again; --even-final insists", code)
 			}
 		}
 	}
@@ -68,7 +71,7 @@ func RetryDead(in *Intent, p Policy, evenFinal bool, now time.Time) (DeadRetry, 
 		return DeadRetry{}, &Refusal{Intent: in.ID, Change: "retried", Why: why, Configuration: configuration}
 	}
 	if in.Expired(now) {
-		return refuse("its expires_at has passed, so it would never be sent; write a new intent if it is still wanted")
+		return because(RefusedExpired, "its expires_at has passed, so it would never be sent; write a new intent if it is still wanted")
 	}
 	if in.Attempts >= maxAttempts {
 		return refuse("it has used %d attempts, the most there can be; write a new intent", in.Attempts)

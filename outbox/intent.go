@@ -67,6 +67,7 @@ const (
 	WhatRetry            What = "retry"              // a person made a dead letter pending again
 	WhatResolve          What = "resolve"            // a person told what became of an ambiguous outcome
 	WhatCancelAtProvider What = "cancel_at_provider" // the provider's unfinished object was cancelled
+	WhatDiscard          What = "discard"            // a person gave a dead letter up
 )
 
 // Record is one entry of an intent's history.

@@ -48,7 +48,10 @@ type TransportConfig struct {
 // net/http repeats a POST with an Idempotency-Key by itself if a kept connection breaks (net/http, Transport: "if the
 // request is idempotent and … has its GetBody defined"). The transport takes GetBody away, so that it cannot. It also
 // takes away the headers by which Stripe's SDK reports about the machine it runs on.
-type Transport struct{ base *http.Transport }
+type Transport struct {
+	base *http.Transport
+	told func(req *http.Request, status int) // nil: nobody is
+}
 
 // NewTransport makes a Transport. The caller should close its idle connections when it is no longer used.
 func NewTransport(cfg TransportConfig) *Transport {
@@ -69,6 +72,19 @@ func NewTransport(cfg TransportConfig) *Transport {
 		MaxIdleConnsPerHost:    cmp.Or(cfg.Connections, 64),
 		MaxResponseHeaderBytes: 64 << 10,
 	}}
+}
+
+// Observed returns the same transport, with the same connections, that tells of each request what came of it: the
+// answer's status, or 0 if none came. What it calls must not block, and must be safe for concurrent use.
+func (t *Transport) Observed(told func(req *http.Request, status int)) *Transport {
+	return &Transport{base: t.base, told: told}
+}
+
+// tell tells what came of a request.
+func (t *Transport) tell(req *http.Request, status int) {
+	if t.told != nil {
+		t.told(req, status)
+	}
 }
 
 // CloseIdleConnections closes connections that no call uses.
@@ -97,6 +113,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if err == nil {
 			body, err := readAnswer(resp.Body)
 			call.answer(resp, body, err)
+			t.tell(req, resp.StatusCode)
 			resp.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), failing{err}))
 			return resp, nil
 		}
@@ -106,6 +123,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			continue
 		}
 		call.fail(err, sent)
+		t.tell(req, 0)
 		return nil, err
 	}
 }

@@ -25,6 +25,9 @@ const (
 	indexRecorded    = "recorded"    // due_at, kind, outcome.at, _id; only where there is an outcome
 	indexDead        = "dead"        // dead_at, _id, newest first
 	indexUnclaimable = "unclaimable" // status, _id; only what no claim can see
+	indexDeadGroups  = "dead_groups" // kind, dead_reason, last_error.code, last_error.provider_code, dead_at, _id
+	indexInDoubt     = "in_doubt"    // kind, ambiguous_at; only where there is a due_at
+	indexTroubled    = "troubled"    // kind, first_due_at, retried.at; only where there are a last_error and a due_at
 	indexForeign     = "foreign"     // kind, _id; only what has no kind
 )
 

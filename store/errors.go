@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"github.com/outboxd/outboxd/outbox"
 )
 
 // Errors of this package. Everything else it returns wraps the driver's error.
@@ -19,9 +21,9 @@ var (
 	// server has none. Polling goes on without it.
 	ErrNoWatch = errors.New("the database refuses a change stream; grant the action changeStream on the database, or rely on polling")
 	// ErrNotFound is returned by Get for an id that no intent has.
-	ErrNotFound = errors.New("there is no such intent")
+	ErrNotFound = outbox.ErrNotFound
 	// ErrChanged is returned by RetryDead, Resolve and Cancel where the intent is no longer what was read.
-	ErrChanged = errors.New("it was changed meanwhile; look again")
+	ErrChanged = outbox.ErrChanged
 )
 
 // Server error codes that decide something here. Source: the server's error_codes.yml.

@@ -138,7 +138,7 @@ func (s *Store) Oldest(ctx context.Context) (map[string]time.Duration, error) {
 	}
 	ages := make(map[string]time.Duration)
 	for kind := ""; len(ages) < mostKinds; {
-		next, err := s.kindAfter(ctx, kind)
+		next, err := s.kindAfter(ctx, indexClaim, kind)
 		if errors.Is(err, mongo.ErrNoDocuments) {
 			return ages, nil
 		}
@@ -146,7 +146,7 @@ func (s *Store) Oldest(ctx context.Context) (map[string]time.Duration, error) {
 			return nil, failed(err, doing)
 		}
 		kind = next
-		due, found, err := s.oldestOf(ctx, kind, now)
+		due, found, err := s.oldestOf(ctx, kind, earliest, now)
 		if err != nil {
 			return nil, failed(err, doing)
 		}
@@ -157,13 +157,19 @@ func (s *Store) Oldest(ctx context.Context) (map[string]time.Duration, error) {
 	return ages, nil
 }
 
-// kindAfter returns the next kind in the claim index: one seek, to behind the last entry of the kind before.
-func (s *Store) kindAfter(ctx context.Context, kind string) (string, error) {
+// kindAfter returns the next kind in an index that begins with it: one seek, to behind the last entry of the kind
+// before.
+func (s *Store) kindAfter(ctx context.Context, index, kind string) (string, error) {
 	bounds := func(kind any) bson.D {
-		last := bson.MaxKey{}
-		return bson.D{{Key: "kind", Value: kind}, {Key: "priority", Value: last}, {Key: "due_at", Value: last}, {Key: "_id", Value: last}}
+		last := any(bson.MaxKey{})
+		if index == indexClaim {
+			return bson.D{{Key: "kind", Value: kind}, {Key: "priority", Value: last}, {Key: "due_at", Value: last}, {Key: "_id", Value: last}}
+		}
+		end := bson.MinKey{} // behind everything: the newest come first
+		return bson.D{{Key: "kind", Value: kind}, {Key: "dead_reason", Value: last}, {Key: "last_error.code", Value: last},
+			{Key: "last_error.provider_code", Value: last}, {Key: "dead_at", Value: end}, {Key: "_id", Value: end}}
 	}
-	cursor, err := s.hints.Find(ctx, bson.D{}, options.Find().SetHint(indexClaim).
+	cursor, err := s.hints.Find(ctx, bson.D{}, options.Find().SetHint(index).
 		SetMin(bounds(kind)).SetMax(bounds(bson.D{})). // documents sort after all strings
 		SetProjection(bson.D{{Key: "_id", Value: 0}, {Key: "kind", Value: 1}}).SetLimit(1).SetBatchSize(1))
 	if err != nil {
@@ -199,11 +205,11 @@ func leastAbove(kind string, v bson.RawValue) string {
 	return least
 }
 
-// oldestOf returns the least due_at of a kind over its priorities.
-func (s *Store) oldestOf(ctx context.Context, kind string, now time.Time) (time.Time, bool, error) {
+// oldestOf returns the least due_at of a kind over its priorities, from the given instant on.
+func (s *Store) oldestOf(ctx context.Context, kind string, from bson.DateTime, now time.Time) (time.Time, bool, error) {
 	var all []candidate
 	for b := range bands {
-		found, err := read(ctx, s.inBand(ctx, kind, b, earliest, bson.NewDateTimeFromTime(now), 0, 1))
+		found, err := read(ctx, s.inBand(ctx, kind, b, from, bson.NewDateTimeFromTime(now), 0, 1))
 		if err != nil {
 			return time.Time{}, false, err
 		}

@@ -22,6 +22,7 @@ var (
 	committed = readconcern.Majority()
 	latest    = readconcern.Local() // for hints, which may be wrong
 	primary   = readpref.Primary()
+	quick     = writeconcern.W1() // for figures that people look at, which a failover may lose
 )
 
 // Store is one outbox collection in MongoDB. It is safe for concurrent use.
@@ -31,7 +32,9 @@ type Store struct {
 	intents,
 	hints, // the same collection, read without waiting for a majority
 	lanes,
-	workers *mongo.Collection
+	workers,
+	meta, // the census, read and written without waiting for a majority
+	rates *mongo.Collection // written without waiting for a majority
 
 	rules     outbox.Rules
 	retention time.Duration
@@ -58,6 +61,8 @@ func New(db *mongo.Database, collection string, o Options) *Store {
 		hints:     db.Collection(o.Collection, options.Collection().SetReadConcern(latest)),
 		lanes:     db.Collection(o.Collection + "_lanes"),
 		workers:   db.Collection(o.Collection + "_workers"),
+		meta:      db.Collection(o.Collection+"_meta", options.Collection().SetReadConcern(latest).SetWriteConcern(quick)),
+		rates:     db.Collection(o.Collection+"_rates", options.Collection().SetReadConcern(latest).SetWriteConcern(quick)),
 		rules:     o.Rules,
 		retention: o.Retention,
 		cancelled: o.RetentionCancelled,

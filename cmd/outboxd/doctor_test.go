@@ -24,8 +24,8 @@ func findings(t *testing.T, code int, env []string, args ...string) map[string]m
 func TestDoctorFindsAHealthyDeploymentWell(t *testing.T) {
 	w := newWorld(t)
 	found := findings(t, exitDone, w.env, "--credentials")
-	if len(found) != 17 {
-		t.Errorf("%d checks, want 17", len(found))
+	if len(found) != 18 {
+		t.Errorf("%d checks, want 18", len(found))
 	}
 	for name, f := range found {
 		if f["ok"] != true || f["remedy"] != nil || f["detail"] == "" {
@@ -47,6 +47,12 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 	if err := db.Pause(t.Context(), "email", "maintenance", "ada"); err != nil {
 		t.Fatal(err)
 	}
+	if err := db.Break(t.Context(), "sms", "w1", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	parked := intent("sms", "parked", bson.E{Key: "dead_reason", Value: "ambiguous"}, bson.E{Key: "dead_at", Value: time.Now()})
+	parked[2].Value, parked = "dead", append(parked[:3:3], parked[4:]...) // without its due_at
+	w.insertPastValidator(t, parked)
 	w.insert(t, intent("sms", "unserved"))
 	lost := intent("sms", "lost", bson.E{Key: "attempts", Value: 1})
 	lost[2].Value, lost[3].Value = "leased", time.Now().Add(-time.Hour)
@@ -65,16 +71,22 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 
 	found := findings(t, exitFailed, env, "--credentials")
 	for name, want := range map[string]string{
-		"schema":               "run `outboxd migrate`",
-		"lanes":                "correct the credentials of charge and restart its workers; `outboxd lane resume email` when the reason is gone",
-		"served kinds":         "start a worker with credentials for it, or correct the producer's kind",
-		"leases":               "start a worker for their kinds; it asks the provider before it sends again",
-		"malformed intents":    "start a worker, which makes dead letters of them",
-		"credentials of sms":   "correct the key or the URL in the environment",
-		"credentials of email": "set SENDGRID_API_KEY, or do without email",
+		"schema":                 "run `outboxd migrate`",
+		"lanes":                  "correct the credentials of charge and restart its workers; `outboxd lane resume email` when the reason is gone; look at the provider of sms and at the network; probes go on by themselves",
+		"ambiguous dead letters": "`outboxd dead list --reason ambiguous` shows them; look at the provider, and answer with `outboxd resolve`",
+		"served kinds":           "start a worker with credentials for it, or correct the producer's kind",
+		"leases":                 "start a worker for their kinds; it asks the provider before it sends again",
+		"malformed intents":      "start a worker, which makes dead letters of them",
+		"credentials of sms":     "correct the key or the URL in the environment",
+		"credentials of email":   "set SENDGRID_API_KEY, or do without email",
 	} {
 		if f := found[name]; f["ok"] != false || f["remedy"] != want {
 			t.Errorf("%s: %v, want the remedy %q", name, f, want)
+		}
+	}
+	for _, want := range []string{"charge is held since ", "email is paused by ada (maintenance)", "the breaker of sms is open for "} {
+		if detail, _ := found["lanes"]["detail"].(string); !strings.Contains(detail, want) {
+			t.Errorf("lanes: %s, want %q", detail, want)
 		}
 	}
 	if f := found["indexes"]; f["ok"] != false || f["detail"] != "what has expired: the index expires cannot be used" {
@@ -97,6 +109,9 @@ func TestDoctorOnAnUnmigratedDatabase(t *testing.T) {
 	found := findings(t, exitFailed, w.env)
 	if f := found["schema"]; f["ok"] != false || f["remedy"] != "run `outboxd migrate`" {
 		t.Errorf("schema: %v", f)
+	}
+	if f := found["indexes"]; f["ok"] != false || f["detail"] != "the collection outbox does not exist" {
+		t.Errorf("indexes: %v", f)
 	}
 	if names, err := w.db.ListCollectionNames(t.Context(), bson.D{}); err != nil || len(names) > 0 {
 		t.Errorf("the doctor made collections: %v, %v", names, err)

@@ -266,6 +266,25 @@ func (r *running) url(t *testing.T, path string) string {
 	return fmt.Sprintf("http://%s%s", r.log.await(t, "serving", 1)["listen"], path)
 }
 
+// scrape waits until the metrics hold a text: some of them follow the census.
+func (r *running) scrape(t *testing.T, want string) {
+	t.Helper()
+	deadline, tick := time.NewTimer(30*time.Second), time.NewTicker(20*time.Millisecond)
+	defer deadline.Stop()
+	defer tick.Stop()
+	for {
+		_, page := get(t, r.url(t, "/metrics"))
+		if strings.Contains(page, want) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			t.Fatalf("/metrics lacks %q:\n%s", want, page)
+		}
+	}
+}
+
 // get asks for a page.
 func get(t *testing.T, url string) (int, string) {
 	t.Helper()

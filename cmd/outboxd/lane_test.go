@@ -68,7 +68,7 @@ func TestAPauseReachesTheWorker(t *testing.T) {
 	w := newWorld(t)
 	r := start(t, w.env)
 	must(t, exitDone, w.env, "lane", "pause", "sms", "--why", "maintenance")
-	r.log.await(t, "lane paused or resumed", 1)
+	r.log.await(t, "lane paused", 1)
 	w.insert(t, intent("sms", "waits"), intent("email", "runs"))
 	r.log.await(t, "settled", 1)
 	if got := text(w.get(t, "waits"), "status"); got != "pending" {

@@ -22,10 +22,11 @@ func (p *program) logger(l config.Logging) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(p.err, o))
 }
 
-// readable writes durations like 1.5ms in both formats, where JSON would have a number of nanoseconds.
+// readable writes durations as numbers of milliseconds, whose keys say so: text cannot be averaged, and nanoseconds
+// cannot be read.
 func readable(_ []string, a slog.Attr) slog.Attr {
 	if a.Value.Kind() == slog.KindDuration {
-		return slog.String(a.Key, a.Value.Duration().Round(time.Microsecond).String())
+		return slog.Float64(a.Key+"_ms", float64(a.Value.Duration().Round(time.Microsecond))/float64(time.Millisecond))
 	}
 	return a
 }

@@ -141,9 +141,7 @@ func TestMigrateRefusesAForeignCollection(t *testing.T) {
 	if line := r.log.await(t, "the collection holds documents without a kind; they are no intents, and are left alone", 1); line["count"] != 4.0 {
 		t.Errorf("logged %v", line)
 	}
-	if _, page := get(t, r.url(t, "/metrics")); !strings.Contains(page, "\noutboxd_foreign_documents 4\n") {
-		t.Errorf("metrics:\n%s", page)
-	}
+	r.scrape(t, "\noutboxd_foreign_documents 4\n")
 	r.stop()
 	if code := r.end(t); code != exitDone {
 		t.Errorf("exit code %d", code)

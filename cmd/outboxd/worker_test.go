@@ -73,16 +73,17 @@ func TestWorkerTellsHowItIs(t *testing.T) {
 	// An intent that comes while the lane sleeps: the change stream or the poll finds it.
 	w.insert(t, intent("sms", "one"))
 	settled := r.log.await(t, "settled", 1)
-	for _, key := range []string{"intent", "kind", "attempt", "outcome", "provider", "took", "worker"} {
+	for _, key := range []string{"intent", "kind", "attempt", "outcome", "provider", "took_ms", "worker"} {
 		if settled[key] == nil {
 			t.Errorf("the outcome's line lacks %q: %v", key, settled)
 		}
 	}
 	_, page := get(t, r.url(t, "/metrics"))
 	for _, want := range []string{
-		`outboxd_settled_total{code="",kind="sms",outcome="done",reason="",status="done"} 1`,
+		`outboxd_settled_total{kind="sms",status="done"} 1`, `outboxd_attempts_total{kind="sms",outcome="done"} 1`,
+		`outboxd_provider_replies_total{operation="send",provider="twilio",status="2xx"} 1`, `outboxd_workers{kind="sms"} `,
 		`outboxd_lane_state{kind="charge",state="open"} 1`, `outboxd_breaker_state{kind="sms",state="closed"} 1`,
-		`outboxd_queue_up 1`, `outboxd_oldest_due_age_seconds{kind="charge"} 0`, `outboxd_kind_served{kind="email"} 1`,
+		`outboxd_database_up 1`, `outboxd_oldest_due_age_seconds{kind="charge"} 0`, `outboxd_kind_served{kind="email"} 1`,
 		`outboxd_in_flight{kind="sms"}`, `outboxd_lease_lost_total{kind="sms"} 0`, "outboxd_build_info{", "go_goroutines", "process_",
 	} {
 		if !strings.Contains(page, want) {

@@ -80,7 +80,7 @@ func (r *run) collection(ctx context.Context) (*mongo.Collection, func() error, 
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
 		defer cancel()
 		var errs []error
-		for _, side := range []string{"_dead", "_lanes", "_workers", "_meta", ""} {
+		for _, side := range []string{"_dead", "_lanes", "_workers", "_rates", "_meta", ""} {
 			errs = append(errs, r.db.Collection(name+side).Drop(ctx))
 		}
 		return errors.Join(errs...)

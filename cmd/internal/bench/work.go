@@ -192,8 +192,8 @@ func (w *work) Claimed(_ string, n int, took time.Duration, err error) {
 }
 
 // Settled counts an outcome.
-func (w *work) Settled(_ string, d outbox.Decision, _ time.Duration) {
-	if d.Status != outbox.StatusDone {
+func (w *work) Settled(_ string, s outbox.Settlement) {
+	if s.Decision.Status != outbox.StatusDone {
 		return
 	}
 	w.mu.Lock()
@@ -211,6 +211,12 @@ func (w *work) sign() {
 
 // Noted has nothing to count: the intents of a benchmark bring nothing along.
 func (w *work) Noted(string, string) {}
+
+// Called drops it: the call itself is timed.
+func (w *work) Called(*outbox.Intent, outbox.Action, time.Time) {}
+
+// Wrote drops it.
+func (w *work) Wrote(int, time.Duration, error) {}
 
 // LeaseLost counts an outcome that was not written.
 func (w *work) LeaseLost(string) {

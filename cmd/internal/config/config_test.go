@@ -101,7 +101,7 @@ func TestEachProblemNamesWhatToCorrect(t *testing.T) {
 		{name: "a list", env: []string{stripeKey}, yaml: "- lanes\n", want: []string{"outboxd.yaml: must be a mapping of keys to values"}},
 		{name: "key twice", env: []string{stripeKey}, yaml: "lanes: {}\nlanes: {}\n", want: []string{`outboxd.yaml:2: is no YAML: mapping key "lanes" already defined at [1:1]`}},
 		{name: "unknown keys", env: []string{stripeKey}, yaml: "lane: {}\nlanes:\n  charge:\n    retries: 3\n  fax: {}\n", want: []string{
-			"outboxd.yaml:1: lane: is an unknown key; here may stand lanes, retention, write_back",
+			"outboxd.yaml:1: lane: is an unknown key; here may stand lanes, logs, retention, write_back",
 			"outboxd.yaml:4: lanes.charge.retries: is an unknown key; here may stand breaker, concurrency, lease, on_ambiguous, rate, reconcile, retry, timeout",
 			"outboxd.yaml:5: lanes.fax: is an unknown key; here may stand charge, email, sms",
 		}},
@@ -124,7 +124,7 @@ write_back: {collections: orders}
 			"outboxd.yaml:6: lanes.email.breaker.buckets: must be a whole number",
 			"outboxd.yaml:7: lanes.email.retry: must be a mapping of keys to values",
 			"outboxd.yaml:8: retention.done: must be a duration like 30s, 5m or 24h",
-			"outboxd.yaml:9: write_back.collections: must be a list of collections",
+			"outboxd.yaml:9: write_back.collections: must be a list, each the name of a collection",
 		}},
 		{name: "values that do not go together", env: []string{stripeKey}, yaml: `
 lanes:
@@ -134,11 +134,14 @@ lanes:
     breaker: {probes: 0}
     reconcile: {interval: 1ms, absent_after: 2h}
 retention: {done: 0s, cancelled: -1h}
+logs: {metadata: [a, a, $b], successes: -1}
 write_back: {collections: [orders, "", orders, system.users]}
 `, want: []string{
-			"outboxd.yaml:9: write_back.collections[1]: must be the name of a collection",
-			"outboxd.yaml:9: write_back.collections[2]: stands twice",
-			"outboxd.yaml:9: write_back.collections[3]: must be the name of a collection",
+			"outboxd.yaml:9: logs.metadata[1]: stands twice",
+			"outboxd.yaml:9: logs.metadata[2]: must be the name of a key of metadata",
+			"outboxd.yaml:10: write_back.collections[1]: must be the name of a collection",
+			"outboxd.yaml:10: write_back.collections[2]: stands twice",
+			"outboxd.yaml:10: write_back.collections[3]: must be the name of a collection",
 			"outboxd.yaml:3: lanes.charge.concurrency: is 0, must be at least 1",
 			"outboxd.yaml:3: lanes.charge.lease: is 1m0s, must be at least timeout + 5s (1m5s)",
 			`outboxd.yaml:3: lanes.charge.on_ambiguous: is "guess", must be retry, reconcile or park`,
@@ -148,6 +151,7 @@ write_back: {collections: [orders, "", orders, system.users]}
 			"outboxd.yaml:7: lanes.sms.reconcile.interval: is 1ms, must be at least 1s",
 			"outboxd.yaml:7: lanes.sms.reconcile.give_up: is 15m0s, must be at least reconcile.absent_after (2h0m0s)",
 			"outboxd.yaml:6: lanes.sms.breaker.probes: is 0, must be at least 1",
+			"outboxd.yaml:9: logs.successes: is -1, must not be negative",
 			"outboxd.yaml:8: retention.done: is 0s, must be above 0",
 			"outboxd.yaml:8: retention.cancelled: is -1h0m0s, must be above 0",
 		}},
@@ -273,7 +277,10 @@ func TestTheExampleFileIsTheDefaults(t *testing.T) {
 	if !reflect.DeepEqual(example.WriteBack, []string{"orders", "payments"}) {
 		t.Errorf("write_back.collections is %v", example.WriteBack)
 	}
-	example.WriteBack = nil
+	if !reflect.DeepEqual(example.Logs.Metadata, []string{"tenant"}) {
+		t.Errorf("logs.metadata is %v", example.Logs.Metadata)
+	}
+	example.WriteBack, example.Logs.Metadata = nil, nil
 	if !reflect.DeepEqual(example, plain) {
 		t.Errorf("the example is\n%+v\nthe defaults are\n%+v", example, plain)
 	}

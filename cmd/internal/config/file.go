@@ -29,9 +29,9 @@ type file struct {
 // keys are what a mapping may hold, each with what reads its value.
 type keys map[string]func(key string, value ast.Node)
 
-// readFile reads the file at path into what lanes, retention and write_back point to. Keys that are absent leave the
+// readFile reads the file at path into the policies, whose lanes stand in lanes. Keys that are absent leave the
 // defaults.
-func readFile(path, where string, problems *Problems, lanes []*Lane, retention *Retention, writeBack *[]string) *file {
+func readFile(path, where string, problems *Problems, lanes []*Lane, to *Policies) *file {
 	f := &file{name: filepath.Base(path), problems: problems, lines: make(map[string]int), anchors: make(map[string]ast.Node)}
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -49,8 +49,9 @@ func readFile(path, where string, problems *Problems, lanes []*Lane, retention *
 	}
 	top := f.mapping(keys{
 		"lanes":      f.mapping(ofKind),
-		"retention":  f.mapping(keys{"done": f.duration(&retention.Done), "cancelled": f.duration(&retention.Cancelled)}),
-		"write_back": f.mapping(keys{"collections": f.names(writeBack)}),
+		"retention":  f.mapping(keys{"done": f.duration(&to.Retention.Done), "cancelled": f.duration(&to.Retention.Cancelled)}),
+		"write_back": f.mapping(keys{"collections": f.names(&to.WriteBack, "a collection", func(n string) bool { return n != "" && collectionName(n) })}),
+		"logs":       f.mapping(keys{"metadata": f.names(&to.Logs.Metadata, "a key of metadata", metadataKey), "successes": f.number(&to.Logs.Successes)}),
 	})
 	documents := 0
 	for _, doc := range tree.Docs {
@@ -251,20 +252,20 @@ func (f *file) ambiguity(to *outbox.Ambiguity) func(string, ast.Node) {
 	}
 }
 
-// names reads a list of collections.
-func (f *file) names(to *[]string) func(string, ast.Node) {
+// names reads a list of names, each of which must be valid.
+func (f *file) names(to *[]string, what string, valid func(string) bool) func(string, ast.Node) {
 	return func(key string, n ast.Node) {
 		list, ok := f.resolve(n).(*ast.SequenceNode)
 		if !ok {
-			f.bad(key, "must be a list of collections")
+			f.bad(key, "must be a list, each the name of %s", what)
 			return
 		}
 		var names []string
 		for i, item := range list.Values {
 			name, ok := f.scalar(item)
 			switch {
-			case !ok, name == "", strings.ContainsAny(name, "$\x00"), strings.HasPrefix(name, "system."):
-				f.bad(fmt.Sprintf("%s[%d]", key, i), "must be the name of a collection")
+			case !ok, !valid(name):
+				f.bad(fmt.Sprintf("%s[%d]", key, i), "must be the name of %s", what)
 			case slices.Contains(names, name):
 				f.bad(fmt.Sprintf("%s[%d]", key, i), "stands twice")
 			default:
@@ -273,4 +274,12 @@ func (f *file) names(to *[]string) func(string, ast.Node) {
 		}
 		*to = names
 	}
+}
+
+// maxMetadataKey bounds a key of metadata that is to be logged, in bytes.
+const maxMetadataKey = 100
+
+// metadataKey reports whether a text can be such a key.
+func metadataKey(name string) bool {
+	return name != "" && len(name) <= maxMetadataKey && !strings.ContainsAny(name, "$\x00")
 }

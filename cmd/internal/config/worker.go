@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/outboxd/outboxd/dispatcher"
 )
 
 // Defaults of a worker.
@@ -29,6 +31,7 @@ type Policies struct {
 	Lanes     []Lane // of every kind
 	Retention Retention
 	WriteBack []string // collections that write_back may name
+	Logs      dispatcher.Logs
 }
 
 // Worker is the configuration of `outboxd worker`.
@@ -88,10 +91,13 @@ func (r *reader) policies() Policies {
 	path, where := r.text(setting{"config", "OUTBOXD_CONFIG", ""})
 	f := &file{name: "defaults", problems: &r.problems}
 	if path != "" {
-		f = readFile(path, where, &r.problems, pointers, &p.Retention, &p.WriteBack)
+		f = readFile(path, where, &r.problems, pointers, &p)
 	}
 	for _, l := range p.Lanes {
 		f.check(l)
+	}
+	if p.Logs.Successes < 0 {
+		f.bad("logs.successes", "is %d, must not be negative", p.Logs.Successes)
 	}
 	f.kept("retention.done", p.Retention.Done)
 	f.kept("retention.cancelled", p.Retention.Cancelled)

@@ -115,6 +115,14 @@ func privileges(ctx context.Context, p Patient) (detail, remedy string, err erro
 			_, err := db.Collection(p.Collection+"_workers").UpdateOne(ctx, nobody(), nothing)
 			return err
 		}},
+		{"update " + p.Collection + "_meta", func() error {
+			_, err := db.Collection(p.Collection+"_meta").UpdateOne(ctx, nobody(), nothing)
+			return err
+		}},
+		{"update " + p.Collection + "_rates", func() error {
+			_, err := db.Collection(p.Collection+"_rates").UpdateOne(ctx, nobody(), nothing)
+			return err
+		}},
 		{"delete from " + p.Collection + "_workers", func() error {
 			_, err := db.Collection(p.Collection+"_workers").DeleteOne(ctx, nobody())
 			return err

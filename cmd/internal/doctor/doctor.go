@@ -57,6 +57,7 @@ var checks = []check{
 	{"served kinds", served, "grant the user readWrite on the database"},
 	{"leases", leases, "grant the user readWrite on the database"},
 	{"consequences", waits, "run `outboxd migrate`, which makes the index that this takes"},
+	{"ambiguous dead letters", verdicts, "run `outboxd migrate`, which makes the index that this takes"},
 	{"malformed intents", malformed, "run `outboxd migrate`, which makes the index that this takes"},
 	{"foreign documents", foreign, "run `outboxd migrate`, which makes the index that this takes"},
 }

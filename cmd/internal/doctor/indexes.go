@@ -38,6 +38,13 @@ func questions(now time.Time) []question {
 			bson.D{{Key: "outcome", Value: exists}, {Key: "due_at", Value: until}}, bson.D{{Key: "due_at", Value: 1}}},
 		{"dead letters", migrations.IndexDead,
 			bson.D{{Key: "dead_at", Value: exists}}, bson.D{{Key: "dead_at", Value: -1}, {Key: "_id", Value: -1}}},
+		{"dead letters of a kind", migrations.IndexDeadGroups,
+			bson.D{{Key: "kind", Value: outbox.KindSMS}, {Key: "dead_reason", Value: outbox.ReasonAmbiguous}, {Key: "dead_at", Value: bson.D{{Key: "$lte", Value: now}}}},
+			bson.D{{Key: "kind", Value: 1}}},
+		{"what is in doubt", migrations.IndexInDoubt,
+			bson.D{{Key: "kind", Value: outbox.KindSMS}, {Key: "ambiguous_at", Value: until}, {Key: "due_at", Value: exists}}, bson.D{{Key: "ambiguous_at", Value: 1}}},
+		{"what is in trouble", migrations.IndexTroubled,
+			bson.D{{Key: "kind", Value: outbox.KindSMS}, {Key: "last_error", Value: exists}, {Key: "due_at", Value: exists}}, bson.D{{Key: "first_due_at", Value: 1}}},
 		{"what no claim can see", migrations.IndexUnclaimable, bson.D{}, bson.D{{Key: "status", Value: 1}}},
 		{"what is no intent", migrations.IndexForeign, bson.D{{Key: "kind", Value: nil}}, bson.D{{Key: "kind", Value: 1}, {Key: "_id", Value: 1}}},
 	}
@@ -66,6 +73,9 @@ func indexes(ctx context.Context, p Patient) (detail, remedy string, err error) 
 			continue
 		}
 		used, stages := walk(answer.Planner.Plan)
+		if slices.Contains(stages, "EOF") { // the server's plan for a collection that is not there
+			return "the collection " + p.Collection + " does not exist", "run `outboxd migrate`", nil
+		}
 		if !slices.Equal(used, []string{q.index}) || slices.Contains(stages, "COLLSCAN") || slices.Contains(stages, "SORT") {
 			bad = append(bad, fmt.Sprintf("%s: found by %s instead of the index %s alone", q.what, strings.Join(stages, ", "), q.index))
 		}

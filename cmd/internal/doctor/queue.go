@@ -17,7 +17,6 @@ import (
 	"github.com/outboxd/outboxd/migrations"
 	"github.com/outboxd/outboxd/outbox"
 	"github.com/outboxd/outboxd/providers"
-	"github.com/outboxd/outboxd/store"
 )
 
 // lanes looks for lanes that a person or a provider stopped.
@@ -26,21 +25,74 @@ func lanes(ctx context.Context, p Patient) (detail, remedy string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	var stopped, remedies []string
+	now := p.Store.Now()
+	var stopped, remedies, notes []string
 	for _, kind := range slices.Sorted(maps.Keys(states)) {
-		switch s := states[kind]; {
+		s := states[kind]
+		switch {
 		case s.Paused:
-			stopped = append(stopped, fmt.Sprintf("%s is paused (%s)", kind, s.Why))
+			stopped = append(stopped, kind+" is paused"+because(s.Why, s.By))
 			remedies = append(remedies, "`outboxd lane resume "+kind+"` when the reason is gone")
 		case !s.HeldSince.IsZero():
-			stopped = append(stopped, fmt.Sprintf("%s is held: the provider refuses our credentials or account (%s)", kind, s.HoldCode))
+			stopped = append(stopped, fmt.Sprintf("%s is held since %s: the provider refuses our credentials or account (%s)", kind, since(now, s.HeldSince), s.HoldCode))
 			remedies = append(remedies, "correct the credentials of "+kind+" and restart its workers")
+		case s.BrokenUntil.After(now):
+			stopped = append(stopped, fmt.Sprintf("the breaker of %s is open for %v more: its provider fails", kind, s.BrokenUntil.Sub(now).Round(time.Second)))
+			remedies = append(remedies, "look at the provider of "+kind+" and at the network; probes go on by themselves")
+		case s.GateUntil.After(now): // nobody has to do anything
+			notes = append(notes, fmt.Sprintf("%s waits for %v more, as its provider asked", kind, s.GateUntil.Sub(now).Round(time.Second)))
 		}
 	}
 	if len(stopped) == 0 {
-		return "none is paused or held", "", nil
+		return strings.Join(append([]string{"none is paused, held or broken"}, notes...), "; "), "", nil
 	}
-	return strings.Join(stopped, "; "), strings.Join(remedies, "; "), nil
+	return strings.Join(append(stopped, notes...), "; "), strings.Join(remedies, "; "), nil
+}
+
+// because says why and by whom, as far as that is known.
+func because(why, by string) string {
+	switch {
+	case why != "" && by != "":
+		return fmt.Sprintf(" by %s (%s)", by, why)
+	case why != "":
+		return fmt.Sprintf(" (%s)", why)
+	case by != "":
+		return " by " + by
+	default:
+		return ", and nobody wrote why"
+	}
+}
+
+// since says an instant and how long ago it was. A hold by hand has no instant.
+func since(now, at time.Time) string {
+	if at.Unix() == 0 {
+		return "an unknown instant"
+	}
+	return fmt.Sprintf("%s (%v ago)", at.UTC().Format("2006-01-02 15:04 MST"), now.Sub(at).Round(time.Second))
+}
+
+// verdicts looks for dead letters that only a person can decide.
+func verdicts(ctx context.Context, p Patient) (detail, remedy string, err error) {
+	n, err := deadOf(ctx, p, outbox.ReasonAmbiguous)
+	if err != nil {
+		return "", "", err
+	}
+	if n == 0 {
+		return "no dead letter is ambiguous", "", nil
+	}
+	return upTo(n) + " dead letters are ambiguous: nobody knows whether they were sent",
+		"`outboxd dead list --reason ambiguous` shows them; look at the provider, and answer with `outboxd resolve`", nil
+}
+
+// deadOf counts the dead letters of a reason, up to a bound.
+func deadOf(ctx context.Context, p Patient, reason outbox.DeadReason) (int64, error) {
+	n, err := p.Store.Database().Collection(p.Collection).CountDocuments(ctx, bson.D{
+		{Key: "kind", Value: bson.D{{Key: "$gte", Value: ""}}}, {Key: "dead_reason", Value: reason}, {Key: "dead_at", Value: bson.D{{Key: "$gte", Value: time.Time{}}}},
+	}, options.Count().SetHint(migrations.IndexDeadGroups).SetLimit(most))
+	if err != nil {
+		return 0, failed("count dead letters", err)
+	}
+	return n, nil
 }
 
 // served looks for kinds that have something due while no live worker serves them.
@@ -79,7 +131,7 @@ const overdue = time.Minute
 func leases(ctx context.Context, p Patient) (detail, remedy string, err error) {
 	n, err := p.Store.Database().Collection(p.Collection).CountDocuments(ctx, bson.D{
 		{Key: "status", Value: outbox.StatusLeased}, {Key: "due_at", Value: bson.D{{Key: "$lt", Value: p.Store.Now().Add(-overdue)}}},
-	}, options.Count().SetLimit(most))
+	}, options.Count().SetHint(migrations.IndexClaim).SetLimit(most)) // what is finished is not read
 	if err != nil {
 		return "", "", failed("count leases that ran out", err)
 	}
@@ -119,12 +171,9 @@ func malformed(ctx context.Context, p Patient) (detail, remedy string, err error
 	if err != nil {
 		return "", "", failed("count what no claim can see", err)
 	}
-	var invalid int64
-	for _, err := range p.Store.Dead(ctx, store.Filter{Reason: outbox.ReasonInvalid, Limit: most}) {
-		if err != nil {
-			return "", "", err
-		}
-		invalid++
+	invalid, err := deadOf(ctx, p, outbox.ReasonInvalid)
+	if err != nil {
+		return "", "", err
 	}
 	var remedies []string
 	if unseen > 0 {
@@ -176,7 +225,7 @@ func credentials(p Patient) []check {
 func credential(ctx context.Context, p Patient, kind string) (detail, remedy string, err error) {
 	transport := providers.NewTransport(providers.TransportConfig{})
 	defer transport.CloseIdleConnections()
-	provider, err := worker.Provider(kind, p.Providers, transport, nil)
+	provider, err := worker.Provider(kind, p.Providers, worker.Plain(transport), nil)
 	if err != nil {
 		return "", "", err
 	}

@@ -1,11 +1,12 @@
 // Package metrics counts what a worker does, for Prometheus.
 //
-// Every name begins with outboxd_. Labels are bounded: kinds are those that outboxd has a provider for, everything else
-// is "other"; codes are those of outbox.Codes. So no document can make a series. Nothing of an intent but its kind and
-// its outcome is ever a label.
+// All metrics stand in one table, [Catalogue]: docs/metrics.md is generated from it, and alerts and dashboards are
+// checked against it. Every name begins with outboxd_. Labels are bounded: kinds are those that outboxd has a provider
+// for, everything else is "other"; codes are those of outbox.Codes. So no document can make a series. Nothing of an
+// intent but its kind and its outcome is ever a label; its trace's id stands beside a measurement as an exemplar. Every
+// series is there from the start, at 0.
 //
-// A [Metrics] is told by the dispatcher as its observer. At a scrape it asks for the rest. The lanes of this worker
-// answer at once. The age of the oldest due intent comes from the database, which is asked at most every few seconds,
-// for a bounded time. When the database does not answer, the page comes without those series and outboxd_queue_up is
-// 0.
+// A [Metrics] is told by the dispatcher as its observer. The lanes of this worker answer at a scrape. What the database
+// knows is asked for beside the scrapes, every few seconds. When it does not answer, the page shows what it last told,
+// at once, and outboxd_database_up is 0.
 package metrics

@@ -11,12 +11,16 @@ import (
 )
 
 // watch listens to the change stream while that is worth it, until ctx ends. While the database refuses it, lanes poll.
-func watch(ctx context.Context, db *store.Store, d *dispatcher.Dispatcher, log *slog.Logger) {
+// up is told whether it is granted.
+func watch(ctx context.Context, db *store.Store, d *dispatcher.Dispatcher, up func(bool), log *slog.Logger) {
 	refused := false // it was told; one goroutine at a time comes here
 	err := d.Listen(ctx, func(ctx context.Context) error {
 		return db.Watch(ctx, store.Watcher{
 			Notify: d.Notify,
 			Open: func(open bool) {
+				if open {
+					up(true)
+				}
 				if open && refused {
 					refused = false
 					log.Info("the change stream is open again")
@@ -24,6 +28,7 @@ func watch(ctx context.Context, db *store.Store, d *dispatcher.Dispatcher, log *
 				d.Watched(open)
 			},
 			Refused: func(err error) {
+				up(false)
 				if !refused {
 					refused = true
 					log.Warn("no change stream; intents are found by polling, up to a second later; it is tried again", "err", err)
@@ -32,6 +37,7 @@ func watch(ctx context.Context, db *store.Store, d *dispatcher.Dispatcher, log *
 		})
 	})
 	if err != nil {
+		up(false)
 		log.Warn("no change stream; intents are found by polling, up to a second later", "err", err)
 	}
 }

@@ -3,6 +3,8 @@ package worker
 import (
 	"errors"
 	"fmt"
+	"net/http"
+	"strings"
 
 	"github.com/outboxd/outboxd/cmd/internal/config"
 	"github.com/outboxd/outboxd/dispatcher"
@@ -28,19 +30,44 @@ func lanes(configured []config.Lane, provider func(kind string) (dispatcher.Prov
 	return list, errors.Join(errs...)
 }
 
-// Provider returns what carries out a kind, whose credentials must be there. The events may be nil.
-func Provider(kind string, p config.Providers, transport *providers.Transport, events sendgrid.Events) (dispatcher.Provider, error) {
+// Provider returns what carries out a kind, whose credentials must be there. It asks for its transport by its name. The
+// events may be nil.
+func Provider(kind string, p config.Providers, transport func(provider string) *providers.Transport, events sendgrid.Events) (dispatcher.Provider, error) {
 	switch kind {
 	case outbox.KindCharge:
-		return stripe.New(stripe.Config{APIKey: p.Stripe.Key, URL: p.Stripe.URL, Transport: transport})
+		return stripe.New(stripe.Config{APIKey: p.Stripe.Key, URL: p.Stripe.URL, Transport: transport(stripe.Name)})
 	case outbox.KindEmail:
-		return sendgrid.New(sendgrid.Config{APIKey: p.SendGrid.Key, URL: p.SendGrid.URL, Transport: transport, Events: events})
+		return sendgrid.New(sendgrid.Config{APIKey: p.SendGrid.Key, URL: p.SendGrid.URL, Transport: transport(sendgrid.Name), Events: events})
 	case outbox.KindSMS:
 		return twilio.New(twilio.Config{
-			AccountSID: p.Twilio.SID.Reveal(), AuthToken: p.Twilio.Token, URL: p.Twilio.URL, CallbackBase: p.Twilio.Callback, Transport: transport,
+			AccountSID: p.Twilio.SID.Reveal(), AuthToken: p.Twilio.Token, URL: p.Twilio.URL, CallbackBase: p.Twilio.Callback, Transport: transport(twilio.Name),
 		})
 	default:
 		return nil, fmt.Errorf("no provider carries out intents of kind %q", kind)
+	}
+}
+
+// Plain returns the same transport for each provider.
+func Plain(transport *providers.Transport) func(string) *providers.Transport {
+	return func(string) *providers.Transport { return transport }
+}
+
+// observed tells of each answer: of which provider, to which operation, with which status.
+func observed(transport *providers.Transport, told func(provider, operation string, status int)) func(string) *providers.Transport {
+	return func(provider string) *providers.Transport {
+		return transport.Observed(func(req *http.Request, status int) { told(provider, operation(req), status) })
+	}
+}
+
+// operation tells what a request is for. A question is a GET at all providers, and only Stripe knows cancelling.
+func operation(req *http.Request) string {
+	switch {
+	case req.Method == http.MethodGet:
+		return "lookup"
+	case strings.HasSuffix(req.URL.Path, "/cancel"):
+		return "cancel"
+	default:
+		return "send"
 	}
 }
 

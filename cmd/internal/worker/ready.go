@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/outboxd/outboxd/dispatcher"
 )
 
 const (
@@ -27,7 +29,8 @@ type readiness struct {
 	database, schema, lease func(context.Context) error // nil: the worker has not come so far
 	claims                  map[string]bool             // kinds whose last claim failed
 	stopping                bool
-	providers               map[string]string // what each served provider answered to its harmless question at start
+	providers               map[string]string              // what each served provider answered to its harmless question at start
+	lanes                   func() []dispatcher.LaneStatus // nil: there are none yet
 }
 
 func newReadiness() *readiness {
@@ -90,6 +93,35 @@ func (r *readiness) asked(provider, answer string) {
 	r.providers[provider] = answer
 }
 
+// show adds the state of the lanes to the details. A stopped lane is nothing against being ready: no other worker would
+// do better.
+func (r *readiness) show(lanes func() []dispatcher.LaneStatus) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lanes = lanes
+}
+
+// stopped returns the lanes that are not open, each with its state and why.
+func (r *readiness) stopped() map[string]string {
+	r.mu.Lock()
+	lanes := r.lanes
+	r.mu.Unlock()
+	if lanes == nil {
+		return nil
+	}
+	states := make(map[string]string)
+	for _, l := range lanes() {
+		if l.State == dispatcher.StateOpen {
+			continue
+		}
+		states[l.Kind] = l.State
+		if l.Why != "" {
+			states[l.Kind] += ": " + l.Why
+		}
+	}
+	return states
+}
+
 func (r *readiness) stop() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -117,12 +149,14 @@ func (r *readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if len(reasons) > 0 {
 		status = http.StatusServiceUnavailable
 	}
+	lanes := r.stopped()
 	r.mu.Lock()
 	body, err := json.Marshal(struct {
 		Ready     bool              `json:"ready"`
 		Reasons   []string          `json:"reasons,omitempty"`
+		Lanes     map[string]string `json:"lanes,omitempty"` // those that are not open
 		Providers map[string]string `json:"providers,omitempty"`
-	}{len(reasons) == 0, reasons, r.providers})
+	}{len(reasons) == 0, reasons, lanes, r.providers})
 	r.mu.Unlock()
 	if err != nil { // strings and a bool can always be encoded
 		panic(err)

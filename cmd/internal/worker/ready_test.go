@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/outboxd/outboxd/dispatcher"
 )
 
 // probe is a question whose answer a test sets.
@@ -95,4 +97,19 @@ func TestReadinessBoundsItsQuestion(t *testing.T) {
 			time.Sleep(readyAge)
 		}
 	})
+}
+
+// Lanes that are stopped are a detail: nobody is less ready for it.
+func TestReadinessShowsStoppedLanes(t *testing.T) {
+	r := newReadiness()
+	nothing := func(context.Context) error { return nil }
+	r.begin(nothing, nothing, nothing)
+	r.show(func() []dispatcher.LaneStatus {
+		return []dispatcher.LaneStatus{{Kind: "charge", State: dispatcher.StateOpen}, {Kind: "email", State: dispatcher.StateBroken},
+			{Kind: "sms", State: dispatcher.StateHeld, Why: "unauthorized"}}
+	})
+	code, body := answer(r)
+	if want := `{"ready":true,"lanes":{"email":"broken","sms":"held: unauthorized"}}`; code != 200 || body != want {
+		t.Errorf("got %d %s, want %s", code, body, want)
+	}
 }

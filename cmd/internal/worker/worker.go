@@ -83,6 +83,8 @@ type worker struct {
 	name    string
 	began   time.Time
 	ready   *readiness
+	rates   *rates
+	counts  *metrics.Metrics
 	serving bool // everything is set up, and lanes are served
 }
 
@@ -110,27 +112,34 @@ func (w *worker) run() error {
 	db.UseNamespace(namespace)
 	inspect(w.stop, schema, db, w.Logger)
 
+	counts := metrics.New(metrics.Config{
+		Kinds: kinds(config.DefaultLanes()), Unserved: cfg.Unserved, Version: w.Version, Revision: w.Revision,
+	})
+	w.counts = counts
 	transport := providers.NewTransport(providers.TransportConfig{Connections: connections(cfg.Lanes)})
 	defer transport.CloseIdleConnections()
 	list, err := lanes(cfg.Lanes, func(kind string) (dispatcher.Provider, error) {
 		if w.Provider != nil {
 			return w.Provider(kind), nil
 		}
-		return Provider(kind, cfg.Providers, transport, emailEvents(db.Database(), cfg.EmailEvents, w.Logger))
+		return Provider(kind, cfg.Providers, observed(transport, counts.Replied), emailEvents(db.Database(), cfg.EmailEvents, w.Logger))
 	})
 	if err != nil {
 		return err
 	}
-	counts := metrics.New(metrics.Config{
-		Kinds: kinds(config.DefaultLanes()), Unserved: cfg.Unserved, Queue: db, Foreign: db.Foreign, Version: w.Version, Revision: w.Revision,
-	})
+	w.rates = &rates{now: db.Now, kinds: kinds(config.DefaultLanes())}
+	watching := observers{counts, claims{ready: w.ready}, w.rates}
+	if w.Observer != nil {
+		watching = append(watching, w.Observer)
+	}
 	d, err := dispatcher.New(dispatcher.Config{
-		Worker: w.name, Store: db, Shared: shared{db, w.Version}, Upcoming: db, Lanes: list, Logger: w.Logger, Observer: observer{counts, w.ready, w.Observer},
+		Worker: w.name, Store: db, Shared: shared{db, w.Version}, Upcoming: db, Lanes: list, Logger: w.Logger, Logs: cfg.Logs, Observer: watching,
 	})
 	if err != nil {
 		return err
 	}
 	counts.ShowLanes(d)
+	w.ready.show(d.Status)
 	h, addr, err := listen(cfg.Listen, w.ready, counts.Handler(), w.Logger)
 	if err != nil {
 		return err
@@ -178,7 +187,10 @@ func (w *worker) showRates(db *store.Store) {
 func (w *worker) serve(db *store.Store, d *dispatcher.Dispatcher, list []dispatcher.Lane) error {
 	var beside sync.WaitGroup
 	beside.Go(func() { w.askProviders(list) })
-	beside.Go(func() { watch(w.stop, db, d, w.Logger) })
+	beside.Go(func() { watch(w.stop, db, d, w.counts.StreamUp, w.Logger) })
+	beside.Go(func() { w.counts.Watch(w.stop, db, w.silence) })
+	beside.Go(func() { w.rates.run(w.stop, db, w.Logger) })
+	beside.Go(func() { takeCensus(w.stop, db, w.name, kinds(w.Config.Lanes), w.Logger) })
 	swept := make(chan struct{})
 	beside.Go(func() { sweep(w.stop, db, w.Logger, swept) })
 	if w.UntilEmpty {
@@ -191,6 +203,9 @@ func (w *worker) serve(db *store.Store, d *dispatcher.Dispatcher, list []dispatc
 
 	w.stopNow(errDone)
 	beside.Wait()
+	if err := w.rates.write(context.WithoutCancel(w.stop), db); err != nil {
+		w.Logger.Debug("adding to the rates failed; the last of them are lost", "err", err)
+	}
 	if w.UntilEmpty && err == nil && errors.Is(context.Cause(w.stop), errEmpty) {
 		err = w.remains(db, d)
 	}
@@ -216,6 +231,15 @@ func (w *worker) await(done <-chan error) error {
 	return err
 }
 
+// silence tells when the database falls silent, and when it answers again: long before a claim gives up.
+func (w *worker) silence(up bool, silent time.Duration) {
+	if up {
+		w.Logger.Info("the database answers again", "silent", silent)
+		return
+	}
+	w.Logger.Warn("the database does not answer; nothing is claimed, and outcomes are kept until it does", "silent", silent)
+}
+
 func kinds(lanes []config.Lane) []string {
 	var all []string
 	for _, l := range lanes {
@@ -231,44 +255,4 @@ func name() string {
 		host = "unknown"
 	}
 	return fmt.Sprintf("%s-%d-%s", host, os.Getpid(), strings.ToLower(rand.Text()[:6]))
-}
-
-// observer tells the metrics, the readiness, and who else wants to know.
-type observer struct {
-	*metrics.Metrics
-	ready *readiness
-	more  dispatcher.Observer // nil: nobody
-}
-
-// Claimed tells all.
-func (o observer) Claimed(kind string, n int, took time.Duration, err error) {
-	o.Metrics.Claimed(kind, n, took, err)
-	o.ready.claimed(kind, err)
-	if o.more != nil {
-		o.more.Claimed(kind, n, took, err)
-	}
-}
-
-// Settled tells the metrics, and who else wants to know.
-func (o observer) Settled(kind string, d outbox.Decision, took time.Duration) {
-	o.Metrics.Settled(kind, d, took)
-	if o.more != nil {
-		o.more.Settled(kind, d, took)
-	}
-}
-
-// Noted tells the metrics, and who else wants to know.
-func (o observer) Noted(kind, code string) {
-	o.Metrics.Noted(kind, code)
-	if o.more != nil {
-		o.more.Noted(kind, code)
-	}
-}
-
-// LeaseLost tells the metrics, and who else wants to know.
-func (o observer) LeaseLost(kind string) {
-	o.Metrics.LeaseLost(kind)
-	if o.more != nil {
-		o.more.LeaseLost(kind)
-	}
 }

@@ -1,0 +1,323 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/outboxd/outboxd/outbox"
+)
+
+// Bounds of a census, whatever lies in the outbox.
+const (
+	// CensusEvery is how long a census is good. No worker takes another before.
+	CensusEvery = 15 * time.Second
+	censusTime  = 200 * time.Millisecond // for all that one census reads
+	censusStep  = 50 * time.Millisecond  // for one command
+	// mostTroubled is how many intents in trouble are looked at for the one that has waited longest.
+	mostTroubled = 1000
+)
+
+const censusID = "census" // _id of the census in the meta collection
+
+// Census returns the last census. It is a copy of one small document. The zero value means that none was taken yet.
+func (s *Store) Census(ctx context.Context) (outbox.Census, error) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	var doc censusDocument
+	err := s.meta.FindOne(ctx, bson.D{{Key: "_id", Value: censusID}}).Decode(&doc)
+	if errors.Is(err, mongo.ErrNoDocuments) {
+		return outbox.Census{}, nil
+	}
+	return doc.census(), failed(err, "read the census")
+}
+
+// TakeCensus takes a census, unless one was taken within [CensusEvery] or another worker is at it. It reports whether
+// it took one. The kinds are those that stand in it even if nothing of them is there. It reads at most ten thousand
+// entries of an index for a figure, and all of it is over after a fraction of a second. What could not be counted by
+// then keeps the figures of the census before; an error beside a census that was taken says why, unless time ran out.
+func (s *Store) TakeCensus(ctx context.Context, worker string, kinds []string) (taken bool, err error) {
+	const doing = "take the census"
+	bounded, cancel := s.bound(ctx)
+	defer cancel()
+	before, now, err := s.leaseCensus(bounded, worker)
+	if err != nil || now.IsZero() {
+		return false, failed(err, doing)
+	}
+	c, why := s.count(ctx, now, before, kinds)
+	if err := ctx.Err(); err != nil {
+		return false, failed(err, doing)
+	}
+	c.By = worker
+	_, err = s.meta.UpdateOne(bounded, bson.D{{Key: "_id", Value: censusID}, {Key: "worker", Value: worker}},
+		bson.D{{Key: "$set", Value: documentOf(c)}})
+	if err != nil {
+		return false, failed(err, "%s: write it", doing)
+	}
+	return true, failed(why, "%s: it has figures of the one before", doing)
+}
+
+// leaseCensus makes the census this worker's for [CensusEvery]. It returns the census before and the database's time,
+// which is zero if another worker has it.
+func (s *Store) leaseCensus(ctx context.Context, worker string) (outbox.Census, time.Time, error) {
+	var doc censusDocument
+	over := bson.D{{Key: "$lte", Value: bson.A{bson.D{{Key: "$ifNull", Value: bson.A{"$until", earliest}}}, "$$NOW"}}}
+	lease := mongo.Pipeline{{{Key: "$set", Value: bson.D{
+		{Key: "worker", Value: literal(worker)}, {Key: "now", Value: "$$NOW"}, {Key: "until", Value: fromNow(CensusEvery - time.Second)},
+	}}}}
+	for range 2 {
+		err := s.meta.FindOneAndUpdate(ctx, bson.D{{Key: "_id", Value: censusID}, {Key: "$expr", Value: over}}, lease,
+			options.FindOneAndUpdate().SetReturnDocument(options.After)).Decode(&doc)
+		if !errors.Is(err, mongo.ErrNoDocuments) {
+			return doc.census(), doc.Now, err
+		}
+		// Somebody has it, or nobody ever had.
+		made, err := s.meta.UpdateOne(ctx, bson.D{{Key: "_id", Value: censusID}},
+			bson.D{{Key: "$setOnInsert", Value: bson.D{{Key: "until", Value: time.Unix(0, 0)}}}}, options.UpdateOne().SetUpsert(true))
+		if err != nil && !mongo.IsDuplicateKeyError(err) || err == nil && made.UpsertedCount == 0 {
+			return outbox.Census{}, time.Time{}, err
+		}
+	}
+	return outbox.Census{}, time.Time{}, nil
+}
+
+// count reads what a census holds.
+func (s *Store) count(ctx context.Context, now time.Time, before outbox.Census, kinds []string) (outbox.Census, error) {
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, censusTime)
+	defer cancel()
+	r := &censusReader{store: s, now: now, until: began.Add(censusTime)}
+	c := outbox.Census{At: now}
+	for _, kind := range r.kinds(ctx, kinds, before) {
+		old := before.Of(kind)
+		k := outbox.KindCensus{Kind: kind}
+		r.due(ctx, kind, &k, old)
+		r.doubts(ctx, kind, &k, old)
+		r.unfinished(ctx, kind, &k, old)
+		c.Kinds = append(c.Kinds, k)
+	}
+	r.unwritten(ctx, &c, before)
+	c.Foreign = r.many(ctx, bson.D{{Key: "kind", Value: nil}}, indexForeign, before.Foreign)
+	c.Cut, c.Took = r.cut, time.Since(began)
+	return c, r.why
+}
+
+// censusReader reads within what is left of a census' time. It is for one goroutine.
+type censusReader struct {
+	store *Store
+	now   time.Time // the database's
+	until time.Time // by this machine's clock
+	cut   bool      // something was not read,
+	why   error     // for another reason than that time ran out
+}
+
+// left returns how long the next command may take; false: there is no time for one.
+func (r *censusReader) left() (time.Duration, bool) {
+	left := min(time.Until(r.until), censusStep)
+	if left < time.Millisecond {
+		r.cut = true
+	}
+	return left, left >= time.Millisecond
+}
+
+// command runs a read for as long as there is time. It reports whether it was answered.
+func (r *censusReader) command(ctx context.Context, command bson.D, answer any) bool {
+	left, ok := r.left()
+	if !ok {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, left) // the driver makes it the server's maxTimeMS
+	defer cancel()
+	return r.read(r.store.db.RunCommand(ctx, command).Decode(answer))
+}
+
+// read notes why something could not be read, and reports whether it could.
+func (r *censusReader) read(err error) bool {
+	if err != nil {
+		r.cut = true
+		if r.why == nil && !outOfTime(err) {
+			r.why = err
+		}
+	}
+	return err == nil
+}
+
+// many counts entries of an index up to the bound. Where that cannot be done it returns what there was before.
+func (r *censusReader) many(ctx context.Context, filter bson.D, hint string, before outbox.Count) outbox.Count {
+	var answer struct{ N int64 }
+	if !r.command(ctx, bson.D{{Key: "count", Value: r.store.intents.Name()}, {Key: "query", Value: filter}, {Key: "hint", Value: hint},
+		{Key: "limit", Value: outbox.CensusCap + 1}}, &answer) {
+		return before
+	}
+	return outbox.Count{N: min(answer.N, outbox.CensusCap), Capped: answer.N > outbox.CensusCap}
+}
+
+// first reads index entries.
+func (r *censusReader) first(ctx context.Context, filter, sort, project bson.D, hint string, limit int) ([]bson.Raw, bool) {
+	var answer struct {
+		Cursor struct {
+			Batch []bson.Raw `bson:"firstBatch"`
+		}
+	}
+	ok := r.command(ctx, bson.D{{Key: "find", Value: r.store.intents.Name()}, {Key: "filter", Value: filter}, {Key: "sort", Value: sort},
+		{Key: "projection", Value: append(bson.D{{Key: "_id", Value: 0}}, project...)}, {Key: "hint", Value: hint},
+		{Key: "limit", Value: limit}, {Key: "batchSize", Value: limit}, {Key: "singleBatch", Value: true}}, &answer)
+	return answer.Cursor.Batch, ok
+}
+
+// kinds returns the kinds that are to be counted: the given ones, those that wait, those of dead letters, and those of
+// the census before.
+func (r *censusReader) kinds(ctx context.Context, kinds []string, before outbox.Census) []string {
+	all := slices.Clone(kinds)
+	for _, index := range []string{indexClaim, indexDeadGroups} {
+		for kind := ""; len(all) < mostKinds; {
+			if _, ok := r.left(); !ok {
+				break
+			}
+			next, err := r.store.kindAfter(ctx, index, kind)
+			if err != nil {
+				if !errors.Is(err, mongo.ErrNoDocuments) {
+					r.read(err)
+				}
+				break
+			}
+			kind = next
+			all = append(all, kind)
+		}
+	}
+	if r.cut {
+		for _, k := range before.Kinds {
+			all = append(all, k.Kind)
+		}
+	}
+	slices.Sort(all)
+	all = slices.Compact(all)
+	return all[:min(len(all), mostKinds)]
+}
+
+// due counts what waits, and finds what is due for longest.
+func (r *censusReader) due(ctx context.Context, kind string, k *outbox.KindCensus, before outbox.KindCensus) {
+	until := bson.NewDateTimeFromTime(r.now)
+	begin := r.store.fronts.of(kind).begin()
+	waiting := func(due bson.D) bson.D { return bson.D{{Key: "kind", Value: kind}, {Key: "due_at", Value: due}} }
+	k.Due = r.many(ctx, waiting(bson.D{{Key: "$gte", Value: begin}, {Key: "$lte", Value: until}}), indexClaim, before.Due)
+	k.Scheduled = r.many(ctx, waiting(bson.D{{Key: "$gt", Value: until}}), indexClaim, before.Scheduled)
+	k.Waiting = k.Due.Plus(k.Scheduled)
+	k.OldestDue = before.OldestDue
+	if _, ok := r.left(); !ok {
+		return
+	}
+	if k.Due.N == 0 {
+		k.OldestDue = time.Time{}
+		return
+	}
+	due, found, err := r.store.oldestOf(ctx, kind, begin, r.now)
+	switch {
+	case !r.read(err):
+	case found:
+		k.OldestDue = due
+	default:
+		k.OldestDue = time.Time{}
+	}
+}
+
+// begin returns where the census begins to look for what is due: a little before what the claims of this process found
+// first, since a search from the very beginning walks over the dead entries of what was claimed lately. Where nobody
+// claims, it is the very beginning.
+func (f *front) begin() bson.DateTime {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	begin := bson.DateTime(0)
+	for b := range f.bands {
+		known := &f.bands[b]
+		if known.full.IsZero() || time.Since(known.full) > fullMost {
+			return earliest
+		}
+		at := before(known.first, lookBack)
+		if known.ahead != nil {
+			at = min(at, *known.ahead)
+		}
+		if begin == 0 || at < begin {
+			begin = at
+		}
+	}
+	return begin
+}
+
+// doubts counts what nobody knows of, waiting and dead.
+func (r *censusReader) doubts(ctx context.Context, kind string, k *outbox.KindCensus, before outbox.KindCensus) {
+	ambiguous := bson.D{{Key: "kind", Value: kind}, {Key: "ambiguous_at", Value: bson.D{{Key: "$gte", Value: earliest}}},
+		{Key: "due_at", Value: bson.D{{Key: "$exists", Value: true}}}}
+	k.InDoubt, k.OldestInDoubt = before.InDoubt, before.OldestInDoubt
+	oldest, ok := r.first(ctx, ambiguous, bson.D{{Key: "kind", Value: 1}, {Key: "ambiguous_at", Value: 1}},
+		bson.D{{Key: "ambiguous_at", Value: 1}}, indexInDoubt, outbox.CensusCap+1)
+	if ok {
+		k.InDoubt = outbox.Count{N: int64(min(len(oldest), outbox.CensusCap)), Capped: len(oldest) > outbox.CensusCap}
+		k.OldestInDoubt = time.Time{}
+		if len(oldest) > 0 {
+			k.OldestInDoubt = dateAt(oldest[0], "ambiguous_at")
+		}
+	}
+	k.AmbiguousDead = r.many(ctx, bson.D{{Key: "kind", Value: kind}, {Key: "dead_reason", Value: outbox.ReasonAmbiguous},
+		{Key: "dead_at", Value: bson.D{{Key: "$gte", Value: earliest}}}}, indexDeadGroups, before.AmbiguousDead)
+}
+
+// unfinished finds since when the oldest of a kind waits, whatever has put it off since.
+func (r *censusReader) unfinished(ctx context.Context, kind string, k *outbox.KindCensus, before outbox.KindCensus) {
+	k.OldestUnfinished = before.OldestUnfinished
+	troubled, ok := r.first(ctx, bson.D{{Key: "kind", Value: kind},
+		{Key: "last_error", Value: bson.D{{Key: "$exists", Value: true}}}, {Key: "due_at", Value: bson.D{{Key: "$exists", Value: true}}},
+	}, bson.D{{Key: "kind", Value: 1}, {Key: "first_due_at", Value: 1}, {Key: "retried.at", Value: 1}},
+		bson.D{{Key: "first_due_at", Value: 1}, {Key: "retried.at", Value: 1}}, indexTroubled, mostTroubled)
+	if !ok {
+		return
+	}
+	oldest := k.OldestDue
+	for _, doc := range troubled {
+		since := dateAt(doc, "first_due_at")
+		if again := dateAt(doc, "retried", "at"); again.After(since) {
+			since = again // a person began its wait anew
+		}
+		if !since.IsZero() && (oldest.IsZero() || since.Before(oldest)) {
+			oldest = since
+		}
+	}
+	k.OldestUnfinished = oldest
+}
+
+// dateAt returns a field that is a date, else the zero time.
+func dateAt(doc bson.Raw, path ...string) time.Time {
+	at, ok := doc.Lookup(path...).DateTimeOK()
+	if !ok {
+		return time.Time{}
+	}
+	return bson.DateTime(at).Time().UTC()
+}
+
+// unwritten counts what is settled but for its consequences.
+func (r *censusReader) unwritten(ctx context.Context, c *outbox.Census, before outbox.Census) {
+	waits := make(map[string]Waiting)
+	_, ok := r.left()
+	var err error
+	if ok {
+		waits, err = r.store.Waiting(ctx)
+	}
+	r.read(err)
+	for i := range c.Kinds {
+		k := &c.Kinds[i]
+		if !ok || err != nil {
+			old := before.Of(k.Kind)
+			k.Unwritten, k.OldestUnwritten = old.Unwritten, old.OldestUnwritten
+			continue
+		}
+		if w, some := waits[k.Kind]; some {
+			k.Unwritten = outbox.Count{N: w.N, Capped: w.N >= mostWaiting}
+			k.OldestUnwritten = r.now.Add(-w.Age)
+		}
+	}
+}
