@@ -23,15 +23,17 @@ var signInForm = template.Must(template.New("login").Parse(`<!doctype html><html
 <button>Sign in</button></form>{{end}}</main></html>
 `))
 
-// refuse answers in JSON, in the shape that all errors of the API have.
-func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, status int, code, msg string) {
-	type body struct {
-		Code string `json:"code"`
-		Msg  string `json:"msg"`
-	}
-	w.Header().Set("Content-Type", "application/json")
+// refuse answers with a problem (RFC 9457), as transport errors of the API do.
+func (g *Guard) refuse(w http.ResponseWriter, _ *http.Request, status int, code, msg string) {
+	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]body{"error": {code, msg}}) // the client has gone
+	_ = json.NewEncoder(w).Encode(struct { // the client has gone
+		Type   string `json:"type"`
+		Title  string `json:"title"`
+		Status int    `json:"status"`
+		Detail string `json:"detail"`
+		Code   string `json:"code"`
+	}{"about:blank", http.StatusText(status), status, msg, code})
 }
 
 func (g *Guard) tooMany(w http.ResponseWriter, r *http.Request) {
