@@ -38,6 +38,8 @@ const (
 // table is the architecture's. Whatever stands below cmd, integration and examples may import everything.
 var table = map[string]layer{
 	"outbox":                 {},
+	"admin/api":              {own: []string{"admin", "outbox"}, outside: []string{"github.com/danielgtaylor/huma/v2"}},
+	"admin/auth":             {outside: []string{"github.com/coreos/go-oidc/v3", "golang.org/x/crypto", "golang.org/x/oauth2"}},
 	"dispatcher":             {own: []string{"internal/timing", "outbox"}, outside: []string{gobreaker, "golang.org/x/time"}},
 	"providers":              {own: []string{"outbox"}},
 	"providers/stripe":       {own: []string{"outbox", "providers"}, outside: []string{"github.com/stripe/stripe-go/v76"}},

@@ -34,6 +34,7 @@ type cli struct {
 	Lane     laneCmd     `cmd:"" help:"Look at lanes; pause and resume them."`
 	Stats    statsCmd    `cmd:"" help:"Count intents by kind and status."`
 	Doctor   doctorCmd   `cmd:"" help:"Check everything that a deployment needs."`
+	Admin    adminCmd    `cmd:"" help:"Make tokens for those who operate the outbox."`
 	Schema   schemaCmd   `cmd:"" help:"Print the intent contract as JSON Schema."`
 	Validate validateCmd `cmd:"" help:"Check documents against the intent contract, without a database."`
 	Explain  explainCmd  `cmd:"" help:"Say in plain words why MongoDB refused a document (error 121)."`
