@@ -31,6 +31,9 @@ func (l *lane) claim(stop context.Context, n int, only []outbox.ID) (got int, al
 	}
 	l.pace.note(len(intents))
 	l.observer.Claimed(l.Kind, len(intents), time.Since(sent), err)
+	if l.tracer != nil {
+		l.tracer.Claimed(l.Kind, sent, n, len(intents), err)
+	}
 	l.mu.Lock()
 	l.asked -= n
 	l.took = time.Since(sent)
