@@ -192,6 +192,7 @@ func (t *Tracer) Wrap(next http.RoundTripper) http.RoundTripper {
 // bare takes the query out of the address that the span around it has.
 type bare struct{ next http.RoundTripper }
 
+// RoundTrip names the bare address, and passes the request on.
 func (b bare) RoundTrip(req *http.Request) (*http.Response, error) {
 	trace.SpanFromContext(req.Context()).SetAttributes(address(req.URL))
 	return b.next.RoundTrip(req)
