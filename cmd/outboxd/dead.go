@@ -47,11 +47,6 @@ func (f deadFilter) filter(src config.Source, now time.Time) (store.Filter, erro
 		problems = append(problems, config.Problem{Where: "flag --" + flag, Text: fmt.Sprintf(format, args...)})
 	}
 	reasons := []outbox.DeadReason{outbox.ReasonPermanent, outbox.ReasonExhausted, outbox.ReasonExpired, outbox.ReasonAmbiguous, outbox.ReasonInvalid}
-	if _, given := src.Flags["kind"]; given {
-		if err := laneKind(f.Kind).check(); err != nil {
-			bad("kind", "%v", err)
-		}
-	}
 	if _, given := src.Flags["reason"]; given && !slices.Contains(reasons, filter.Reason) {
 		bad("reason", "%q is no reason; there are permanent, exhausted, expired, ambiguous, invalid", f.Reason)
 	}
@@ -177,7 +172,13 @@ func (c deadListCmd) table(ctx context.Context, p *program, s *store.Store, filt
 		table.Row(at, text(doc, "kind"), text(doc, "dead_reason"), strconv.FormatInt(attempts, 10), text(doc, "last_error", "code"), idText(doc.Lookup("_id")))
 	}
 	if rows == 0 {
-		_, err := fmt.Fprintln(p.out, "No dead letter fits.")
+		text := "No dead letter fits."
+		if c.Kind != "" {
+			if err := laneKind(c.Kind).check(); err != nil { // it may be a typing error, or a kind of one's own
+				text += " Mind the kind: " + err.Error() + ", unless it is one of yours."
+			}
+		}
+		_, err := fmt.Fprintln(p.out, text)
 		return err
 	}
 	if err := table.Write(p.out, term.NewStyle(p.out, p.env)); err != nil {
