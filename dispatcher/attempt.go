@@ -36,6 +36,7 @@ func (l *lane) attempt(stop, abort context.Context, c claimed) {
 		now = asked // the answer may be as old as the question, and tells nothing of what was recorded since
 	}
 	d := outbox.Decide(in, verdict, l.Policy, now)
+	c.ended(&d)
 	l.heed(d, verdict, c, began, asked)
 	l.settler.settle(outcome{
 		Settlement: outbox.Settlement{Intent: in, Decision: d, Took: time.Since(began)},
@@ -65,8 +66,7 @@ func (l *lane) verdict(stop, abort context.Context, c *claimed, began time.Time)
 		if !ok {
 			return outbox.Verdict{Event: outbox.Unsent, Wait: wait}
 		}
-		l.observer.Called(in, action, l.store.Now())
-		verdict, _ := l.call(abort, *c, action)
+		verdict, _ := l.call(l.called(abort, c, action), *c, action)
 		return verdict
 	}
 	c.broken = c.broken || l.breaker.State() != gobreaker.StateClosed
@@ -74,8 +74,7 @@ func (l *lane) verdict(stop, abort context.Context, c *claimed, began time.Time)
 	if err != nil { // it opened, or has probes enough
 		return unsent
 	}
-	l.observer.Called(in, action, l.store.Now())
-	verdict, health := l.call(abort, *c, action)
+	verdict, health := l.call(l.called(abort, c, action), *c, action)
 	done(l.alone(in, health))
 	return verdict
 }

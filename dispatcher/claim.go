@@ -36,6 +36,9 @@ func (l *lane) carryOut(stop context.Context, order outbox.ClaimOrder, as claime
 	}
 	l.workload.note(len(intents), n)
 	l.observer.Claimed(l.Kind, len(intents), time.Since(sent), err)
+	if l.tracer != nil {
+		l.tracer.Claimed(l.Kind, sent, n, len(intents), err)
+	}
 	l.mu.Lock()
 	l.asked -= n
 	l.took = time.Since(sent)

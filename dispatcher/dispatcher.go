@@ -59,8 +59,8 @@ type Observer interface {
 	Noted(kind, code string)
 }
 
-// Config is what a Dispatcher is made of. Everything but Shared, Upcoming, Observer and Logs is
-// required.
+// Config is what a Dispatcher is made of. Everything but Shared, Upcoming, Observer, Tracer and
+// Logs is required.
 type Config struct {
 	Worker   string // the worker's name, unique among live workers
 	Store    Store
@@ -68,6 +68,7 @@ type Config struct {
 	Upcoming Upcoming // what becomes due, for lanes that hints let rest; nil: lanes look every second all the same
 	Lanes    []Lane
 	Observer Observer // nil: nobody is told
+	Tracer   Tracer   // nil: there are no spans
 	Logger   *slog.Logger
 	Logs     Logs // what is logged of outcomes
 }

@@ -32,6 +32,7 @@ type lane struct {
 	worker   string
 	store    Store
 	observer Observer
+	tracer   Tracer // nil: no spans
 	log      *slog.Logger
 	settler  *settler
 	peers    *peers
@@ -76,7 +77,7 @@ type lane struct {
 
 func newLane(cfg Lane, all Config, settler *settler, peers *peers, workload *workload) *lane {
 	l := &lane{
-		Lane: cfg, worker: all.Worker, store: all.Store, observer: all.Observer,
+		Lane: cfg, worker: all.Worker, store: all.Store, observer: all.Observer, tracer: all.Tracer,
 		log: all.Logger.With("kind", cfg.Kind), settler: settler, peers: peers, workload: workload, upcoming: all.Upcoming,
 		wake: timing.NewSignal(), planned: timing.NewSignal(), more: timing.NewSignal(),
 	}

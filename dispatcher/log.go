@@ -43,7 +43,11 @@ func (s *settler) attrs(o outcome) []any {
 		list = append(list, "delay_ms", milliseconds(d.Delay))
 	}
 	list = append(list, "took_ms", milliseconds(o.Took))
-	list = append(list, filled("worker", o.Intent.Lease.Owner, "trace_id", o.Intent.Trace.ID())...)
+	trace := d.Trace // of the span, which carries the producer's trace on; without spans that one
+	if trace.Parent == "" {
+		trace = o.Intent.Trace
+	}
+	list = append(list, filled("worker", o.Intent.Lease.Owner, "trace_id", trace.ID(), "span_id", d.Trace.SpanID())...)
 	if chosen := chosen(o.Intent.Metadata, s.logs.Metadata); len(chosen) > 0 {
 		list = append(list, slog.Group("metadata", chosen...))
 	}

@@ -30,6 +30,7 @@ const (
 type settler struct {
 	store    Store
 	observer Observer
+	tracer   Tracer // nil: no spans
 	log      *slog.Logger
 	logs     Logs
 	sample   sampler
@@ -45,7 +46,7 @@ type outcome struct {
 }
 
 func newSettler(cfg Config, recorded func(time.Duration)) *settler {
-	return &settler{store: cfg.Store, observer: cfg.Observer, log: cfg.Logger, logs: cfg.Logs,
+	return &settler{store: cfg.Store, observer: cfg.Observer, tracer: cfg.Tracer, log: cfg.Logger, logs: cfg.Logs,
 		sample: sampler{most: cfg.Logs.Successes}, in: make(chan outcome, settleBatch), recorded: recorded}
 }
 
@@ -192,6 +193,9 @@ func (s *settler) try(ctx context.Context, settlements []outbox.Settlement) ([]o
 	began := time.Now()
 	settled, err := s.store.Settle(ctx, settlements)
 	s.observer.Wrote(len(settlements), time.Since(began), err)
+	if s.tracer != nil {
+		s.tracer.Wrote(began, settlements, err)
+	}
 	return settled, err
 }
 

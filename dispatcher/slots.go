@@ -25,6 +25,7 @@ type claimed struct {
 	late   bool // it is not to be called any more
 	probe  bool // the lane was held, or its provider away, when it was claimed
 	broken bool // a breaker was not closed, of this worker or another
+	span   Span // of the call; nil: there is none
 }
 
 // latest returns the latest instant that it can be by the database's clock. Its time as the process knows it may be

@@ -111,6 +111,10 @@ type Decision struct {
 	Seen      *Failure // what the call met, for history: also where it does not become last_error
 	Also      []Record // what was done at the provider besides; goes into history
 
+	// Trace is the context of the attempt's span, which follow-ups continue; zero: they continue the intent's own. It
+	// is no part of what Decide decides.
+	Trace Trace
+
 	Gate    bool          // the lane waits (rate limited)
 	GateFor time.Duration // for how long; 0: for the lane's own backoff, since the provider did not say
 	Hold    bool          // the provider refuses our credentials or account: a sign that the lane has to hold

@@ -221,11 +221,14 @@ func (in *Intent) Consequences(d Decision, rules Rules) ([]FollowUp, *Update) {
 	default:
 		return nil, nil
 	}
-	refs := newResolver(s)
+	refs, trace := newResolver(s), d.Trace
+	if trace.Parent == "" {
+		trace = in.Trace
+	}
 	followUps := make([]FollowUp, 0, len(list))
 	for n, f := range list {
 		if e == onDone || wanted(f, d.Reason) {
-			followUps = append(followUps, newFollowUp(f, e, refs, in.followUpID(e.word, n), rules))
+			followUps = append(followUps, newFollowUp(f, e, refs, in.followUpID(e.word, n), rules).continuing(trace))
 		}
 	}
 	update := in.update(refs, d, rules)
@@ -249,5 +252,18 @@ func newFollowUp(f map[string]any, e ending, refs resolver, id ID, rules Rules) 
 	}
 	up.Document["_id"], up.Document["status"] = id.String(), string(StatusPending)
 	up.DedupKey, _ = up.Document["dedup_key"].(string)
+	return up
+}
+
+// continuing returns the follow-up with the trace that it continues, unless it brings one of its own.
+func (up FollowUp) continuing(t Trace) FollowUp {
+	if _, own := up.Document["trace"]; own || t.Parent == "" {
+		return up
+	}
+	doc := map[string]any{"traceparent": t.Parent}
+	if t.State != "" {
+		doc["tracestate"] = t.State
+	}
+	up.Document["trace"] = doc
 	return up
 }

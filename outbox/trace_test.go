@@ -1,26 +1,39 @@
-package outbox_test
+package outbox
 
-import (
-	"testing"
+import "testing"
 
-	"github.com/outboxd/outboxd/outbox"
-)
-
-func TestTraceID(t *testing.T) {
-	const id = "4bf92f3577b34da6a3ce929d0e0e4736"
-	for parent, want := range map[string]string{
-		"00-" + id + "-00f067aa0ba902b7-01":          id,
-		"00-" + id + "-00f067aa0ba902b7-01-of-later": id,
-		"":                                       "",
-		id:                                       "",
-		"00-" + id + "-00f067aa0ba902b7":         "",
-		"00-" + id[:31] + "-00f067aa0ba902b7-01": "",
-		"00-00000000000000000000000000000000-00f067aa0ba902b7-01":  "",
-		"00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01":  "",
-		"00-4bf92f3577b34da6a3ce929d0e0e473\"-00f067aa0ba902b7-01": "",
+func TestTrace(t *testing.T) {
+	t.Parallel()
+	const id, span = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+	for parent, valid := range map[string]bool{
+		"00-" + id + "-" + span + "-01": true, "": false, "00-" + id: false, "00-" + id + "-" + span[1:] + "-01": false,
+		"00-00000000000000000000000000000000-" + span + "-01": false, "00-" + id + "-0000000000000000-01": false, "00-A" + id[1:] + "-" + span + "-01": false,
 	} {
-		if got := (outbox.Trace{Parent: parent}).ID(); got != want {
-			t.Errorf("%q: %q, want %q", parent, got, want)
+		trace := Trace{Parent: parent}
+		if (trace.ID() == id) != valid || (trace.SpanID() == span) != valid {
+			t.Errorf("%q: trace %q, span %q, valid should be %v", parent, trace.ID(), trace.SpanID(), valid)
+		}
+	}
+}
+
+// A follow-up continues the attempt's span, without one its parent's trace, and its own before both.
+func TestFollowUpTrace(t *testing.T) {
+	t.Parallel()
+	own := map[string]any{"traceparent": "own"}
+	follow := func(d Decision, child map[string]any) any {
+		in := &Intent{ID: NewStringID("a"), Kind: KindSMS, Trace: Trace{Parent: "parent"}, OnDead: []map[string]any{child}}
+		d.Status, d.Reason = StatusDead, ReasonPermanent
+		ups, _ := in.Consequences(d, Rules{})
+		doc, _ := ups[0].Document["trace"].(map[string]any)
+		return doc["traceparent"]
+	}
+	for want, got := range map[string]any{
+		"parent": follow(Decision{}, map[string]any{"kind": KindSMS}),
+		"span":   follow(Decision{Trace: Trace{Parent: "span"}}, map[string]any{"kind": KindSMS}),
+		"own":    follow(Decision{Trace: Trace{Parent: "span"}}, map[string]any{"kind": KindSMS, "trace": own}),
+	} {
+		if got != want {
+			t.Errorf("the follow-up continues %v, want %s", got, want)
 		}
 	}
 }

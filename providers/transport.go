@@ -49,8 +49,9 @@ type TransportConfig struct {
 // request is idempotent and … has its GetBody defined"). The transport takes GetBody away, so that it cannot. It also
 // takes away the headers by which Stripe's SDK reports about the machine it runs on.
 type Transport struct {
-	base *http.Transport
-	told func(req *http.Request, status int) // nil: nobody is
+	base    *http.Transport
+	carrier http.RoundTripper                   // base, or what is wrapped around it
+	told    func(req *http.Request, status int) // nil: nobody is
 }
 
 // NewTransport makes a Transport. The caller should close its idle connections when it is no longer used.
@@ -61,7 +62,7 @@ func NewTransport(cfg TransportConfig) *Transport {
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: cmp.Or(cfg.DialTimeout, 5*time.Second), KeepAlive: 15 * time.Second}).DialContext
 	}
-	return &Transport{base: &http.Transport{
+	base := &http.Transport{
 		Proxy:                  proxy,
 		DialContext:            watch(dial),
 		Protocols:              protocols,
@@ -71,13 +72,20 @@ func NewTransport(cfg TransportConfig) *Transport {
 		MaxIdleConns:           0, // bounded for each host below
 		MaxIdleConnsPerHost:    cmp.Or(cfg.Connections, 64),
 		MaxResponseHeaderBytes: 64 << 10,
-	}}
+	}
+	return &Transport{base: base, carrier: base}
+}
+
+// Wrapped returns the same transport, with the same connections, whose every try to carry a request passes through
+// what wrap returns: for spans. That must send a request at most once, and change nothing of it but its context.
+func (t *Transport) Wrapped(wrap func(http.RoundTripper) http.RoundTripper) *Transport {
+	return &Transport{base: t.base, carrier: wrap(t.carrier), told: t.told}
 }
 
 // Observed returns the same transport, with the same connections, that tells of each request what came of it: the
 // answer's status, or 0 if none came. What it calls must not block, and must be safe for concurrent use.
 func (t *Transport) Observed(told func(req *http.Request, status int)) *Transport {
-	return &Transport{base: t.base, told: told}
+	return &Transport{base: t.base, carrier: t.carrier, told: told}
 }
 
 // tell tells what came of a request.
@@ -105,7 +113,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	call := callIn(req.Context())
 	for {
 		trip := newTrip(req)
-		resp, err := t.base.RoundTrip(trip.request(req))
+		resp, err := t.carrier.RoundTrip(trip.request(req))
 		if err == nil && trip.unasked() { // a farewell, such as 408, that came before the request was written
 			_ = resp.Body.Close() // it is the connection's last word
 			err = errGone

@@ -44,6 +44,8 @@ type cli struct {
 	Bench    benchCmd    `cmd:"" help:"Measure throughput, latency and cost against what MongoDB allows."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 
+	Release versionFlag `name:"version" help:"Print the version."`
+
 	BenchWorker benchWorkerCmd `cmd:"" hidden:"" help:"One worker process of a benchmark."`
 }
 
@@ -68,6 +70,7 @@ func grammarOptions(p *program, ended func(int)) []kong.Option {
 		kong.Description(description),
 		kong.Writers(p.out, p.err),
 		kong.Exit(ended),
+		kong.Bind(p),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, NoAppDescFormat: true, WrapUpperBound: term.Width}),
 		kong.ValueFormatter(explain),
 		kong.Vars{

@@ -35,7 +35,7 @@ type deadFilter struct {
 	Kind   string `placeholder:"KIND" help:"Of this kind."`
 	Reason string `placeholder:"REASON" help:"permanent, exhausted, expired, ambiguous or invalid."`
 	Code   string `placeholder:"CODE" help:"Whose last error has this code."`
-	Since  string `placeholder:"TIME" help:"Dead since then: a duration such as 24h, or an RFC 3339 instant."`
+	Since  string `placeholder:"TIME" help:"Dead since then: a duration such as 24h or 7d, or an RFC 3339 instant."`
 	Limit  string `placeholder:"N" help:"At most so many."`
 }
 
@@ -74,13 +74,23 @@ func (f deadFilter) filter(src config.Source, now time.Time) (store.Filter, erro
 
 // since reads a duration back from now, or an instant.
 func since(text string, now time.Time) (time.Time, error) {
-	if d, err := time.ParseDuration(text); err == nil && d > 0 {
+	if d, err := span(text); err == nil && d > 0 {
 		return now.Add(-d), nil
 	}
 	if at, err := time.Parse(time.RFC3339, text); err == nil {
 		return at, nil
 	}
-	return time.Time{}, fmt.Errorf("%q is neither a duration such as 24h nor an instant such as 2026-01-31T08:00:00Z", text)
+	return time.Time{}, fmt.Errorf("%q is neither a duration such as 24h or 7d nor an instant such as 2026-01-31T08:00:00Z", text)
+}
+
+// span reads a duration, which may also be a number of days.
+func span(text string) (time.Duration, error) {
+	days, ok := strings.CutSuffix(text, "d")
+	if !ok {
+		return time.ParseDuration(text)
+	}
+	n, err := strconv.ParseUint(days, 10, 16)
+	return time.Duration(n) * 24 * time.Hour, err
 }
 
 type deadListCmd struct {
@@ -145,7 +155,7 @@ func (c deadListCmd) table(ctx context.Context, p *program, s *store.Store, filt
 		filter.Limit = tableMost + 1
 	}
 	table := term.NewTable(term.Column{Name: "DEAD AT (UTC)"}, term.Column{Name: "KIND"}, term.Column{Name: "REASON"},
-		term.Column{Name: "TRIES", Right: true}, term.Column{Name: "CODE"}, term.Column{Name: "ID", Flex: true})
+		term.Column{Name: "TRIES", Right: true}, term.Column{Name: "CODE"}, term.Column{Name: "ID", Flex: true, Whole: true})
 	rows := 0
 	for doc, err := range s.Dead(ctx, filter) {
 		if err != nil {
@@ -162,7 +172,13 @@ func (c deadListCmd) table(ctx context.Context, p *program, s *store.Store, filt
 		table.Row(at, text(doc, "kind"), text(doc, "dead_reason"), strconv.FormatInt(attempts, 10), text(doc, "last_error", "code"), idText(doc.Lookup("_id")))
 	}
 	if rows == 0 {
-		_, err := fmt.Fprintln(p.out, "No dead letter fits.")
+		text := "No dead letter fits."
+		if c.Kind != "" {
+			if err := laneKind(c.Kind).check(); err != nil { // it may be a typing error, or a kind of one's own
+				text += " Mind the kind: " + err.Error() + ", unless it is one of yours."
+			}
+		}
+		_, err := fmt.Fprintln(p.out, text)
 		return err
 	}
 	if err := table.Write(p.out, term.NewStyle(p.out, p.env)); err != nil {

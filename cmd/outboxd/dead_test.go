@@ -36,11 +36,15 @@ func TestDeadLetters(t *testing.T) {
 	)
 
 	r := must(t, exitDone, w.env, "dead", "list")
-	checkHuman(t, r.out)
+	checkPlain(t, r.out)
 	lines := strings.Split(strings.TrimSpace(r.out), "\n")
 	if len(lines) != 4 || !strings.HasPrefix(lines[0], "DEAD AT (UTC)") ||
-		!strings.Contains(lines[1], oid.Hex()) || !strings.Contains(lines[2], "30313233-3435-3637-3839-616263646566") || !strings.HasSuffix(lines[3], "…") {
+		!strings.Contains(lines[1], oid.Hex()) || !strings.Contains(lines[2], "30313233-3435-3637-3839-616263646566") || !strings.HasSuffix(lines[3], " "+strings.Repeat("long", 40)) || strings.Contains(r.out, "…") {
 		t.Errorf("dead list:\n%s", r.out)
+	}
+
+	if out := must(t, exitDone, w.env, "dead", "list", "--kind", "emial").out; !strings.Contains(out, `"emial" is no kind`) {
+		t.Errorf("a typing error in the kind: %s", out)
 	}
 
 	docs := objects(t, must(t, exitDone, w.env, "dead", "list", "--json").out)
@@ -61,7 +65,7 @@ func TestDeadLetters(t *testing.T) {
 		filter string
 		want   int
 	}{
-		{"--kind sms", 1}, {"--kind fax", 0}, {"--reason exhausted", 1}, {"--code declined", 1}, {"--since 24h", 2},
+		{"--kind sms", 1}, {"--kind fax", 0}, {"--kind sms --reason exhausted", 0}, {"--reason exhausted", 1}, {"--code declined", 1}, {"--since 24h", 2},
 		{"--since " + now.Add(-90*time.Minute).Format(time.RFC3339), 1}, {"--limit 2", 2}, {"--kind charge --reason permanent --code declined --since 2h --limit 5", 1},
 	} {
 		if n := strings.Count(must(t, exitDone, w.env, append([]string{"dead", "list", "--json"}, strings.Fields(c.filter)...)...).out, "\n"); n != c.want {

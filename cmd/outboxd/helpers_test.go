@@ -366,6 +366,14 @@ func checkHuman(t *testing.T, text string) {
 		if n := utf8.RuneCountInString(line); n > term.Width {
 			t.Errorf("%d columns: %s", n, line)
 		}
+	}
+	checkPlain(t, text)
+}
+
+// checkPlain fails the test if output for people, in a pipe, holds what steers a terminal.
+func checkPlain(t *testing.T, text string) {
+	t.Helper()
+	for line := range strings.SplitSeq(text, "\n") {
 		if strings.Contains(line, "\x1b") {
 			t.Errorf("colour without a terminal: %q", line)
 		}

@@ -144,7 +144,7 @@ func (l lane) doc() bson.D {
 func laneTable(p *program, list []lane) error {
 	style := term.NewStyle(p.out, p.env)
 	table := term.NewTable(term.Column{Name: "KIND"}, term.Column{Name: "STATE"}, term.Column{Name: "RATE", Right: true}, term.Column{Name: "WORKERS", Right: true},
-		term.Column{Name: "IN FLIGHT", Right: true}, term.Column{Name: "UNTIL"}, term.Column{Name: "WHY", Flex: true})
+		term.Column{Name: "IN FLIGHT", Right: true}, term.Column{Name: "UNTIL"}, term.Column{Name: "WHY", Flex: true, Whole: true})
 	for _, l := range list {
 		mark, until := style.Yellow, ""
 		if l.state == dispatcher.StateOpen {
@@ -182,6 +182,9 @@ type lanePauseCmd struct {
 func (c lanePauseCmd) Run(p *program) error {
 	if err := c.Kind.check(); err != nil {
 		return err
+	}
+	if strings.TrimSpace(c.Why) == "" {
+		return wrongUse("flag --why: must say why; the people who find the lane paused will ask")
 	}
 	return p.withStore(func(ctx context.Context, s *store.Store) error {
 		if err := s.Pause(ctx, string(c.Kind), c.Why, p.person()); err != nil {

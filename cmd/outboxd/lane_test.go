@@ -30,7 +30,7 @@ func TestLanes(t *testing.T) {
 	if r := must(t, exitDone, env, "lane", "pause", "sms", "--why", "a carrier's outage "+strings.Repeat("x", 200)); !strings.Contains(r.out, "Lane sms is paused") {
 		t.Errorf("pause: %s", r.out)
 	}
-	checkHuman(t, must(t, exitDone, env, "lane", "list").out)
+	checkPlain(t, must(t, exitDone, env, "lane", "list").out)
 
 	docs := objects(t, must(t, exitDone, env, "lane", "list", "--json").out)
 	if len(docs) != 3 {

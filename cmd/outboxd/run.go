@@ -68,12 +68,12 @@ func run(ctx context.Context, args, environ []string, in io.Reader, out, errOut 
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
-	parsed, err := parser.Parse(args)
+	parsed, err := parser.Parse(arranged(args))
 	if ended >= 0 {
 		return ended
 	}
 	if err != nil {
-		fmt.Fprintf(errOut, "outboxd: %v\nRun `outboxd --help` to see what there is.\n", err)
+		fmt.Fprintf(errOut, "outboxd: %v\nRun `%s --help` to see what there is.\n", err, command(err))
 		return exitWrongUse
 	}
 	for _, path := range parsed.Path {

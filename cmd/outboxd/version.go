@@ -5,12 +5,26 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+
+	"github.com/alecthomas/kong"
 )
 
 // release is set by the linker (-X main.release=v1.2.3) where the version does not come from the module system.
 var release string
 
 type versionCmd struct{}
+
+// versionFlag prints the version in place of a command.
+type versionFlag bool
+
+// BeforeReset prints it, and ends the program.
+func (versionFlag) BeforeReset(app *kong.Kong, p *program) error {
+	if err := (versionCmd{}).Run(p); err != nil {
+		return err
+	}
+	app.Exit(exitDone)
+	return nil
+}
 
 func (versionCmd) Run(p *program) error {
 	version, revision := build()

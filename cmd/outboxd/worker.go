@@ -32,6 +32,8 @@ func (workerCmd) Help() string {
   sms      TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN, and TWILIO_API_URL;
            TWILIO_CALLBACK_URL, where Twilio reports deliveries, with the intent's labels added
 
+With OTEL_EXPORTER_OTLP_ENDPOINT set, it exports traces by OTLP, as OpenTelemetry's variables say (docs/tracing.md).
+
 The first SIGTERM or SIGINT ends it in good order: nothing more is claimed, calls under way end, outcomes are written. When
 the drain time is over, calls are cancelled (exit code 1); a second signal cancels them at once (exit code 130). What was
 cancelled in the middle is ambiguous, and treated as that.
@@ -52,7 +54,7 @@ func (c workerCmd) Run(p *program) error {
 		Connect: func(ctx context.Context, o store.Options) (*store.Store, func(), error) {
 			return connect(ctx, cfg.Mongo, o)
 		},
-		Remains: p.remains,
+		Remains: p.remains, Env: p.env,
 	})
 	if errors.Is(err, worker.ErrInterrupted) {
 		return &exitError{exitInterrupted, err}

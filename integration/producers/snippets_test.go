@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -72,6 +73,29 @@ func is(id any, more ...bson.E) bson.D { return append(bson.D{{Key: "_id", Value
 
 func status(s string) bson.E { return bson.E{Key: "status", Value: s} }
 
+// lanePaused pauses a lane by hand.
+const lanePaused = `db.outbox_lanes.updateOne({_id: "sms"}, {$set: {paused: true, why: "the bill"}}, {upsert: true})`
+
+// printed lets a question print its answer, as mongosh does at its prompt.
+func printed(begins string) map[string]string {
+	return map[string]string{begins: "globalThis.answer = " + begins, ".toArray()": ".toArray(); print(answer)"}
+}
+
+// asked lets the functions of scripts/outbox.js be loaded from where they are, and prints something of each answer.
+func asked() map[string]string {
+	path, err := filepath.Abs(filepath.Join(root, "scripts", "outbox.js"))
+	if err != nil {
+		panic(err)
+	}
+	return map[string]string{
+		`"scripts/outbox.js"`: strconv.Quote(path), "ob.help()": "print(ob.help())",
+		"ob.waiting()": `let said = "waiting " + ob.waiting()[0].n`, `ob.late("sms")`: `said += " late " + ob.late("sms")[0]._id`,
+		"ob.dead(24)": `said += " dead " + ob.dead(24)[0]._id.code`, `ob.life("order-7")`: `said += " life " + ob.life("order-7")[0]._id`,
+		"ob.ambiguous()": `said += " ambiguous " + ob.ambiguous()[0]._id`, "ob.lanes()": `said += " lanes " + ob.lanes()[0]._id`,
+		"ob.workers()": `said += " workers " + ob.workers().length; print(said)`,
+	}
+}
+
 func snippets() []snippet {
 	ambiguous := func(id any) bson.D {
 		return dead(id, "sms", "ambiguous", "ambiguous", bson.E{Key: "ambiguous_at", Value: time.Now()})
@@ -114,6 +138,16 @@ func snippets() []snippet {
 		{page: "docs/faq.md", begins: "outboxd lane list", shell: true},
 		{page: "docs/faq.md", begins: "outboxd explain error.json", shell: true, want: "payload.to"},
 		{page: "docs/faq.md", begins: "def place(session):", by: "integration/producers TestSwallowedDuplicateKeyRepeatsTheTransaction"},
+
+		{page: "docs/mongosh.md", begins: "db.outbox.aggregate([\n  {$match: {status: {$in", mongosh: true, replace: printed("db.outbox.agg"), with: []bson.D{text("order-7")}, want: "n: 1"},
+		{page: "docs/mongosh.md", begins: "db.outbox.find({kind: \"sms\", status: \"pending\"", mongosh: true, replace: printed("db.outbox.find("), with: []bson.D{due("order-7")}, want: "order-7"},
+		{page: "docs/mongosh.md", begins: "db.outbox.aggregate([\n  {$match: {status: \"dead\"", mongosh: true, replace: printed("db.outbox.agg"), with: []bson.D{ambiguous("order-8")}, want: "no_answer"},
+		{page: "docs/mongosh.md", begins: "db.outbox.find({_id: \"order-7\"}", mongosh: true, replace: printed("db.outbox.find("), with: []bson.D{text("order-7")}, want: "order-7"},
+		{page: "docs/mongosh.md", begins: "db.outbox.find({ambiguous_at", mongosh: true, replace: printed("db.outbox.find("), with: []bson.D{ambiguous("order-8")}, want: "order-8"},
+		{page: "docs/mongosh.md", begins: "db.outbox_lanes.find()", mongosh: true, before: lanePaused, replace: printed("db.outbox_lanes"), want: "the bill"},
+		{page: "docs/mongosh.md", begins: "db.outbox_workers.find()", mongosh: true, replace: printed("db.outbox_workers"), want: "[]"},
+		{page: "docs/mongosh.md", begins: "load(", mongosh: true, with: []bson.D{due("order-7"), ambiguous("order-8")}, replace: asked(), before: lanePaused,
+			want: "waiting 1 late order-7 dead no_answer life order-7 ambiguous order-8 lanes sms workers 0"},
 
 		{page: "docs/operations.md", begins: "outboxd lane list", shell: true, want: "sms"},
 		{page: "docs/operations.md", begins: "outboxd dead retry --kind email", shell: true,

@@ -2,6 +2,7 @@ package term
 
 import (
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -13,6 +14,7 @@ type Column struct {
 	Name  string
 	Right bool // numbers
 	Flex  bool // gives way where the table would be too wide
+	Whole bool // on a terminal alone is the table bounded: who reads from a pipe needs all of it
 }
 
 // Table is rows under a heading. Cells are cleaned; what does not fit is cut and ends in "…".
@@ -41,7 +43,7 @@ func (t *Table) Mark(mark func(string) string, cells ...string) {
 
 // Write writes the table.
 func (t *Table) Write(w io.Writer, style Style) error {
-	widths := t.widths()
+	widths := t.widths(IsTerminal(w))
 	heading := make([]string, len(t.columns))
 	for i, c := range t.columns {
 		heading[i] = c.Name
@@ -77,7 +79,7 @@ func (t *Table) line(cells []string, widths []int) string {
 }
 
 // widths gives each column what its widest cell needs, and takes from the flexible ones what is beyond Width.
-func (t *Table) widths() []int {
+func (t *Table) widths(terminal bool) []int {
 	widths := make([]int, len(t.columns))
 	total := len(gap) * (len(t.columns) - 1)
 	for i, c := range t.columns {
@@ -86,6 +88,9 @@ func (t *Table) widths() []int {
 			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
 		}
 		total += widths[i]
+	}
+	if !terminal && slices.ContainsFunc(t.columns, func(c Column) bool { return c.Whole }) {
+		return widths
 	}
 	for _, flexible := range []bool{true, false} { // the others give way only where nothing else is left
 		for i := len(t.columns) - 1; i >= 0 && total > Width; i-- {

@@ -41,6 +41,8 @@ type Options struct {
 	Provider func(kind string) dispatcher.Provider
 	// Observer is told what happened beside the metrics. Nil: nobody is.
 	Observer dispatcher.Observer
+	// Env returns a variable of the environment, which says where traces go. Nil: nowhere.
+	Env func(name string) string
 	// Remains is told what is left when UntilEmpty ends.
 	Remains func([]Remainder) error
 }
@@ -118,6 +120,14 @@ func (w *worker) run() error {
 	w.counts = counts
 	transport := providers.NewTransport(providers.TransportConfig{Connections: connections(cfg.Lanes)})
 	defer transport.CloseIdleConnections()
+	tracer, untrace, err := w.trace()
+	if err != nil {
+		return err
+	}
+	defer untrace()
+	if tracer != nil {
+		transport = transport.Wrapped(tracer.Wrap)
+	}
 	list, err := lanes(cfg.Lanes, func(kind string) (dispatcher.Provider, error) {
 		if w.Provider != nil {
 			return w.Provider(kind), nil
@@ -133,7 +143,7 @@ func (w *worker) run() error {
 		watching = append(watching, w.Observer)
 	}
 	d, err := dispatcher.New(dispatcher.Config{
-		Worker: w.name, Store: db, Shared: shared{db, w.Version}, Upcoming: db, Lanes: list, Logger: w.Logger, Logs: cfg.Logs, Observer: watching,
+		Worker: w.name, Store: db, Shared: shared{db, w.Version}, Upcoming: db, Lanes: list, Logger: w.Logger, Logs: cfg.Logs, Observer: watching, Tracer: spans(tracer),
 	})
 	if err != nil {
 		return err
