@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"fmt"
+	"maps"
 	"sync"
 	"testing"
 	"time"
@@ -55,9 +56,7 @@ func TestCensus(t *testing.T) {
 	dead := func(id, kind, reason string, fields map[string]any) {
 		doc := h.intent(id, map[string]any{"kind": kind, "status": "dead", "dead_at": minute, "dead_reason": reason, "first_attempt_at": minute})
 		delete(doc, "due_at")
-		for k, v := range fields {
-			doc[k] = v
-		}
+		maps.Copy(doc, fields)
 		h.Insert(doc)
 	}
 	dead("parked", "fax", "ambiguous", map[string]any{"ambiguous_at": minute})

@@ -162,10 +162,7 @@ func (f finder) byID(ctx context.Context) ([]bson.Raw, func(bson.Raw) cursor, er
 	if err != nil || f.more {
 		return raws, byIDCursor, err
 	}
-	whole := bson.A{}
-	for _, id := range meant(f.ID)[1:] {
-		whole = append(whole, id)
-	}
+	whole := meant(f.ID)[1:]
 	if len(whole) == 0 {
 		return raws, byIDCursor, nil
 	}

@@ -119,8 +119,7 @@ func shapeOf(t reflect.Type) *huma.Schema {
 }
 
 func shapeFields(t reflect.Type, s *huma.Schema) {
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		switch {
 		case f.Anonymous && f.Type.Kind() == reflect.Struct:

@@ -63,7 +63,7 @@ func (p *Proxy) person(r *http.Request, peer netip.Addr) (name string, roles []s
 	if p.Role != "" {
 		roles = append(roles, p.Role)
 	}
-	for _, group := range strings.Split(strings.Join(groups, ","), ",") {
+	for group := range strings.SplitSeq(strings.Join(groups, ","), ",") {
 		if role := p.Roles[strings.TrimSpace(group)]; role != "" && !slices.Contains(roles, role) {
 			roles = append(roles, role)
 		}

@@ -80,6 +80,8 @@ func Serve(ctx context.Context, ln net.Listener, h http.Handler, drain time.Dura
 	if err != nil {
 		err = errors.Join(fmt.Errorf("requests under way took longer than the drain time %v: %w", drain, err), s.Close())
 	}
-	<-served
+	if ended := <-served; !errors.Is(ended, http.ErrServerClosed) {
+		err = errors.Join(err, ended)
+	}
 	return err
 }
