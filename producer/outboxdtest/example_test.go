@@ -16,10 +16,10 @@ func ExampleCheck() {
 		fmt.Println(err)
 	}
 	for _, r := range reasons {
-		fmt.Println(r)
+		fmt.Println(r.Path, "breaks the rule:", r.Rule)
 	}
 	// Output:
-	// payload.to: to must be a phone number in E.164: a plus sign, country code and number, no spaces, such as +4915112345678.
+	// payload.to breaks the rule: to
 }
 
 func TestValid(t *testing.T) {
