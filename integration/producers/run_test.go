@@ -37,11 +37,11 @@ func dependencies(t *testing.T, language string) string {
 	return strings.TrimSpace(out.String())
 }
 
-// migrated returns a database with an outbox.
+// migrated returns a database with an outbox. The kind webhook is that of docs/extending.md.
 func migrated(t *testing.T) *mongo.Database {
 	t.Helper()
 	db := mongotest.Database(t)
-	if _, err := migrations.New(db, "").Up(t.Context()); err != nil {
+	if _, err := migrations.New(db, "").Register("webhook").Up(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return db

@@ -162,7 +162,7 @@ func dueAt(t *testing.T, db *mongo.Database, id string) time.Time {
 // there are.
 func TestMistypedKindIsRefused(t *testing.T) {
 	t.Parallel()
-	const want = "kind must be one that is registered: charge, email, sms."
+	const want = "kind must be one that is registered: charge, email, sms, webhook."
 	for name, c := range map[string]struct {
 		workspace     func(*testing.T) *workspace
 		file, program string
