@@ -37,10 +37,14 @@ const (
 
 // table is the architecture's. Whatever stands below cmd, integration and examples may import everything.
 var table = map[string]layer{
-	"outbox":                 {},
-	"admin/api":              {own: []string{"admin", "outbox"}, outside: []string{"github.com/danielgtaylor/huma/v2"}},
-	"admin/auth":             {outside: []string{"github.com/coreos/go-oidc/v3", "golang.org/x/crypto", "golang.org/x/oauth2"}},
-	"dispatcher":             {own: []string{"internal/timing", "outbox"}, outside: []string{gobreaker, "golang.org/x/time"}},
+	"outbox":     {},
+	"admin/api":  {own: []string{"admin", "outbox"}, outside: []string{"github.com/danielgtaylor/huma/v2"}},
+	"admin/auth": {outside: []string{"github.com/coreos/go-oidc/v3", "golang.org/x/crypto", "golang.org/x/oauth2"}},
+	"dispatcher": {own: []string{"dispatcher/internal/schedule", "internal/timing", "outbox"}, outside: []string{gobreaker, "golang.org/x/time"}},
+
+	"dispatcher/internal/schedule":          {own: []string{"outbox"}},
+	"dispatcher/internal/schedule/simulate": {own: []string{"dispatcher/internal/schedule", "outbox"}},
+
 	"providers":              {own: []string{"outbox"}},
 	"providers/stripe":       {own: []string{"outbox", "providers"}, outside: []string{"github.com/stripe/stripe-go/v76"}},
 	"providers/sendgrid":     {own: []string{"outbox", "providers"}, outside: []string{"github.com/sendgrid/rest", "github.com/sendgrid/sendgrid-go"}},

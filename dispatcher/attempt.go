@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/outboxd/outboxd/outbox"
-	"github.com/sony/gobreaker/v2"
 )
 
 var errTooLate = errors.New("the delivery took longer than the lane's timeout")
@@ -25,66 +24,16 @@ func (f fence) passed(now time.Time) bool {
 	return now.Sub(f.sent) > f.within || now.Round(0).Sub(f.sent.Round(0)) > f.within
 }
 
-// attempt takes one claimed intent to its outcome and hands that to the settler.
-func (l *lane) attempt(stop, abort context.Context, c claimed) {
-	in := c.in
-	began, asked := time.Now(), l.store.Now()
-	verdict := l.verdict(stop, abort, &c, began)
-	l.weigh(&verdict, c)
-	now := l.store.Now()
-	if verdict.Event == outbox.Absent {
-		now = asked // the answer may be as old as the question, and tells nothing of what was recorded since
+// attempt makes the call of one claimed intent. Meanwhile it may have become too late for it.
+func (l *lane) attempt(abort context.Context, c claimed) ended {
+	e := unsent(c, 0)
+	e.asked, e.health = l.store.Now(), errNoVerdict
+	if !c.fence.passed(e.began) {
+		ctx := l.called(abort, &e.c, c.action)
+		e.verdict, e.health = l.call(ctx, c, c.action)
 	}
-	d := outbox.Decide(in, verdict, l.Policy, now)
-	c.ended(&d)
-	l.heed(d, verdict, c, began, asked)
-	l.settler.settle(outcome{
-		Settlement: outbox.Settlement{Intent: in, Decision: d, Took: time.Since(began)},
-		kind:       l.Kind, lane: l,
-	})
-}
-
-// verdict does what outbox.Next allows and returns what was learned.
-func (l *lane) verdict(stop, abort context.Context, c *claimed, began time.Time) outbox.Verdict {
-	in, unsent := c.in, outbox.Verdict{Event: outbox.Unsent}
-	action, settled := outbox.Next(in, l.Policy, l.store.Now())
-	if action == outbox.Settle {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.unprobe(*c, began)
-		return settled
-	}
-	if action == outbox.Send && in.Expired(c.latest(began)) { // it may have: the next claim knows
-		return unsent
-	}
-	if stop.Err() != nil || c.late || c.fence.passed(began) || l.shutSince(began, action, *c) {
-		return unsent
-	}
-	if action == outbox.LookUp {
-		wait, ok := l.beginLookUp(*c)
-		defer l.endLookUp()
-		if !ok {
-			return outbox.Verdict{Event: outbox.Unsent, Wait: wait}
-		}
-		verdict, _ := l.call(l.called(abort, c, action), *c, action)
-		return verdict
-	}
-	c.broken = c.broken || l.breaker.State() != gobreaker.StateClosed
-	done, err := l.breaker.Allow()
-	if err != nil { // it opened, or has probes enough
-		return unsent
-	}
-	verdict, health := l.call(l.called(abort, c, action), *c, action)
-	done(l.alone(in, health))
-	return verdict
-}
-
-// shutSince reports whether the lane was closed between the reservation and the call. A gate and a hold concern only
-// calls that may have the effect.
-func (l *lane) shutSince(now time.Time, action outbox.Action, c claimed) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.shared.Paused || action == outbox.Send && (l.gate.shut(now) || l.hold.on() && !c.probe)
+	e.took = time.Since(e.began)
+	return e
 }
 
 // call runs the provider within the lane's timeout, and returns the verdict and what it tells the breaker. A provider
@@ -145,22 +94,5 @@ func (l *lane) saving(c claimed) func(context.Context, outbox.Progress) error {
 			return &outbox.Failure{Class: outbox.Expired, Code: outbox.CodeExpired, Message: "expires_at passed between two steps, before the one that counts"}
 		}
 		return nil
-	}
-}
-
-// breakerChanged is told of each change under the breaker's lock.
-func (l *lane) breakerChanged(from, to gobreaker.State) {
-	l.mu.Lock()
-	if to == gobreaker.StateOpen {
-		l.openUntil = time.Now().Add(l.Breaker.OpenFor)
-	}
-	l.mu.Unlock()
-	l.log.Warn("breaker changed", "from", from.String(), "to", to.String())
-	switch to {
-	case gobreaker.StateOpen:
-		l.peers.tell(news{what: breakerOpened, lane: l, until: time.Now().Add(l.Breaker.OpenFor)})
-	case gobreaker.StateClosed:
-		l.peers.tell(news{what: breakerClosed, lane: l})
-		l.wake.Send()
 	}
 }

@@ -9,8 +9,8 @@ import (
 // mostAvoided bounds how many intents a lane remembers; the oldest are forgotten first.
 const mostAvoided = 256
 
-// avoided are the intents that the provider last refused or gave no answer: another one is the better probe. It is
-// guarded by its lane's lock.
+// avoided are the intents that the provider last refused or gave no answer: another one is the better probe. Its lane's
+// owner has it.
 type avoided struct{ ids []outbox.ID }
 
 // add notes an intent, as the newest.

@@ -15,7 +15,7 @@ const awayBase = time.Second
 // probes, until one is answered: so a quiet lane, in which no breaker ever counts enough, spends no attempts on an
 // outage either.
 //
-// It is a pure state: instants come from outside, of the local monotonic clock. It is guarded by its lane's lock.
+// It is a pure state: instants come from outside, of the local monotonic clock. Its lane's owner has it.
 type away struct {
 	since    time.Time // of the first call without an answer after the last answer; zero: none
 	failures int       // that one, and the probes since

@@ -71,3 +71,15 @@ func health(f *outbox.Failure) error {
 		return f
 	}
 }
+
+// breakerChanged is told of each change, by the lane's owner: nobody else asks the breaker anything.
+func (l *lane) breakerChanged(from, to gobreaker.State) {
+	l.log.Warn("breaker changed", "from", from.String(), "to", to.String())
+	switch to {
+	case gobreaker.StateOpen:
+		l.open = time.Now().Add(l.Breaker.OpenFor)
+		l.peers.tell(news{what: breakerOpened, lane: l, until: l.open})
+	case gobreaker.StateClosed:
+		l.peers.tell(news{what: breakerClosed, lane: l})
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/outboxd/outboxd/dispatcher/internal/schedule"
 	"github.com/outboxd/outboxd/outbox"
 )
 
@@ -201,6 +202,9 @@ func (d *Dispatcher) Run(stop, abort context.Context) error {
 	return errors.Join(settled...)
 }
 
+// farOff is beyond what hints are remembered for: lanes ask ahead what becomes due sooner than that.
+const farOff = 30 * time.Second
+
 // Notify passes on a hint that something may have changed. It never blocks, and may be called at any time by many
 // goroutines at once. Hints merge; one that is wrong costs a look, and one that is missing costs time, at most that of
 // a lane's next look.
@@ -211,7 +215,7 @@ func (d *Dispatcher) Notify(h outbox.Hint) {
 	}
 	var in time.Duration
 	if !h.Due.IsZero() {
-		if in = h.Due.Sub(d.cfg.Store.Now()); in > 2*seldomPoll { // lanes look before that
+		if in = h.Due.Sub(d.cfg.Store.Now()); in > farOff { // lanes look before that
 			return
 		}
 	}
@@ -220,21 +224,18 @@ func (d *Dispatcher) Notify(h outbox.Hint) {
 		case h.Kind != "" && l.Kind != h.Kind:
 		case in > 0:
 			l.plan(in)
-		case h.Kind != "" && h.ID != (outbox.ID{}):
-			l.hintFor(h.ID)
+		case h.Kind != "":
+			l.hint(schedule.Hinted{ID: h.ID})
 		default:
-			l.hint()
+			l.hint(schedule.Hinted{})
 		}
 	}
 }
 
-// workloadChanged lets everybody reckon anew how often to look. What came while nobody listened is on no schedule.
+// workloadChanged lets everybody reckon anew how often to look.
 func (d *Dispatcher) workloadChanged() {
 	for _, l := range d.lanes {
-		l.mu.Lock()
-		l.schedule.until = time.Time{}
-		l.mu.Unlock()
-		l.planned.Send()
+		l.loaded.Send()
 	}
 	d.peers.wake.Send()
 }

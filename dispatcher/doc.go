@@ -5,7 +5,30 @@
 //
 //	reserve ─▶ claim ─▶ fence ─▶ call ─▶ decide ─▶ settle
 //
-// A lane serves one kind. It reserves before it claims: a free slot (its bulkhead), the breaker's leave, an open gate,
+// # The states of a lane
+//
+// Five things keep a lane from claiming as much as it has slots for. Each has an event that begins it and one that ends
+// it. [LaneStatus] names the first of those that are the case, in this order:
+//
+//	                 a person pauses it
+//	        ┌──────────────────────────────────────▶ paused ── a person resumes it ──┐
+//	        │ two intents are refused, none passes                                   │
+//	        ├──────────────────────────────────────▶ held ──── a probe passes ───────┤
+//	        │ the provider limits the rate                                           │
+//	open ───┼──────────────────────────────────────▶ gated ─── its time is over ─────┼──▶ open
+//	        │ calls fail too often                                                   │
+//	        ├──────────────────────────────────────▶ broken ── probes succeed ───────┤
+//	        │ two calls in a row get no answer                                       │
+//	        └──────────────────────────────────────▶ broken ── the provider answers ─┘
+//
+// A held or a broken lane sends few intents, one at a time, to see whether it may send more. The other workers are told
+// of the first four.
+//
+// A lane serves one kind, and one goroutine owns all that it knows. Claims and calls are goroutines that report to the
+// owner; it tells each report to package schedule, a pure function, and does what that says. So a lane has no lock, and
+// when to claim can be tested without one.
+//
+// A lane reserves before it claims: a free slot (its bulkhead), the breaker's leave, an open gate,
 // no hold, no pause, and a rate token. So a provider that is down costs its intents nothing, neither an attempt nor
 // their order, and other lanes do not notice.
 //
@@ -40,7 +63,7 @@
 // While a worker is calm it listens to hints ([Dispatcher.Listen]): a lane without work then looks every fifteen
 // seconds at what becomes due, is in time for that, and claims when a hint comes: just what the hint names, if it names
 // something, and beside a claim that is under way. While it is busy it does not listen, since hints would cost the
-// database more than they bring; a lane looks again within 10 to 50 ms. Where nobody gives hints it looks every second.
+// database more than they bring; a lane looks again within 25 to 60 ms. Where nobody gives hints it looks every second.
 // A hint is never the truth: what it fails to tell is found by the next look.
 //
 // # Stopping

@@ -16,7 +16,7 @@ const (
 // waits.
 const gateMost = time.Hour
 
-// gate is closed while the provider asked to wait. It is guarded by its lane's lock.
+// gate is closed while the provider asked to wait. Its lane's owner has it.
 type gate struct {
 	until  time.Time
 	streak int // gates closed without an instant since the last success

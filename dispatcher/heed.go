@@ -14,33 +14,29 @@ func (l *lane) weigh(v *outbox.Verdict, c claimed) {
 	if v.Event != outbox.Failed || v.Failure == nil {
 		return
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	switch f := v.Failure; {
 	case f.Class == outbox.Hold:
-		v.Alone = l.hold.own(c.in.RefusedAt(), l.passedAt)
+		v.Alone = l.hold.own(c.in.RefusedAt(), l.passed)
 	case f.Unanswered():
-		v.Probe = c.broken || l.away.free(c.probe, c.in.UnansweredAt(), l.answeredAt)
+		v.Probe = c.broken || l.away.free(c.probe, c.in.UnansweredAt(), l.answered)
 	}
 }
 
-// heed draws the lane's own conclusions from a call that may have had the effect, or from a look-up. asked is the
-// database's time when it began.
-func (l *lane) heed(d outbox.Decision, v outbox.Verdict, c claimed, began, asked time.Time) {
-	switch v.Event {
+// heed draws the lane's own conclusions from a call that may have had the effect, or from a look-up.
+func (l *lane) heed(d outbox.Decision, e ended) {
+	switch e.verdict.Event {
 	case outbox.Delivered, outbox.Failed:
-		l.heedCall(d, v, c, began, asked)
+		l.heedCall(d, e)
 	case outbox.Found, outbox.Absent, outbox.LookUpFailed:
-		l.heedLookUp(v, began)
+		l.heedLookUp(e.verdict, e.began)
 	default: // nobody was asked
 	}
 }
 
-func (l *lane) heedCall(d outbox.Decision, v outbox.Verdict, c claimed, began, asked time.Time) {
-	now := time.Now()
+func (l *lane) heedCall(d outbox.Decision, e ended) {
+	v, c, began, asked, now := e.verdict, e.c, e.began, e.asked, time.Now()
 	f := v.Failure
 	passed := v.Event == outbox.Delivered || f != nil && f.Class == outbox.Permanent // the provider let us in, and answered
-	l.mu.Lock()
 	var closed time.Duration
 	var held, resumed, left, back bool
 	shut := l.gate.shut(now)
@@ -52,12 +48,12 @@ func (l *lane) heedCall(d outbox.Decision, v outbox.Verdict, c claimed, began, a
 	case passed:
 		l.gate.passed()
 		resumed = l.hold.pass(began)
-		if asked.After(l.passedAt) {
-			l.passedAt = asked
+		if asked.After(l.passed) {
+			l.passed = asked
 		}
 	}
 	switch {
-	case f != nil && f.Unanswered() && l.away.own(c.in.UnansweredAt(), l.answeredAt):
+	case f != nil && f.Unanswered() && l.away.own(c.in.UnansweredAt(), l.answered):
 	case f != nil && f.Unanswered():
 		known := l.away.known()
 		l.away.fail(c.probe, now, l.Breaker.OpenFor)
@@ -66,10 +62,9 @@ func (l *lane) heedCall(d outbox.Decision, v outbox.Verdict, c claimed, began, a
 		known := l.away.known()
 		if l.away.answer() {
 			back = known
-			l.wake.Send() // it waits for just that
 		}
-		if at := l.store.Now(); at.After(l.answeredAt) {
-			l.answeredAt = at
+		if at := l.store.Now(); at.After(l.answered) {
+			l.answered = at
 		}
 	}
 	if f != nil && (f.Class == outbox.Hold || f.Unanswered()) {
@@ -78,7 +73,6 @@ func (l *lane) heedCall(d outbox.Decision, v outbox.Verdict, c claimed, began, a
 	if closed > 0 && l.peers.tell(news{what: gateClosed, lane: l, until: time.Now().Add(closed)}) {
 		l.gate.untold++
 	}
-	l.mu.Unlock()
 	switch {
 	case closed > 0:
 		level := slog.LevelWarn
@@ -105,8 +99,6 @@ func (l *lane) heedCall(d outbox.Decision, v outbox.Verdict, c claimed, began, a
 // heedLookUp keeps the gate of the look-ups. They concern nothing else.
 func (l *lane) heedLookUp(v outbox.Verdict, began time.Time) {
 	now, f := time.Now(), v.Failure
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	switch {
 	case f == nil || f.Class == outbox.Permanent:
 		l.lookUps.passed()
@@ -118,34 +110,15 @@ func (l *lane) heedLookUp(v outbox.Verdict, began time.Time) {
 	}
 }
 
-// beginLookUp reports whether a look-up may begin, and else how long it has to wait.
-func (l *lane) beginLookUp(c claimed) (wait time.Duration, ok bool) {
-	now := time.Now()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.unprobe(c, now)
-	l.asking++
-	return max(0, l.lookUps.until.Sub(now)), !l.lookUps.shut(now)
-}
-
-func (l *lane) endLookUp() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.asking--
-}
-
-// unprobe lets the lane claim another probe: this one asks the provider for nothing that tells. It is called under the
-// lock.
+// unprobe lets the lane claim another probe: this one asks the provider for nothing that tells.
 func (l *lane) unprobe(c claimed, now time.Time) {
 	if c.probe {
 		l.hold.unprobed(now)
 		l.away.unprobed(now)
-		l.wake.Send()
 	}
 }
 
-// probing reports whether the lane sends one intent at a time, to see whether it may send more. It is called under the
-// lock.
+// probing reports whether the lane sends one intent at a time, to see whether it may send more.
 func (l *lane) probing() bool { return l.hold.on() || l.away.on() }
 
 // alone returns what a call's verdict tells the breaker: nothing, if the intent is alone with what it met.
@@ -154,9 +127,7 @@ func (l *lane) alone(in *outbox.Intent, health error) error {
 	if !ok || !f.Unanswered() {
 		return health
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.away.own(in.UnansweredAt(), l.answeredAt) {
+	if l.away.own(in.UnansweredAt(), l.answered) {
 		return errNoVerdict
 	}
 	return health

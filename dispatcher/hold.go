@@ -21,7 +21,7 @@ const mostRefused = 16
 // refused in the same way, while nothing passes, confirm that it is the lane. A call that passes, and was begun after
 // that, ends it.
 //
-// It is a pure state: instants come from outside, of the local monotonic clock. It is guarded by its lane's lock.
+// It is a pure state: instants come from outside, of the local monotonic clock. Its lane's owner has it.
 type hold struct {
 	since   time.Time // when it was confirmed; zero: not held
 	code    string

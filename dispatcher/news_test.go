@@ -39,7 +39,7 @@ func TestNewsThatWaitedTellWhatIsLeft(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				heard := new(listener)
 				p := &peers{shared: heard, worker: "w"}
-				l := &lane{Lane: Lane{Kind: "sms"}, gate: gate{untold: 1}}
+				l := &lane{Lane: Lane{Kind: "sms"}, gate: gate{untold: 1}, told: make(chan told, toldKept)}
 				until := time.Now().Add(30 * time.Second)
 				<-time.After(c.waited)
 				for _, what := range []what{gateClosed, breakerOpened} {
@@ -50,7 +50,7 @@ func TestNewsThatWaitedTellWhatIsLeft(t *testing.T) {
 				if !slices.Equal(heard.heard, c.want) {
 					t.Errorf("heard %q, want %q", heard.heard, c.want)
 				}
-				if l.gate.untold != 0 {
+				if l.learn(<-l.told); l.gate.untold != 0 {
 					t.Error("the gate still counts as untold, so nobody could open it")
 				}
 			})

@@ -7,9 +7,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/outboxd/outboxd/dispatcher/internal/schedule"
 	"github.com/outboxd/outboxd/internal/timing"
 	"github.com/outboxd/outboxd/outbox"
-	"golang.org/x/time/rate"
 )
 
 // Shared is what workers tell each other about lanes and themselves. All of its instants are the database's.
@@ -110,7 +110,7 @@ func (p *peers) send(ctx context.Context, n news) error {
 				return err
 			}
 		}
-		n.lane.gateTold()
+		n.lane.tell(told{gate: true})
 		return nil
 	case laneHeld:
 		return p.shared.Hold(ctx, kind, n.code)
@@ -122,7 +122,7 @@ func (p *peers) send(ctx context.Context, n news) error {
 		if err := p.shared.Hasten(ctx, kind); err != nil {
 			return err
 		}
-		n.lane.hint()
+		n.lane.hint(schedule.Hinted{})
 		return nil
 	case breakerOpened:
 		if left := time.Until(n.until); left > 0 {
@@ -201,7 +201,8 @@ func (p *peers) exchange(ctx context.Context) error {
 		return err
 	}
 	for _, l := range p.lanes {
-		l.learn(states[l.Kind], p.store.Now())
+		state := states[l.Kind]
+		l.tell(told{state: &state, at: p.store.Now()})
 	}
 	return nil
 }
@@ -237,7 +238,7 @@ func (p *peers) beat(ctx context.Context) {
 		return // exchange fails as well, and says so
 	}
 	for _, l := range p.lanes {
-		l.split(live[l.Kind])
+		l.tell(told{live: max(1, live[l.Kind])})
 	}
 }
 
@@ -246,71 +247,5 @@ func (p *peers) leave(ctx context.Context) {
 	defer cancel()
 	if err := p.shared.Leave(ctx, p.worker); err != nil {
 		p.log.Warn("leaving the registry of workers failed; it forgets this worker by itself", "err", err)
-	}
-}
-
-// learn takes over what other workers and people say about the lane. now is the database's.
-func (l *lane) learn(state outbox.LaneState, now time.Time) {
-	local := time.Now()
-	l.mu.Lock()
-	before, first := l.shared, !l.learned
-	l.shared, l.learned = state, true
-	var until time.Time
-	if state.GateUntil.After(now) {
-		until = local.Add(state.GateUntil.Sub(now))
-	}
-	was := l.gate.until
-	l.gate.agree(until)
-	opened := l.gate.until.Before(was) // the lane sleeps until the old instant
-	if state.BrokenBy != l.worker && state.BrokenUntil.After(now) {
-		l.brokenFor = local.Add(state.BrokenUntil.Sub(now))
-	} else if state.BrokenUntil.IsZero() {
-		l.brokenFor = time.Time{}
-	}
-	resumed := state.HeldSince.IsZero() && !before.HeldSince.IsZero()
-	switch {
-	case resumed:
-		l.hold.forget() // another worker's probe passed, or a person resumed the lane
-	case !state.HeldSince.IsZero() && !l.hold.on():
-		l.hold.begin(local, state.HoldCode)
-		if first { // a worker that starts may have other credentials: it sees for itself
-			l.hold.next = local
-		}
-	}
-	changed := before.Paused != state.Paused || before.HeldSince.IsZero() != state.HeldSince.IsZero()
-	l.mu.Unlock()
-	switch {
-	case state.Paused && !before.Paused:
-		l.log.Warn("lane paused", filled("why", state.Why, "by", state.By)...)
-	case before.Paused && !state.Paused:
-		l.log.Warn("lane resumed", filled("paused_why", before.Why, "paused_by", before.By)...)
-	}
-	if resumed {
-		l.peers.tell(news{what: waitEnded, lane: l})
-	}
-	if changed || opened {
-		l.wake.Send()
-	}
-}
-
-// gateTold notes that the other workers know of a closing of the lane's gate.
-func (l *lane) gateTold() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.gate.untold--
-}
-
-// split takes over how many workers serve the kind, and sets this worker's share of the lane's rate.
-func (l *lane) split(live int) {
-	l.mu.Lock()
-	l.live = live
-	l.mu.Unlock()
-	if l.limiter == nil {
-		return
-	}
-	each := l.Rate / float64(max(1, live))
-	if l.limiter.Limit() != rate.Limit(each) {
-		l.limiter.SetLimit(rate.Limit(each))
-		l.limiter.SetBurst(max(1, int(each)))
 	}
 }

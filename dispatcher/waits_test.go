@@ -95,7 +95,7 @@ func TestABusyIntentIsSettledBesideTheOthers(t *testing.T) {
 		<-time.After(time.Second)
 		for n := range 15 {
 			box.insert(t, "sms", nil)
-			<-time.After(2200 * time.Millisecond)
+			<-time.After(2500 * time.Millisecond) // a look, at most 1.25 s later, and the call
 			count := 0
 			for _, doc := range box.mem.All() {
 				if doc["status"] == "done" {

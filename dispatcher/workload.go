@@ -11,7 +11,10 @@ import (
 // much as half of the writes themselves. So a worker listens while it is calm, and while it is busy it looks often,
 // which then costs nothing that matters, since nearly every look finds something. A worker that nobody tells of hints
 // counts as busy much sooner: it would look only once a second otherwise.
-const workloadWindow = time.Second
+const (
+	workloadWindow = time.Second
+	manyAsked      = 64 // by one claim
+)
 
 // load bounds what is busy, in intents claimed in a second: busy from so many on, and calm again below so many.
 type load struct{ busyFrom, calmBelow int }
@@ -52,7 +55,7 @@ func (p *workload) note(n, asked int) {
 	p.mu.Lock()
 	p.asking--
 	p.claimed += n
-	behind := n >= asked && asked >= pairedFrom
+	behind := n >= asked && asked >= manyAsked
 	p.mu.Unlock()
 	p.judge(behind)
 }
