@@ -156,7 +156,7 @@ func (s *State) rest() (at time.Time, ok bool) {
 
 // wanted returns when whatever is due is to be claimed; ok is false if nothing is known to become due.
 func (s *State) wanted(now time.Time) (at time.Time, ok bool) {
-	if s.backlogged || s.due.past(now) {
+	if s.backlogged {
 		return now, true
 	}
 	at, ok = s.rest()
