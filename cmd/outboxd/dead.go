@@ -1,8 +1,8 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -217,28 +217,43 @@ func (c deadExportCmd) Run(p *program) error {
 
 type deadShowCmd struct {
 	mongoFlags
+	outputFlag
+	revealFlags
 	ID   string `arg:"" help:"The intent's _id as dead list shows it: an ObjectId's hex, a UUID, or the string."`
 	JSON bool   `help:"The document as one line of JSON."`
 }
 
+func (deadShowCmd) Help() string {
+	return `Shows an intent's document with all its fields. Payloads are masked, since they hold your customers' data, and so is what the
+contract does not know. With --reveal they are shown, and the audit records who did so and why.
+
+  outboxd dead show order-7
+  outboxd dead show order-7 --reveal --why "ticket 4711"`
+}
+
 func (c deadShowCmd) Run(p *program) error {
-	return p.withStore(func(ctx context.Context, s *store.Store) error {
-		doc, err := s.Get(ctx, c.ID)
-		if errors.Is(err, store.ErrNotFound) {
-			return fmt.Errorf("%w; `outboxd dead list` shows the dead ones", err)
+	if err := c.check(); err != nil {
+		return err
+	}
+	return p.withDesk(func(ctx context.Context, d *desk) error {
+		d.actor.Who = cmp.Or(c.By, d.actor.Who)
+		in, err := d.store.Look(ctx, c.ID)
+		if err != nil {
+			return found(err)
 		}
+		doc, err := c.document(ctx, d, in)
 		if err != nil {
 			return err
 		}
-		if c.JSON {
-			return p.json(doc)
+		if form := c.form(c.JSON); form != formTable {
+			return p.object(form, doc)
 		}
-		return c.show(p, doc)
+		return c.show(p, rawOf(in), doc)
 	})
 }
 
 // show writes the document for a person: what became of it first, then all of it.
-func (c deadShowCmd) show(p *program, doc bson.Raw) error {
+func (c deadShowCmd) show(p *program, doc bson.Raw, shown any) error {
 	style := term.NewStyle(p.out, p.env)
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n", style.Bold(term.Cut(term.Clean(text(doc, "kind")+" "+idText(doc.Lookup("_id"))), term.Width)))
@@ -247,7 +262,7 @@ func (c deadShowCmd) show(p *program, doc bson.Raw) error {
 		status += ": " + reason
 	}
 	fmt.Fprintf(&b, "%s\n", style.Yellow(term.Clean(status)))
-	if code := text(doc, "last_error", "code"); code != "" {
+	if code := text(doc, "last_error", "code"); code != "" && text(doc, "status") == string(outbox.StatusDead) {
 		b.WriteString(term.Wrap(code+": "+text(doc, "last_error", "message"), "  ") + "\n")
 		for _, known := range outbox.Codes() {
 			if known.Code == code && known.Remedy != "" {
@@ -255,7 +270,7 @@ func (c deadShowCmd) show(p *program, doc bson.Raw) error {
 			}
 		}
 	}
-	whole, err := bson.MarshalExtJSONIndent(doc, false, false, "", "  ")
+	whole, err := bson.MarshalExtJSONIndent(shown, false, false, "", "  ")
 	if err != nil {
 		return fmt.Errorf("write the intent as Extended JSON: %w", err)
 	}

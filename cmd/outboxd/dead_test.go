@@ -114,7 +114,7 @@ func TestDeadShowCannotBeSteered(t *testing.T) {
 			t.Errorf("%v:\n%s", args, r.out)
 		}
 	}
-	if r := must(t, exitDone, w.env, "dead", "show", "evil\x1b[2J"); strings.Count(r.out, "ü") != 300 {
+	if r := must(t, exitDone, w.env, "dead", "show", "evil\x1b[2J", "--reveal", "--why", "x"); strings.Count(r.out, "ü") != 300 {
 		t.Errorf("%d of 300 characters are shown", strings.Count(r.out, "ü"))
 	}
 }

@@ -131,6 +131,16 @@ func (w *world) count(t *testing.T, filter bson.D) int64 {
 	return n
 }
 
+// audited counts records of the audit.
+func (w *world) audited(t *testing.T, filter bson.D) int64 {
+	t.Helper()
+	n, err := w.db.Collection(migrations.DefaultCollection+"_audit").CountDocuments(t.Context(), filter)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 func (w *world) fault(t *testing.T, f simulator.Fault) {
 	t.Helper()
 	if err := w.sim.Sim.AddFaults(f); err != nil {

@@ -122,11 +122,3 @@ func (c resolveCmd) say(p *program, raw bson.Raw, r outbox.Resolution, settled o
 	}
 	return nil
 }
-
-// orNull is the text, nil if it is empty.
-func orNull(text string) any {
-	if text == "" {
-		return nil
-	}
-	return text
-}

@@ -153,6 +153,7 @@ func snippets() []snippet {
 		{page: "docs/operations.md", begins: "outboxd dead retry --kind email", shell: true,
 			with:   []bson.D{dead("order-1", "email", "exhausted", "transient"), dead(id, "sms", "exhausted", "transient")},
 			filter: is(id, status("pending"))},
+		{page: "docs/operations.md", begins: "outboxd show order-7", shell: true, want: "What happens next: A worker sends it", with: []bson.D{text("order-7")}},
 		{page: "docs/operations.md", begins: "outboxd resolve order-7", shell: true, with: []bson.D{ambiguous("order-7"), ambiguous("order-8")},
 			filter: is("order-7", status("done"), bson.E{Key: "result.id", Value: "SM0123456789"})},
 		{page: "docs/operations.md", begins: "outboxd cancel order-7", shell: true, with: []bson.D{text("order-7"), text("order-8"), text(id)},
