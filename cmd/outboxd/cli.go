@@ -29,6 +29,7 @@ type cli struct {
 	Migrate  migrateCmd  `cmd:"" help:"Bring the database's schema to this version."`
 	Dead     deadCmd     `cmd:"" help:"Look at dead letters, and retry them."`
 	Show     showCmd     `cmd:"" help:"Show one intent and what happened to it."`
+	Find     findCmd     `cmd:"" help:"Find intents by id, kind, status, code, metadata or time."`
 	Resolve  resolveCmd  `cmd:"" help:"Answer whether an ambiguous intent was sent."`
 	Cancel   cancelCmd   `cmd:"" help:"Cancel intents that surely were not sent."`
 	Lane     laneCmd     `cmd:"" help:"Look at lanes; pause and resume them."`

@@ -19,6 +19,7 @@ import (
 
 type deadCmd struct {
 	List   deadListCmd   `cmd:"" help:"List dead letters, the newest first."`
+	Groups deadGroupsCmd `cmd:"" help:"Group dead letters by kind, reason and code."`
 	Show   deadShowCmd   `cmd:"" help:"Show one intent with everything in it."`
 	Retry  deadRetryCmd  `cmd:"" help:"Make dead letters pending again, where that cannot double an effect."`
 	Export deadExportCmd `cmd:"" help:"Write dead letters whole, as mongoimport takes them."`
@@ -95,14 +96,21 @@ func span(text string) (time.Duration, error) {
 
 type deadListCmd struct {
 	mongoFlags
+	outputFlag
 	deadFilter
 	JSON bool `help:"One JSON object for each: {_id, kind, dead_reason, dead_at, attempts, last_error, metadata}."`
 }
 
+func (deadListCmd) Help() string {
+	return `The newest first, without payloads.
+
+  outboxd dead list --kind charge --reason permanent --since 24h`
+}
+
 func (c deadListCmd) Run(p *program) error {
 	return c.run(p, func(ctx context.Context, s *store.Store, filter store.Filter) error {
-		if c.JSON {
-			return c.lines(ctx, p, s, filter)
+		if form := c.form(c.JSON); form != formTable {
+			return c.lines(ctx, p, s, filter, form)
 		}
 		return c.table(ctx, p, s, filter)
 	})
@@ -126,7 +134,7 @@ func (f deadFilter) run(p *program, do func(context.Context, *store.Store, store
 // listed are the fields of a dead letter that a listing shows: no payload.
 var listed = []string{"_id", "kind", "dead_reason", "dead_at", "attempts", "last_error", "metadata"}
 
-func (c deadListCmd) lines(ctx context.Context, p *program, s *store.Store, filter store.Filter) error {
+func (c deadListCmd) lines(ctx context.Context, p *program, s *store.Store, filter store.Filter, form string) error {
 	for doc, err := range s.Dead(ctx, filter) {
 		if err != nil {
 			return err
@@ -139,7 +147,7 @@ func (c deadListCmd) lines(ctx context.Context, p *program, s *store.Store, filt
 			}
 			line = append(line, e)
 		}
-		if err := p.json(line); err != nil {
+		if err := p.object(form, line); err != nil {
 			return err
 		}
 	}
@@ -172,13 +180,7 @@ func (c deadListCmd) table(ctx context.Context, p *program, s *store.Store, filt
 		table.Row(at, text(doc, "kind"), text(doc, "dead_reason"), strconv.FormatInt(attempts, 10), text(doc, "last_error", "code"), idText(doc.Lookup("_id")))
 	}
 	if rows == 0 {
-		text := "No dead letter fits."
-		if c.Kind != "" {
-			if err := laneKind(c.Kind).check(); err != nil { // it may be a typing error, or a kind of one's own
-				text += " Mind the kind: " + err.Error() + ", unless it is one of yours."
-			}
-		}
-		_, err := fmt.Fprintln(p.out, text)
+		_, err := fmt.Fprintln(p.out, "No dead letter fits."+kindHint(c.Kind))
 		return err
 	}
 	if err := table.Write(p.out, term.NewStyle(p.out, p.env)); err != nil {

@@ -131,6 +131,11 @@ func (w *world) count(t *testing.T, filter bson.D) int64 {
 	return n
 }
 
+// indexOn is an index that begins with a field.
+func indexOn(field string) mongo.IndexModel {
+	return mongo.IndexModel{Keys: bson.D{{Key: field, Value: 1}}}
+}
+
 // audited counts records of the audit.
 func (w *world) audited(t *testing.T, filter bson.D) int64 {
 	t.Helper()

@@ -149,11 +149,12 @@ func snippets() []snippet {
 		{page: "docs/mongosh.md", begins: "load(", mongosh: true, with: []bson.D{due("order-7"), ambiguous("order-8")}, replace: asked(), before: lanePaused,
 			want: "waiting 1 late order-7 dead no_answer life order-7 ambiguous order-8 lanes sms workers 0"},
 
+		{page: "docs/operations.md", begins: "outboxd find --id order-7", shell: true, want: "order-7", with: []bson.D{text("order-7")}},
 		{page: "docs/operations.md", begins: "outboxd lane list", shell: true, want: "sms"},
 		{page: "docs/operations.md", begins: "outboxd dead retry --kind email", shell: true,
 			with:   []bson.D{dead("order-1", "email", "exhausted", "transient"), dead(id, "sms", "exhausted", "transient")},
 			filter: is(id, status("pending"))},
-		{page: "docs/operations.md", begins: "outboxd show order-7", shell: true, want: "What happens next: A worker sends it", with: []bson.D{text("order-7")}},
+		{page: "docs/operations.md", begins: "outboxd dead groups", shell: true, want: "What happens next: A worker sends it", with: []bson.D{text("order-7")}},
 		{page: "docs/operations.md", begins: "outboxd resolve order-7", shell: true, with: []bson.D{ambiguous("order-7"), ambiguous("order-8")},
 			filter: is("order-7", status("done"), bson.E{Key: "result.id", Value: "SM0123456789"})},
 		{page: "docs/operations.md", begins: "outboxd cancel order-7", shell: true, with: []bson.D{text("order-7"), text("order-8"), text(id)},
