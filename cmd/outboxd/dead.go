@@ -18,11 +18,12 @@ import (
 )
 
 type deadCmd struct {
-	List   deadListCmd   `cmd:"" help:"List dead letters, the newest first."`
-	Groups deadGroupsCmd `cmd:"" help:"Group dead letters by kind, reason and code."`
-	Show   deadShowCmd   `cmd:"" help:"Show one intent with everything in it."`
-	Retry  deadRetryCmd  `cmd:"" help:"Make dead letters pending again, where that cannot double an effect."`
-	Export deadExportCmd `cmd:"" help:"Write dead letters whole, as mongoimport takes them."`
+	List    deadListCmd    `cmd:"" help:"List dead letters, the newest first."`
+	Groups  deadGroupsCmd  `cmd:"" help:"Group dead letters by kind, reason and code."`
+	Show    deadShowCmd    `cmd:"" help:"Show one intent with everything in it."`
+	Retry   deadRetryCmd   `cmd:"" help:"Make dead letters pending again, where that cannot double an effect."`
+	Discard deadDiscardCmd `cmd:"" help:"End dead letters that nobody wants any more."`
+	Export  deadExportCmd  `cmd:"" help:"Write dead letters whole, as mongoimport takes them."`
 }
 
 func (deadCmd) Help() string {
@@ -38,6 +39,11 @@ type deadFilter struct {
 	Code   string `placeholder:"CODE" help:"Whose last error has this code."`
 	Since  string `placeholder:"TIME" help:"Dead since then: a duration such as 24h or 7d, or an RFC 3339 instant."`
 	Limit  string `placeholder:"N" help:"At most so many."`
+}
+
+// chosen reports whether any flag chooses.
+func (f deadFilter) chosen() bool {
+	return f.Kind != "" || f.Reason != "" || f.Code != "" || f.Since != "" || f.Limit != ""
 }
 
 // filter reads the flags; its error lists every problem.
@@ -243,7 +249,7 @@ func (c deadShowCmd) Run(p *program) error {
 		if err != nil {
 			return found(err)
 		}
-		doc, err := c.document(ctx, d, in)
+		doc, err := c.document(ctx, d, c.ID, in)
 		if err != nil {
 			return err
 		}

@@ -41,11 +41,11 @@ func (f revealFlags) check() error {
 }
 
 // document returns an intent's document as the flags allow: masked, or whole once that is on record.
-func (f revealFlags) document(ctx context.Context, d *desk, in outbox.Snapshot) (any, error) {
+func (f revealFlags) document(ctx context.Context, d *desk, name string, in outbox.Snapshot) (any, error) {
 	if !f.Reveal {
 		return maskedDoc(in)
 	}
-	if _, err := d.Reveal(ctx, d.actor, in.Name, f.Why); err != nil {
+	if _, err := d.Reveal(ctx, d.actor, name, f.Why); err != nil {
 		return nil, err
 	}
 	return rawOf(in), nil
@@ -80,19 +80,19 @@ func (c showCmd) Run(p *program) error {
 			return err
 		}
 		if form := c.form(c.JSON); form != formTable {
-			doc, err := c.document(ctx, d, in)
+			doc, err := c.document(ctx, d, c.ID, in)
 			if err != nil {
 				return err
 			}
 			return p.object(form, doc)
 		}
-		view, err := d.Show(ctx, d.actor, in.Name)
+		view, err := d.Show(ctx, d.actor, c.ID)
 		if err != nil {
 			return plainly(err)
 		}
 		payload, title := documentOf(view.Payload), "Payload, masked"
 		if c.Reveal {
-			if _, err := d.Reveal(ctx, d.actor, in.Name, c.Why); err != nil {
+			if _, err := d.Reveal(ctx, d.actor, c.ID, c.Why); err != nil {
 				return err
 			}
 			payload, title = rawOf(in).Lookup("payload"), "Payload"

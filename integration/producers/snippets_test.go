@@ -100,6 +100,11 @@ func snippets() []snippet {
 	ambiguous := func(id any) bson.D {
 		return dead(id, "sms", "ambiguous", "ambiguous", bson.E{Key: "ambiguous_at", Value: time.Now()})
 	}
+	optedOut := func(id any) bson.D {
+		doc := dead(id, "sms", "permanent", "permanent")
+		doc[len(doc)-1].Value = bson.D{{Key: "class", Value: "permanent"}, {Key: "code", Value: "opted_out"}, {Key: "at", Value: time.Now()}}
+		return doc
+	}
 	upserted := bson.D{{Key: "dedup_key", Value: "received:order-1"}, status("pending")}
 	return []snippet{
 		{page: "README.md", begins: "go install", not: "it installs a published version from the network; every process test builds the same program"},
@@ -154,6 +159,8 @@ func snippets() []snippet {
 		{page: "docs/operations.md", begins: "outboxd dead retry --kind email", shell: true,
 			with:   []bson.D{dead("order-1", "email", "exhausted", "transient"), dead(id, "sms", "exhausted", "transient")},
 			filter: is(id, status("pending"))},
+		{page: "docs/operations.md", begins: "outboxd dead discard", shell: true, want: "1 discarded, 0 refused",
+			with: []bson.D{optedOut("order-7")}},
 		{page: "docs/operations.md", begins: "outboxd dead groups", shell: true, want: "What happens next: A worker sends it", with: []bson.D{text("order-7")}},
 		{page: "docs/operations.md", begins: "outboxd resolve order-7", shell: true, with: []bson.D{ambiguous("order-7"), ambiguous("order-8")},
 			filter: is("order-7", status("done"), bson.E{Key: "result.id", Value: "SM0123456789"})},
