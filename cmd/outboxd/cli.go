@@ -28,6 +28,7 @@ type cli struct {
 	Worker   workerCmd   `cmd:"" help:"Carry out intents until a signal."`
 	Migrate  migrateCmd  `cmd:"" help:"Bring the database's schema to this version."`
 	Dead     deadCmd     `cmd:"" help:"Look at dead letters, and retry them."`
+	Jobs     jobsCmd     `cmd:"" help:"Bulk jobs over dead letters: look at them, and pause, resume and stop them."`
 	Show     showCmd     `cmd:"" help:"Show one intent and what happened to it."`
 	Find     findCmd     `cmd:"" help:"Find intents by id, kind, status, code, metadata or time."`
 	Resolve  resolveCmd  `cmd:"" help:"Answer whether an ambiguous intent was sent."`

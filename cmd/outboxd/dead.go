@@ -46,6 +46,15 @@ func (f deadFilter) chosen() bool {
 	return f.Kind != "" || f.Reason != "" || f.Code != "" || f.Since != "" || f.Limit != ""
 }
 
+// search is what the flags choose, for a job. They were checked before.
+func (f deadFilter) search(now time.Time) outbox.Search {
+	s := outbox.Search{Kind: f.Kind, Reason: outbox.DeadReason(f.Reason), Code: f.Code}
+	if f.Since != "" {
+		s.Since, _ = since(f.Since, now)
+	}
+	return s
+}
+
 // filter reads the flags; its error lists every problem.
 func (f deadFilter) filter(src config.Source, now time.Time) (store.Filter, error) {
 	filter := store.Filter{Kind: f.Kind, Reason: outbox.DeadReason(f.Reason), Code: f.Code}

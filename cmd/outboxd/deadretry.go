@@ -4,10 +4,13 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/outboxd/outboxd/admin"
 	"github.com/outboxd/outboxd/cmd/internal/config"
 	"github.com/outboxd/outboxd/cmd/internal/term"
 	"github.com/outboxd/outboxd/outbox"
@@ -19,10 +22,12 @@ type deadRetryCmd struct {
 	deadFilter
 	IDs       []string `arg:"" optional:"" name:"id" help:"Intents by _id; without any, those that the filters choose."`
 	Config    string   `placeholder:"FILE" help:"The workers' file of policies, whose max_attempts and write_back.collections apply here as well ($$OUTBOXD_CONFIG)."`
-	DryRun    bool     `help:"Only say what would be retried and what not."`
+	DryRun    bool     `help:"Only say what would be retried and what not. With --job: plan it, and do not start it."`
 	Rate      string   `placeholder:"N/s" help:"Retry so many a second, a minute (N/m) or an hour (N/h). The command runs until it is done; a signal stops it."`
 	EvenFinal bool     `help:"Also retry what the provider refused for good: declined, bad_recipient, rejected, canceled."`
 	Why       string   `placeholder:"TEXT" help:"Why, for the people who will see it in the document."`
+	Job       bool     `help:"Make a job of it, which the database keeps, and start it (jobs --help). Needs --why; --limit means nothing to it."`
+	Ramp      string   `placeholder:"N,…" help:"With --job: how many go at a time before it is seen what became of them, or none. Default: 1,10,100, and then all."`
 	By        string   `placeholder:"NAME" help:"Who retries. Default: $$USER and the host's name."`
 	JSON      bool     `help:"One JSON object for each: {_id, kind, retried, generation, code, why}."`
 }
@@ -46,8 +51,9 @@ func (c deadRetryCmd) Run(p *program) error {
 	_, filterErr := c.filter(p.source, time.Time{})
 	_, mongoErr := config.LoadMongo(p.source)
 	workers, policyErr := loadDeployment(p.source)
+	ramp, rampErr := c.ramp()
 	rate, rateErr := config.LoadRate(p.source, "rate")
-	if err := config.Join(mongoErr, filterErr, policyErr, rateErr, note("why", c.Why), note("by", c.By)); err != nil {
+	if err := config.Join(mongoErr, filterErr, policyErr, rateErr, rampErr, c.jobFlags(), note("why", c.Why), note("by", c.By)); err != nil {
 		return err
 	}
 	if c.chosen() == (len(c.IDs) > 0) {
@@ -55,6 +61,9 @@ func (c deadRetryCmd) Run(p *program) error {
 	}
 	var stopped error
 	err := p.withOperator(workers, c.By, func(ctx context.Context, d *desk) error {
+		if c.Job {
+			return p.planned(ctx, d, c.form(c.JSON), c.request(d.store.Now(), rate, ramp), c.DryRun)
+		}
 		letters := d.named(c.IDs)
 		if c.chosen() {
 			filter, err := c.filter(p.source, d.store.Now())
@@ -76,6 +85,44 @@ func (c deadRetryCmd) Run(p *program) error {
 		return err
 	})
 	return cmp.Or(err, stopped)
+}
+
+// jobFlags reports what is wrong with the flags of a job.
+func (c deadRetryCmd) jobFlags() error {
+	switch {
+	case !c.Job && c.Ramp != "":
+		return config.Problems{{Where: "flag --ramp", Text: "means nothing without --job"}}
+	case !c.Job:
+		return nil
+	case c.Limit != "":
+		return config.Problems{{Where: "flag --limit", Text: "means nothing with --job, which takes all that fit"}}
+	default:
+		return reasonGiven(c.Why)
+	}
+}
+
+// ramp reads the steps of a job; nil stands for the default ones.
+func (c deadRetryCmd) ramp() ([]int, error) {
+	switch c.Ramp {
+	case "":
+		return nil, nil
+	case "none":
+		return []int{}, nil
+	}
+	var steps []int
+	for text := range strings.SplitSeq(c.Ramp, ",") {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > 10_000 {
+			return nil, config.Problems{{Where: "flag --ramp", Text: strconv.Quote(c.Ramp) + " is no list of numbers such as 1,10,100, and not none"}}
+		}
+		steps = append(steps, n)
+	}
+	return steps, nil
+}
+
+// request is the job that the flags ask for.
+func (c deadRetryCmd) request(now time.Time, rate float64, ramp []int) admin.JobRequest {
+	return admin.JobRequest{Op: outbox.JobRetry, Filter: c.search(now), IDs: c.IDs, Why: c.Why, Rate: rate, Ramp: ramp, EvenFinal: c.EvenFinal}
 }
 
 // interval is the time between two at a rate a second; 0 at none.

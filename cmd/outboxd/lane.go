@@ -124,9 +124,8 @@ func probeText(l admin.Lane, now time.Time) string {
 
 // ago writes a length of time for people: in seconds below an hour, else in minutes.
 func ago(d time.Duration) string {
-	d = max(0, d)
-	if d < time.Hour {
-		return d.Round(time.Second).String()
+	if d = max(0, d).Round(time.Second); d < time.Hour {
+		return d.String()
 	}
 	return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
 }
