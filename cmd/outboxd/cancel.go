@@ -16,7 +16,7 @@ type cancelCmd struct {
 	mongoFlags
 	outputFlag
 	IDs    []string `arg:"" name:"id" help:"Intents by _id: an ObjectId's hex, a UUID, or the string."`
-	Config string   `placeholder:"FILE" help:"The workers' file of policies, whose retention.cancelled applies here as well ($$OUTBOXD_CONFIG)."`
+	Config string   `placeholder:"FILE" predictor:"file" help:"The workers' file of policies, whose retention.cancelled applies here as well ($$OUTBOXD_CONFIG)."`
 	Why    string   `placeholder:"TEXT" help:"Why, for the audit."`
 	By     string   `placeholder:"NAME" help:"Who cancels. Default: $$USER and the host's name."`
 	JSON   bool     `help:"One JSON object for each: {_id, kind, cancelled, why}."`

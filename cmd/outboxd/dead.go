@@ -34,9 +34,9 @@ provider acted (ambiguous). Dead letters are never deleted by themselves.`
 
 // deadFilter chooses dead letters.
 type deadFilter struct {
-	Kind   string `placeholder:"KIND" help:"Of this kind."`
-	Reason string `placeholder:"REASON" help:"permanent, exhausted, expired, ambiguous or invalid."`
-	Code   string `placeholder:"CODE" help:"Whose last error has this code."`
+	Kind   string `placeholder:"KIND" predictor:"kind" help:"Of this kind."`
+	Reason string `placeholder:"REASON" predictor:"reason" help:"permanent, exhausted, expired, ambiguous or invalid."`
+	Code   string `placeholder:"CODE" predictor:"code" help:"Whose last error has this code."`
 	Since  string `placeholder:"TIME" help:"Dead since then: a duration such as 24h or 7d, or an RFC 3339 instant."`
 	Limit  string `placeholder:"N" help:"At most so many."`
 }
@@ -62,8 +62,7 @@ func (f deadFilter) filter(src config.Source, now time.Time) (store.Filter, erro
 	bad := func(flag, format string, args ...any) {
 		problems = append(problems, config.Problem{Where: "flag --" + flag, Text: fmt.Sprintf(format, args...)})
 	}
-	reasons := []outbox.DeadReason{outbox.ReasonPermanent, outbox.ReasonExhausted, outbox.ReasonExpired, outbox.ReasonAmbiguous, outbox.ReasonInvalid}
-	if _, given := src.Flags["reason"]; given && !slices.Contains(reasons, filter.Reason) {
+	if _, given := src.Flags["reason"]; given && !slices.Contains(deadReasons(), filter.Reason) {
 		bad("reason", "%q is no reason; there are permanent, exhausted, expired, ambiguous, invalid", f.Reason)
 	}
 	if _, given := src.Flags["code"]; given && !slices.ContainsFunc(outbox.Codes(), func(c outbox.CodeInfo) bool { return c.Code == f.Code }) {
@@ -86,6 +85,11 @@ func (f deadFilter) filter(src config.Source, now time.Time) (store.Filter, erro
 		return filter, problems
 	}
 	return filter, nil
+}
+
+// deadReasons are the values of --reason.
+func deadReasons() []outbox.DeadReason {
+	return []outbox.DeadReason{outbox.ReasonPermanent, outbox.ReasonExhausted, outbox.ReasonExpired, outbox.ReasonAmbiguous, outbox.ReasonInvalid}
 }
 
 // since reads a duration back from now, or an instant.

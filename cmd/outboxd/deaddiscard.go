@@ -15,7 +15,7 @@ type deadDiscardCmd struct {
 	outputFlag
 	deadFilter
 	IDs    []string `arg:"" optional:"" name:"id" help:"Intents by _id; without any, those that the filters choose."`
-	Config string   `placeholder:"FILE" help:"The workers' file of policies, whose retention.cancelled applies here as well ($$OUTBOXD_CONFIG)."`
+	Config string   `placeholder:"FILE" predictor:"file" help:"The workers' file of policies, whose retention.cancelled applies here as well ($$OUTBOXD_CONFIG)."`
 	DryRun bool     `help:"Only say what would be discarded and what not. With --job: plan it, and do not start it."`
 	Job    bool     `help:"Make a job of it, which the database keeps, and start it (jobs --help); --limit means nothing to it."`
 	Why    string   `required:"" placeholder:"TEXT" help:"Why, for the people who will see it in the document and in the audit."`

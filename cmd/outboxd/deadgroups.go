@@ -16,7 +16,7 @@ import (
 type deadGroupsCmd struct {
 	mongoFlags
 	outputFlag
-	Kind string `placeholder:"KIND" help:"Of this kind."`
+	Kind string `placeholder:"KIND" predictor:"kind" help:"Of this kind."`
 	JSON bool   `help:"One JSON object for each: {kind, dead_reason, code, provider_code, count, more, first, last, example}."`
 }
 

@@ -21,7 +21,7 @@ type deadRetryCmd struct {
 	outputFlag
 	deadFilter
 	IDs       []string `arg:"" optional:"" name:"id" help:"Intents by _id; without any, those that the filters choose."`
-	Config    string   `placeholder:"FILE" help:"The workers' file of policies, whose max_attempts and write_back.collections apply here as well ($$OUTBOXD_CONFIG)."`
+	Config    string   `placeholder:"FILE" predictor:"file" help:"The workers' file of policies, whose max_attempts and write_back.collections apply here as well ($$OUTBOXD_CONFIG)."`
 	DryRun    bool     `help:"Only say what would be retried and what not. With --job: plan it, and do not start it."`
 	Rate      string   `placeholder:"N/s" help:"Retry so many a second, a minute (N/m) or an hour (N/h). The command runs until it is done; a signal stops it."`
 	EvenFinal bool     `help:"Also retry what the provider refused for good: declined, bad_recipient, rejected, canceled."`

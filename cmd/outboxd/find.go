@@ -23,10 +23,10 @@ type findCmd struct {
 	mongoFlags
 	outputFlag
 	ID           string            `placeholder:"TEXT" help:"Whose _id begins with it, or is it as a whole."`
-	Kind         string            `placeholder:"KIND" help:"Of this kind."`
-	Status       string            `placeholder:"STATUS" help:"waiting, in-doubt (with --kind), done, dead or cancelled. Default: waiting, or dead where a flag is for dead letters."`
-	Reason       string            `placeholder:"REASON" help:"Of dead letters: permanent, exhausted, expired, ambiguous or invalid."`
-	Code         string            `placeholder:"CODE" help:"Of dead letters: whose last error has this code."`
+	Kind         string            `placeholder:"KIND" predictor:"kind" help:"Of this kind."`
+	Status       string            `placeholder:"STATUS" predictor:"status" help:"waiting, in-doubt (with --kind), done, dead or cancelled. Default: waiting, or dead where a flag is for dead letters."`
+	Reason       string            `placeholder:"REASON" predictor:"reason" help:"Of dead letters: permanent, exhausted, expired, ambiguous or invalid."`
+	Code         string            `placeholder:"CODE" predictor:"code" help:"Of dead letters: whose last error has this code."`
 	ProviderCode string            `placeholder:"CODE" help:"Of dead letters: whose last error has this code of the provider's."`
 	Meta         map[string]string `name:"metadata" placeholder:"KEY=VALUE" help:"With this value in the metadata; needs an index that begins with metadata.KEY."`
 	ProviderID   string            `placeholder:"ID" help:"The provider's own id of what it did (pi_…, SM…); needs an index that begins with result.id."`

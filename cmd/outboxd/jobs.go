@@ -181,7 +181,7 @@ func (c jobsListCmd) Run(p *program) error {
 type jobsRunCmd struct {
 	mongoFlags
 	logFlags
-	Config    string `placeholder:"FILE" help:"The workers' file of policies, whose max_attempts, write_back and retention apply here as well ($$OUTBOXD_CONFIG)."`
+	Config    string `placeholder:"FILE" predictor:"file" help:"The workers' file of policies, whose max_attempts, write_back and retention apply here as well ($$OUTBOXD_CONFIG)."`
 	UntilDone bool   `help:"End with 0 once no job is left to carry out."`
 }
 

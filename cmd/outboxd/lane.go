@@ -147,7 +147,7 @@ func (k laneKind) check() error {
 
 type lanePauseCmd struct {
 	mongoFlags
-	Kind laneKind `arg:"" help:"charge, email, sms, or a kind that a live worker serves."`
+	Kind laneKind `arg:"" predictor:"kind" help:"charge, email, sms, or a kind that a live worker serves."`
 	Why  string   `placeholder:"TEXT" required:"" help:"Why, for the people who will see it."`
 	By   string   `placeholder:"NAME" help:"Who pauses it. Default: $$USER and the host's name."`
 }
@@ -176,7 +176,7 @@ func (c lanePauseCmd) Run(p *program) error {
 
 type laneResumeCmd struct {
 	mongoFlags
-	Kind laneKind `arg:"" help:"charge, email, sms, or a kind that a live worker serves."`
+	Kind laneKind `arg:"" predictor:"kind" help:"charge, email, sms, or a kind that a live worker serves."`
 	Why  string   `placeholder:"TEXT" help:"Why, for the audit."`
 	By   string   `placeholder:"NAME" help:"Who resumes it. Default: $$USER and the host's name."`
 }

@@ -21,7 +21,7 @@ type resolveCmd struct {
 	NotSent bool   `help:"The provider surely does not have it, and no request for it can still be on its way. Needs --why."`
 	Why     string `placeholder:"TEXT" help:"How you know, for the people who will see it in the document."`
 	By      string `placeholder:"NAME" help:"Who says so. Default: $$USER and the host's name."`
-	Config  string `placeholder:"FILE" help:"The workers' file of policies, whose write_back.collections and retention.done apply here as well ($$OUTBOXD_CONFIG)."`
+	Config  string `placeholder:"FILE" predictor:"file" help:"The workers' file of policies, whose write_back.collections and retention.done apply here as well ($$OUTBOXD_CONFIG)."`
 	JSON    bool   `help:"One JSON object: {_id, kind, status, dead_reason, verdict, evidence, again, waiting, notes}."`
 }
 

@@ -56,7 +56,7 @@ type showCmd struct {
 	outputFlag
 	revealFlags
 	ID     string `arg:"" help:"The intent's _id: an ObjectId's hex, a UUID, or the string."`
-	Config string `placeholder:"FILE" help:"The workers' file of policies, by which it is said what happens next ($$OUTBOXD_CONFIG)."`
+	Config string `placeholder:"FILE" predictor:"file" help:"The workers' file of policies, by which it is said what happens next ($$OUTBOXD_CONFIG)."`
 	JSON   bool   `help:"The document as one line of JSON."`
 }
 

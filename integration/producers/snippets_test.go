@@ -154,6 +154,7 @@ func snippets() []snippet {
 		{page: "docs/mongosh.md", begins: "load(", mongosh: true, with: []bson.D{due("order-7"), ambiguous("order-8")}, replace: asked(), before: lanePaused,
 			want: "waiting 1 late order-7 dead no_answer life order-7 ambiguous order-8 lanes sms workers 0"},
 
+		{page: "docs/operations.md", begins: "outboxd stats", shell: true, want: "PENDING", with: []bson.D{text("order-7")}},
 		{page: "docs/operations.md", begins: "outboxd find --id order-7", shell: true, want: "order-7", with: []bson.D{text("order-7")}},
 		{page: "docs/operations.md", begins: "outboxd lane list", shell: true, want: "sms"},
 		{page: "docs/operations.md", begins: "outboxd dead retry --kind email", shell: true,
