@@ -34,6 +34,8 @@ type cli struct {
 	Resolve    resolveCmd    `cmd:"" help:"Answer whether an ambiguous intent was sent."`
 	Cancel     cancelCmd     `cmd:"" help:"Cancel intents that surely were not sent."`
 	Lane       laneCmd       `cmd:"" help:"Look at lanes; pause and resume them."`
+	Audit      auditCmd      `cmd:"" help:"List what people did, and tried to do."`
+	Workers    workersCmd    `cmd:"" help:"List the live workers."`
 	Stats      statsCmd      `cmd:"" help:"Count intents by kind and status."`
 	Top        topCmd        `cmd:"" help:"Fill the terminal with how the lanes stand, live."`
 	Doctor     doctorCmd     `cmd:"" help:"Check everything that a deployment needs."`

@@ -11,6 +11,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/outboxd/outboxd/admin"
 	"github.com/outboxd/outboxd/cmd/internal/config"
 	"github.com/outboxd/outboxd/cmd/internal/term"
 	"github.com/outboxd/outboxd/outbox"
@@ -196,7 +197,7 @@ func (c deadListCmd) table(ctx context.Context, p *program, s *store.Store, filt
 			at = t.UTC().Format("2006-01-02 15:04")
 		}
 		attempts, _ := doc.Lookup("attempts").AsInt64OK()
-		table.Row(at, text(doc, "kind"), text(doc, "dead_reason"), strconv.FormatInt(attempts, 10), text(doc, "last_error", "code"), idText(doc.Lookup("_id")))
+		table.Row(at, text(doc, "kind"), text(doc, "dead_reason"), strconv.FormatInt(attempts, 10), strings.TrimSpace(text(doc, "last_error", "code")+" "+text(doc, "last_error", "provider_code")), idText(doc.Lookup("_id")))
 	}
 	if rows == 0 {
 		_, err := fmt.Fprintln(p.out, "No dead letter fits."+kindHint(c.Kind))
@@ -215,24 +216,42 @@ func (c deadListCmd) table(ctx context.Context, p *program, s *store.Store, filt
 type deadExportCmd struct {
 	mongoFlags
 	deadFilter
-	JSON bool `help:"As without it: one document a line."`
+	Why  string `placeholder:"TEXT" help:"Why, for the audit."`
+	By   string `placeholder:"NAME" help:"Who exports. Default: $$USER and the host's name."`
+	JSON bool   `help:"As without it: one document a line."`
 }
 
 func (deadExportCmd) Help() string {
-	return `Writes one document a line, as relaxed Extended JSON, with everything in it: payloads hold your customers' data.`
+	return `Writes one document a line, as relaxed Extended JSON, with everything in it: payloads hold your customers' data. The audit records
+who exported what, and why.
+
+  outboxd dead export --kind charge --since 24h --why "for the bank" >charges.json`
 }
 
 func (c deadExportCmd) Run(p *program) error {
-	return c.run(p, func(ctx context.Context, s *store.Store, filter store.Filter) error {
-		for doc, err := range s.Dead(ctx, filter) {
-			if err != nil {
-				return err
-			}
-			if err := p.json(doc); err != nil {
-				return err
-			}
+	_, err := c.filter(p.source, time.Time{})
+	_, mongoErr := config.LoadMongo(p.source)
+	if err := config.Join(mongoErr, err, note("why", c.Why), note("by", c.By)); err != nil {
+		return err
+	}
+	return p.withDesk(func(ctx context.Context, d *desk) error {
+		d.actor.Who = cmp.Or(c.By, d.actor.Who)
+		filter, err := c.filter(p.source, d.store.Now())
+		if err != nil {
+			return err
 		}
-		return nil
+		what := admin.Describe(outbox.Job{Filter: c.search(d.store.Now())})
+		return d.Export(ctx, d.actor, what, orNoReason(c.Why), func(ctx context.Context) error {
+			for doc, err := range d.store.Dead(ctx, filter) {
+				if err != nil {
+					return err
+				}
+				if err := p.json(doc); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
 	})
 }
 

@@ -40,6 +40,12 @@ func TestLanes(t *testing.T) {
 		}
 	}
 
+	if docs := objects(t, must(t, exitDone, env, "workers", "--json").out); len(docs) != 2 || docs[0]["_id"] != "a" || len(docs[0]) != 6 {
+		t.Errorf("workers: %v", docs)
+	}
+	if r := must(t, exitDone, env, "workers"); !strings.Contains(oneLine(r.out), "email 3") {
+		t.Errorf("workers:\n%s", r.out)
+	}
 	docs := objects(t, must(t, exitDone, env, "lane", "list", "--json").out)
 	if len(docs) != 3 {
 		t.Fatalf("%d lanes, want 3", len(docs))
@@ -75,6 +81,13 @@ func TestLanes(t *testing.T) {
 			t.Errorf("after resume: %v", doc)
 		}
 	}
+	if docs := objects(t, must(t, exitDone, env, "audit", "--op", "resume", "--on", "sms", "--json").out); len(docs) != 2 || docs[0]["why"] != "over" || docs[0]["outcome"] != "done" || docs[0]["on"] != "sms" {
+		t.Errorf("audit: %v", docs)
+	}
+	if r := must(t, exitDone, env, "audit", "--limit", "2"); strings.Count(r.out, "\n") != 4 || !strings.Contains(r.out, "There is more: the same command with --before ") {
+		t.Errorf("audit:\n%s", r.out)
+	}
+	must(t, exitWrongUse, env, "audit", "--before", "x")
 	for _, args := range []string{"lane pause fax --why x", "lane resume fax", "lane pause sms"} {
 		must(t, exitWrongUse, env, strings.Fields(args)...)
 	}

@@ -155,6 +155,7 @@ func snippets() []snippet {
 			want: "waiting 1 late order-7 dead no_answer life order-7 ambiguous order-8 lanes sms workers 0"},
 
 		{page: "docs/operations.md", begins: "outboxd stats", shell: true, want: "PENDING", with: []bson.D{text("order-7")}},
+		{page: "docs/operations.md", begins: "outboxd audit", shell: true, want: "No worker is alive."},
 		{page: "docs/operations.md", begins: "outboxd find --id order-7", shell: true, want: "order-7", with: []bson.D{text("order-7")}},
 		{page: "docs/operations.md", begins: "outboxd lane list", shell: true, want: "sms"},
 		{page: "docs/operations.md", begins: "outboxd dead retry --kind email", shell: true,
