@@ -16,7 +16,9 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/outboxd/outboxd/cmd/internal/config"
 	"github.com/outboxd/outboxd/providers/simulator"
+	"github.com/outboxd/outboxd/store"
 )
 
 // oneLine undoes the wrapping of a text.
@@ -300,4 +302,29 @@ func TestDeadDiscard(t *testing.T) {
 	must(t, exitWrongUse, w.env, "dead", "discard", "out 2")
 	must(t, exitWrongUse, w.env, "dead", "discard", "out 2", "--why", " ")
 	must(t, exitWrongUse, w.env, "dead", "discard", "--why", "x")
+}
+
+// Who dies again after the letters were chosen was not meant: neither by a filter, nor hours later at a rate.
+func TestLettersThatDieAgainAreLeftAlone(t *testing.T) {
+	w := newWorld(t)
+	w.insert(t, deadLetter("again", "sms", "exhausted", "not_sent", time.Now()), deadLetter("once", "sms", "exhausted", "not_sent", time.Now()))
+	workers, err := loadDeployment(config.Source{Env: lookup(nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &program{source: config.Source{Env: lookup(w.env)}}
+	d := p.desk(store.New(w.db, "", store.Options{}), workers, "ada")
+	letters, err := d.filtered(t.Context(), store.Filter{Kind: "sms"})
+	if err != nil || len(letters) != 2 {
+		t.Fatalf("%d letters, %v", len(letters), err)
+	}
+	if _, err := w.outbox().UpdateOne(t.Context(), bson.D{{Key: "_id", Value: "again"}}, bson.D{{Key: "$set", Value: bson.D{{Key: "dead_at", Value: time.Now().Add(time.Hour)}}}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range letters {
+		_, err := l.read(t.Context())
+		if again := l.name == `"again"`; errors.Is(err, store.ErrChanged) != again || !again && err != nil {
+			t.Errorf("%s: %v", l.name, err)
+		}
+	}
 }
