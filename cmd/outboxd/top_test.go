@@ -13,7 +13,6 @@ import (
 
 	"github.com/outboxd/outboxd/admin"
 	"github.com/outboxd/outboxd/outbox"
-	"github.com/outboxd/outboxd/store"
 )
 
 // atTerminal starts this test binary as outboxd at a terminal of 120 columns.
@@ -40,10 +39,7 @@ func atTerminal(t *testing.T, env []string, args ...string) (*exec.Cmd, *os.File
 func TestTopFillsATerminalUntilQ(t *testing.T) {
 	w := newWorld(t)
 	w.insert(t, intent("sms", "waits"))
-	db := store.New(w.db, "", store.Options{})
-	if _, err := db.TakeCensus(t.Context(), "w", []string{"sms"}); err != nil {
-		t.Fatal(err)
-	}
+	w.census(t, "sms")
 	cmd, terminal := atTerminal(t, append(w.env, "TERM=xterm-256color"), "top")
 	log := newLogLines()
 	ended := make(chan struct{})
