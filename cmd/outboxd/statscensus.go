@@ -43,7 +43,7 @@ func (c statsCmd) census(ctx context.Context, p *program, d *desk) (fresh bool, 
 			return true, err
 		}
 		if timing.Sleep(ctx, watchEvery) != nil {
-			return true, nil
+			return true, nil //nolint:nilerr // Told to end.
 		}
 	}
 }
