@@ -63,3 +63,19 @@ func note(flag, text string) error {
 	}
 	return nil
 }
+
+// orNoReason is the reason that was given, or says that none was.
+func orNoReason(why string) string {
+	if strings.TrimSpace(why) == "" {
+		return noReason
+	}
+	return why
+}
+
+// reasonGiven checks a reason that a command cannot do without.
+func reasonGiven(why string) error {
+	if strings.TrimSpace(why) == "" {
+		return config.Problems{{Where: "flag --why", Text: "must say why; the people who find it will ask"}}
+	}
+	return nil
+}

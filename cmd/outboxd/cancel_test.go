@@ -68,6 +68,11 @@ func TestCancel(t *testing.T) {
 		t.Errorf("once more:\n%s", r.out)
 	}
 	must(t, exitWrongUse, w.env, "cancel")
+	for outcome, n := range map[string]int64{"done": 2, "refused": 8} {
+		if got := w.audited(t, bson.D{{Key: "op", Value: "cancel"}, {Key: "via", Value: "cli"}, {Key: "outcome", Value: outcome}}); got != n {
+			t.Errorf("%d records of what was %s, want %d", got, outcome, n)
+		}
+	}
 }
 
 // Between a worker and a person exactly one gets an intent: what was cancelled is not sent, what was sent is not

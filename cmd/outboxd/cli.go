@@ -25,24 +25,30 @@ Start here:
 
 // cli is the grammar of the command line.
 type cli struct {
-	Worker   workerCmd   `cmd:"" help:"Carry out intents until a signal."`
-	Migrate  migrateCmd  `cmd:"" help:"Bring the database's schema to this version."`
-	Dead     deadCmd     `cmd:"" help:"Look at dead letters, and retry them."`
-	Show     showCmd     `cmd:"" help:"Show one intent and what happened to it."`
-	Resolve  resolveCmd  `cmd:"" help:"Answer whether an ambiguous intent was sent."`
-	Cancel   cancelCmd   `cmd:"" help:"Cancel intents that surely were not sent."`
-	Lane     laneCmd     `cmd:"" help:"Look at lanes; pause and resume them."`
-	Stats    statsCmd    `cmd:"" help:"Count intents by kind and status."`
-	Doctor   doctorCmd   `cmd:"" help:"Check everything that a deployment needs."`
-	Admin    adminCmd    `cmd:"" help:"Make tokens for those who operate the outbox."`
-	Schema   schemaCmd   `cmd:"" help:"Print the intent contract as JSON Schema."`
-	Validate validateCmd `cmd:"" help:"Check documents against the intent contract, without a database."`
-	Explain  explainCmd  `cmd:"" help:"Say in plain words why MongoDB refused a document (error 121)."`
-	Sim      simCmd      `cmd:"" help:"Simulate the three providers on this machine."`
-	Demo     demoCmd     `cmd:"" help:"Show the whole story on this machine, in one command."`
-	Dev      devCmd      `cmd:"" help:"Start all that a producer needs on this machine, and tell what becomes of its intents."`
-	Bench    benchCmd    `cmd:"" help:"Measure throughput, latency and cost against what MongoDB allows."`
-	Version  versionCmd  `cmd:"" help:"Print the version."`
+	Worker     workerCmd     `cmd:"" help:"Carry out intents until a signal."`
+	Migrate    migrateCmd    `cmd:"" help:"Bring the database's schema to this version."`
+	Dead       deadCmd       `cmd:"" help:"Look at dead letters, and retry them."`
+	Jobs       jobsCmd       `cmd:"" help:"Bulk jobs over dead letters: look at them, and pause, resume and stop them."`
+	Show       showCmd       `cmd:"" help:"Show one intent and what happened to it."`
+	Find       findCmd       `cmd:"" help:"Find intents by id, kind, status, code, metadata or time."`
+	Resolve    resolveCmd    `cmd:"" help:"Answer whether an ambiguous intent was sent."`
+	Cancel     cancelCmd     `cmd:"" help:"Cancel intents that surely were not sent."`
+	Lane       laneCmd       `cmd:"" help:"Look at lanes; pause and resume them."`
+	Audit      auditCmd      `cmd:"" help:"List what people did, and tried to do."`
+	Workers    workersCmd    `cmd:"" help:"List the live workers."`
+	Stats      statsCmd      `cmd:"" help:"Count intents by kind and status."`
+	Top        topCmd        `cmd:"" help:"Fill the terminal with how the lanes stand, live."`
+	Doctor     doctorCmd     `cmd:"" help:"Check everything that a deployment needs."`
+	Admin      adminCmd      `cmd:"" help:"Make tokens for those who operate the outbox."`
+	Schema     schemaCmd     `cmd:"" help:"Print the intent contract as JSON Schema."`
+	Validate   validateCmd   `cmd:"" help:"Check documents against the intent contract, without a database."`
+	Explain    explainCmd    `cmd:"" help:"Say in plain words why MongoDB refused a document (error 121)."`
+	Sim        simCmd        `cmd:"" help:"Simulate the three providers on this machine."`
+	Demo       demoCmd       `cmd:"" help:"Show the whole story on this machine, in one command."`
+	Dev        devCmd        `cmd:"" help:"Start all that a producer needs on this machine, and tell what becomes of its intents."`
+	Bench      benchCmd      `cmd:"" help:"Measure throughput, latency and cost against what MongoDB allows."`
+	Completion completionCmd `cmd:"" help:"Make a shell complete commands and flags."`
+	Version    versionCmd    `cmd:"" help:"Print the version."`
 
 	Release versionFlag `name:"version" help:"Print the version."`
 

@@ -1,8 +1,8 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -11,6 +11,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/outboxd/outboxd/admin"
 	"github.com/outboxd/outboxd/cmd/internal/config"
 	"github.com/outboxd/outboxd/cmd/internal/term"
 	"github.com/outboxd/outboxd/outbox"
@@ -18,10 +19,12 @@ import (
 )
 
 type deadCmd struct {
-	List   deadListCmd   `cmd:"" help:"List dead letters, the newest first."`
-	Show   deadShowCmd   `cmd:"" help:"Show one intent with everything in it."`
-	Retry  deadRetryCmd  `cmd:"" help:"Make dead letters pending again, where that cannot double an effect."`
-	Export deadExportCmd `cmd:"" help:"Write dead letters whole, as mongoimport takes them."`
+	List    deadListCmd    `cmd:"" help:"List dead letters, the newest first."`
+	Groups  deadGroupsCmd  `cmd:"" help:"Group dead letters by kind, reason and code."`
+	Show    deadShowCmd    `cmd:"" help:"Show one intent with everything in it."`
+	Retry   deadRetryCmd   `cmd:"" help:"Make dead letters pending again, where that cannot double an effect."`
+	Discard deadDiscardCmd `cmd:"" help:"End dead letters that nobody wants any more."`
+	Export  deadExportCmd  `cmd:"" help:"Write dead letters whole, as mongoimport takes them."`
 }
 
 func (deadCmd) Help() string {
@@ -32,11 +35,25 @@ provider acted (ambiguous). Dead letters are never deleted by themselves.`
 
 // deadFilter chooses dead letters.
 type deadFilter struct {
-	Kind   string `placeholder:"KIND" help:"Of this kind."`
-	Reason string `placeholder:"REASON" help:"permanent, exhausted, expired, ambiguous or invalid."`
-	Code   string `placeholder:"CODE" help:"Whose last error has this code."`
+	Kind   string `placeholder:"KIND" predictor:"kind" help:"Of this kind."`
+	Reason string `placeholder:"REASON" predictor:"reason" help:"permanent, exhausted, expired, ambiguous or invalid."`
+	Code   string `placeholder:"CODE" predictor:"code" help:"Whose last error has this code."`
 	Since  string `placeholder:"TIME" help:"Dead since then: a duration such as 24h or 7d, or an RFC 3339 instant."`
 	Limit  string `placeholder:"N" help:"At most so many."`
+}
+
+// chosen reports whether any flag chooses.
+func (f deadFilter) chosen() bool {
+	return f.Kind != "" || f.Reason != "" || f.Code != "" || f.Since != "" || f.Limit != ""
+}
+
+// search is what the flags choose, for a job. They were checked before.
+func (f deadFilter) search(now time.Time) outbox.Search {
+	s := outbox.Search{Kind: f.Kind, Reason: outbox.DeadReason(f.Reason), Code: f.Code}
+	if f.Since != "" {
+		s.Since, _ = since(f.Since, now)
+	}
+	return s
 }
 
 // filter reads the flags; its error lists every problem.
@@ -46,8 +63,7 @@ func (f deadFilter) filter(src config.Source, now time.Time) (store.Filter, erro
 	bad := func(flag, format string, args ...any) {
 		problems = append(problems, config.Problem{Where: "flag --" + flag, Text: fmt.Sprintf(format, args...)})
 	}
-	reasons := []outbox.DeadReason{outbox.ReasonPermanent, outbox.ReasonExhausted, outbox.ReasonExpired, outbox.ReasonAmbiguous, outbox.ReasonInvalid}
-	if _, given := src.Flags["reason"]; given && !slices.Contains(reasons, filter.Reason) {
+	if _, given := src.Flags["reason"]; given && !slices.Contains(deadReasons(), filter.Reason) {
 		bad("reason", "%q is no reason; there are permanent, exhausted, expired, ambiguous, invalid", f.Reason)
 	}
 	if _, given := src.Flags["code"]; given && !slices.ContainsFunc(outbox.Codes(), func(c outbox.CodeInfo) bool { return c.Code == f.Code }) {
@@ -70,6 +86,11 @@ func (f deadFilter) filter(src config.Source, now time.Time) (store.Filter, erro
 		return filter, problems
 	}
 	return filter, nil
+}
+
+// deadReasons are the values of --reason.
+func deadReasons() []outbox.DeadReason {
+	return []outbox.DeadReason{outbox.ReasonPermanent, outbox.ReasonExhausted, outbox.ReasonExpired, outbox.ReasonAmbiguous, outbox.ReasonInvalid}
 }
 
 // since reads a duration back from now, or an instant.
@@ -95,14 +116,21 @@ func span(text string) (time.Duration, error) {
 
 type deadListCmd struct {
 	mongoFlags
+	outputFlag
 	deadFilter
 	JSON bool `help:"One JSON object for each: {_id, kind, dead_reason, dead_at, attempts, last_error, metadata}."`
 }
 
+func (deadListCmd) Help() string {
+	return `The newest first, without payloads.
+
+  outboxd dead list --kind charge --reason permanent --since 24h`
+}
+
 func (c deadListCmd) Run(p *program) error {
 	return c.run(p, func(ctx context.Context, s *store.Store, filter store.Filter) error {
-		if c.JSON {
-			return c.lines(ctx, p, s, filter)
+		if form := c.form(c.JSON); form != formTable {
+			return c.lines(ctx, p, s, filter, form)
 		}
 		return c.table(ctx, p, s, filter)
 	})
@@ -126,7 +154,7 @@ func (f deadFilter) run(p *program, do func(context.Context, *store.Store, store
 // listed are the fields of a dead letter that a listing shows: no payload.
 var listed = []string{"_id", "kind", "dead_reason", "dead_at", "attempts", "last_error", "metadata"}
 
-func (c deadListCmd) lines(ctx context.Context, p *program, s *store.Store, filter store.Filter) error {
+func (c deadListCmd) lines(ctx context.Context, p *program, s *store.Store, filter store.Filter, form string) error {
 	for doc, err := range s.Dead(ctx, filter) {
 		if err != nil {
 			return err
@@ -139,7 +167,7 @@ func (c deadListCmd) lines(ctx context.Context, p *program, s *store.Store, filt
 			}
 			line = append(line, e)
 		}
-		if err := p.json(line); err != nil {
+		if err := p.object(form, line); err != nil {
 			return err
 		}
 	}
@@ -169,16 +197,10 @@ func (c deadListCmd) table(ctx context.Context, p *program, s *store.Store, filt
 			at = t.UTC().Format("2006-01-02 15:04")
 		}
 		attempts, _ := doc.Lookup("attempts").AsInt64OK()
-		table.Row(at, text(doc, "kind"), text(doc, "dead_reason"), strconv.FormatInt(attempts, 10), text(doc, "last_error", "code"), idText(doc.Lookup("_id")))
+		table.Row(at, text(doc, "kind"), text(doc, "dead_reason"), strconv.FormatInt(attempts, 10), strings.TrimSpace(text(doc, "last_error", "code")+" "+text(doc, "last_error", "provider_code")), idText(doc.Lookup("_id")))
 	}
 	if rows == 0 {
-		text := "No dead letter fits."
-		if c.Kind != "" {
-			if err := laneKind(c.Kind).check(); err != nil { // it may be a typing error, or a kind of one's own
-				text += " Mind the kind: " + err.Error() + ", unless it is one of yours."
-			}
-		}
-		_, err := fmt.Fprintln(p.out, text)
+		_, err := fmt.Fprintln(p.out, "No dead letter fits."+kindHint(c.Kind))
 		return err
 	}
 	if err := table.Write(p.out, term.NewStyle(p.out, p.env)); err != nil {
@@ -194,51 +216,84 @@ func (c deadListCmd) table(ctx context.Context, p *program, s *store.Store, filt
 type deadExportCmd struct {
 	mongoFlags
 	deadFilter
-	JSON bool `help:"As without it: one document a line."`
+	Why  string `placeholder:"TEXT" help:"Why, for the audit."`
+	By   string `placeholder:"NAME" help:"Who exports. Default: $$USER and the host's name."`
+	JSON bool   `help:"As without it: one document a line."`
 }
 
 func (deadExportCmd) Help() string {
-	return `Writes one document a line, as relaxed Extended JSON, with everything in it: payloads hold your customers' data.`
+	return `Writes one document a line, as relaxed Extended JSON, with everything in it: payloads hold your customers' data. The audit records
+who exported what, and why.
+
+  outboxd dead export --kind charge --since 24h --why "for the bank" >charges.json`
 }
 
 func (c deadExportCmd) Run(p *program) error {
-	return c.run(p, func(ctx context.Context, s *store.Store, filter store.Filter) error {
-		for doc, err := range s.Dead(ctx, filter) {
-			if err != nil {
-				return err
-			}
-			if err := p.json(doc); err != nil {
-				return err
-			}
+	_, err := c.filter(p.source, time.Time{})
+	_, mongoErr := config.LoadMongo(p.source)
+	if err := config.Join(mongoErr, err, note("why", c.Why), note("by", c.By)); err != nil {
+		return err
+	}
+	return p.withDesk(func(ctx context.Context, d *desk) error {
+		d.actor.Who = cmp.Or(c.By, d.actor.Who)
+		filter, err := c.filter(p.source, d.store.Now())
+		if err != nil {
+			return err
 		}
-		return nil
+		what := admin.Describe(outbox.Job{Filter: c.search(d.store.Now())})
+		return d.Export(ctx, d.actor, what, orNoReason(c.Why), func(ctx context.Context) error {
+			for doc, err := range d.store.Dead(ctx, filter) {
+				if err != nil {
+					return err
+				}
+				if err := p.json(doc); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
 	})
 }
 
 type deadShowCmd struct {
 	mongoFlags
+	outputFlag
+	revealFlags
 	ID   string `arg:"" help:"The intent's _id as dead list shows it: an ObjectId's hex, a UUID, or the string."`
 	JSON bool   `help:"The document as one line of JSON."`
 }
 
+func (deadShowCmd) Help() string {
+	return `Shows an intent's document with all its fields. Payloads are masked, since they hold your customers' data, and so is what the
+contract does not know. With --reveal they are shown, and the audit records who did so and why.
+
+  outboxd dead show order-7
+  outboxd dead show order-7 --reveal --why "ticket 4711"`
+}
+
 func (c deadShowCmd) Run(p *program) error {
-	return p.withStore(func(ctx context.Context, s *store.Store) error {
-		doc, err := s.Get(ctx, c.ID)
-		if errors.Is(err, store.ErrNotFound) {
-			return fmt.Errorf("%w; `outboxd dead list` shows the dead ones", err)
+	if err := c.check(); err != nil {
+		return err
+	}
+	return p.withDesk(func(ctx context.Context, d *desk) error {
+		d.actor.Who = cmp.Or(c.By, d.actor.Who)
+		in, err := d.store.Look(ctx, c.ID)
+		if err != nil {
+			return found(err)
 		}
+		doc, err := c.document(ctx, d, c.ID, in)
 		if err != nil {
 			return err
 		}
-		if c.JSON {
-			return p.json(doc)
+		if form := c.form(c.JSON); form != formTable {
+			return p.object(form, doc)
 		}
-		return c.show(p, doc)
+		return c.show(p, rawOf(in), doc)
 	})
 }
 
 // show writes the document for a person: what became of it first, then all of it.
-func (c deadShowCmd) show(p *program, doc bson.Raw) error {
+func (c deadShowCmd) show(p *program, doc bson.Raw, shown any) error {
 	style := term.NewStyle(p.out, p.env)
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n", style.Bold(term.Cut(term.Clean(text(doc, "kind")+" "+idText(doc.Lookup("_id"))), term.Width)))
@@ -247,7 +302,7 @@ func (c deadShowCmd) show(p *program, doc bson.Raw) error {
 		status += ": " + reason
 	}
 	fmt.Fprintf(&b, "%s\n", style.Yellow(term.Clean(status)))
-	if code := text(doc, "last_error", "code"); code != "" {
+	if code := text(doc, "last_error", "code"); code != "" && text(doc, "status") == string(outbox.StatusDead) {
 		b.WriteString(term.Wrap(code+": "+text(doc, "last_error", "message"), "  ") + "\n")
 		for _, known := range outbox.Codes() {
 			if known.Code == code && known.Remedy != "" {
@@ -255,7 +310,7 @@ func (c deadShowCmd) show(p *program, doc bson.Raw) error {
 			}
 		}
 	}
-	whole, err := bson.MarshalExtJSONIndent(doc, false, false, "", "  ")
+	whole, err := bson.MarshalExtJSONIndent(shown, false, false, "", "  ")
 	if err != nil {
 		return fmt.Errorf("write the intent as Extended JSON: %w", err)
 	}

@@ -73,7 +73,10 @@ func TestDeadLetters(t *testing.T) {
 		}
 	}
 
-	exported := must(t, exitDone, w.env, "dead", "export", "--kind", "charge").out
+	exported := must(t, exitDone, w.env, "dead", "export", "--kind", "charge", "--by", "ada").out
+	if n := w.audited(t, bson.D{{Key: "op", Value: "export"}, {Key: "on", Value: "dead letters, of kind charge"}, {Key: "who", Value: "ada"}, {Key: "why", Value: noReason}, {Key: "outcome", Value: "done"}}); n != 1 {
+		t.Errorf("%d records of the export, want 1", n)
+	}
 	var whole bson.D
 	if err := bson.UnmarshalExtJSON([]byte(exported), false, &whole); err != nil {
 		t.Fatalf("dead export: %v\n%s", err, exported)
@@ -114,7 +117,7 @@ func TestDeadShowCannotBeSteered(t *testing.T) {
 			t.Errorf("%v:\n%s", args, r.out)
 		}
 	}
-	if r := must(t, exitDone, w.env, "dead", "show", "evil\x1b[2J"); strings.Count(r.out, "ü") != 300 {
+	if r := must(t, exitDone, w.env, "dead", "show", "evil\x1b[2J", "--reveal", "--why", "x"); strings.Count(r.out, "ü") != 300 {
 		t.Errorf("%d of 300 characters are shown", strings.Count(r.out, "ü"))
 	}
 }

@@ -3,28 +3,31 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/outboxd/outboxd/admin"
 	"github.com/outboxd/outboxd/cmd/internal/config"
 	"github.com/outboxd/outboxd/cmd/internal/term"
-	"github.com/outboxd/outboxd/internal/timing"
 	"github.com/outboxd/outboxd/outbox"
-	"github.com/outboxd/outboxd/store"
 )
 
 type deadRetryCmd struct {
 	mongoFlags
+	outputFlag
 	deadFilter
 	IDs       []string `arg:"" optional:"" name:"id" help:"Intents by _id; without any, those that the filters choose."`
-	Config    string   `placeholder:"FILE" help:"The workers' file of policies, whose max_attempts and write_back.collections apply here as well ($$OUTBOXD_CONFIG)."`
-	DryRun    bool     `help:"Only say what would be retried and what not."`
+	Config    string   `placeholder:"FILE" predictor:"file" help:"The workers' file of policies, whose max_attempts and write_back.collections apply here as well ($$OUTBOXD_CONFIG)."`
+	DryRun    bool     `help:"Only say what would be retried and what not. With --job: plan it, and do not start it."`
 	Rate      string   `placeholder:"N/s" help:"Retry so many a second, a minute (N/m) or an hour (N/h). The command runs until it is done; a signal stops it."`
 	EvenFinal bool     `help:"Also retry what the provider refused for good: declined, bad_recipient, rejected, canceled."`
 	Why       string   `placeholder:"TEXT" help:"Why, for the people who will see it in the document."`
+	Job       bool     `help:"Make a job of it, which the database keeps, and start it (jobs --help). Needs --why; --limit means nothing to it."`
+	Ramp      string   `placeholder:"N,…" help:"With --job: how many go at a time before it is seen what became of them, or none. Default: 1,10,100, and then all."`
 	By        string   `placeholder:"NAME" help:"Who retries. Default: $$USER and the host's name."`
 	JSON      bool     `help:"One JSON object for each: {_id, kind, retried, generation, code, why}."`
 }
@@ -37,40 +40,89 @@ Ask the provider, then answer with ` + "`outboxd resolve`" + `.
 After the provider's final no, a retry raises the generation, so that the provider does not replay its old answer. If the same
 request would be refused again, that takes --even-final. A recipient who has opted out never gets a message again.
 
-Give at least one id or one filter. The exit code is 1 if a retry was refused, or if a signal ended the command early.`
+Give at least one id or one filter. The exit code is 1 if a retry was refused, or if a signal ended the command early. Each retry
+leaves a record in the audit, and so does each refusal.
+
+  outboxd dead retry --kind email --reason exhausted --since 24h --dry-run
+  outboxd dead retry order-7 --why "SendGrid is back"`
 }
 
 func (c deadRetryCmd) Run(p *program) error {
 	_, filterErr := c.filter(p.source, time.Time{})
 	_, mongoErr := config.LoadMongo(p.source)
 	workers, policyErr := loadDeployment(p.source)
+	ramp, rampErr := c.ramp()
 	rate, rateErr := config.LoadRate(p.source, "rate")
-	if err := config.Join(mongoErr, filterErr, policyErr, rateErr, note("why", c.Why), note("by", c.By)); err != nil {
+	if err := config.Join(mongoErr, filterErr, policyErr, rateErr, rampErr, c.jobFlags(), note("why", c.Why), note("by", c.By)); err != nil {
 		return err
 	}
-	chosen := c.Kind != "" || c.Reason != "" || c.Code != "" || c.Since != "" || c.Limit != ""
-	if chosen == (len(c.IDs) > 0) {
+	if c.chosen() == (len(c.IDs) > 0) {
 		return wrongUse("dead retry takes either ids or filters (--kind, --reason, --code, --since, --limit); a bare `--since 8760h` is a way to say all")
 	}
-	c.By = cmp.Or(c.By, p.person())
 	var stopped error
-	err := p.withStoreOf(workers.options(), func(ctx context.Context, s *store.Store) error {
-		r := &retrier{deadRetryCmd: c, program: p, store: s, workers: workers, every: interval(rate)}
-		letters := r.named()
-		if chosen {
-			filter, err := c.filter(p.source, s.Now())
+	err := p.withOperator(workers, c.By, func(ctx context.Context, d *desk) error {
+		if c.Job {
+			return p.planned(ctx, d, c.form(c.JSON), c.request(d.store.Now(), rate, ramp), c.DryRun)
+		}
+		letters := d.named(c.IDs)
+		if c.chosen() {
+			filter, err := c.filter(p.source, d.store.Now())
 			if err != nil {
 				return err
 			}
-			if letters, err = r.filtered(ctx, filter); err != nil {
+			if letters, err = d.filtered(ctx, filter); err != nil {
 				return err
 			}
 		}
+		e := &each{program: p, desk: d, form: c.form(c.JSON), dryRun: c.DryRun, word: "retried", every: interval(rate),
+			judge: func(in outbox.Snapshot) (judged, error) { return c.judge(d, in) },
+			change: func(ctx context.Context, name string) error {
+				_, err := d.Retry(ctx, d.actor, name, orNoReason(c.Why), c.EvenFinal)
+				return err
+			}}
 		var err error
-		stopped, err = r.run(ctx, letters)
+		stopped, err = e.run(ctx, letters)
 		return err
 	})
 	return cmp.Or(err, stopped)
+}
+
+// jobFlags reports what is wrong with the flags of a job.
+func (c deadRetryCmd) jobFlags() error {
+	switch {
+	case !c.Job && c.Ramp != "":
+		return config.Problems{{Where: "flag --ramp", Text: "means nothing without --job"}}
+	case !c.Job:
+		return nil
+	case c.Limit != "":
+		return config.Problems{{Where: "flag --limit", Text: "means nothing with --job, which takes all that fit"}}
+	default:
+		return reasonGiven(c.Why)
+	}
+}
+
+// ramp reads the steps of a job; nil stands for the default ones.
+func (c deadRetryCmd) ramp() ([]int, error) {
+	switch c.Ramp {
+	case "":
+		return nil, nil
+	case "none":
+		return []int{}, nil
+	}
+	var steps []int
+	for text := range strings.SplitSeq(c.Ramp, ",") {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > 10_000 {
+			return nil, config.Problems{{Where: "flag --ramp", Text: strconv.Quote(c.Ramp) + " is no list of numbers such as 1,10,100, and not none"}}
+		}
+		steps = append(steps, n)
+	}
+	return steps, nil
+}
+
+// request is the job that the flags ask for.
+func (c deadRetryCmd) request(now time.Time, rate float64, ramp []int) admin.JobRequest {
+	return admin.JobRequest{Op: outbox.JobRetry, Filter: c.search(now), IDs: c.IDs, Why: c.Why, Rate: rate, Ramp: ramp, EvenFinal: c.EvenFinal}
 }
 
 // interval is the time between two at a rate a second; 0 at none.
@@ -81,175 +133,22 @@ func interval(rate float64) time.Duration {
 	return time.Duration(float64(time.Second) / rate)
 }
 
-// retrier is one run of the command.
-type retrier struct {
-	deadRetryCmd
-	*program
-	store   *store.Store
-	workers deployment
-	every   time.Duration
-
-	retried, refused int
-	next             time.Time // before this instant the rate allows no retry
-}
-
-// letter reads a dead letter as it is now.
-type letter func(context.Context) (bson.Raw, error)
-
-func (r *retrier) named() []letter {
-	letters := make([]letter, len(r.IDs))
-	for i, id := range r.IDs {
-		letters[i] = func(ctx context.Context) (bson.Raw, error) { return r.store.Get(ctx, id) }
-	}
-	return letters
-}
-
-// filtered returns the dead letters that fit the filter now. An intent that dies while the command runs is not among
-// them. A paced run may last for hours, so it keeps only the _ids, and reads each document when its turn comes.
-func (r *retrier) filtered(ctx context.Context, filter store.Filter) ([]letter, error) {
-	var letters []letter
-	for raw, err := range r.store.Dead(ctx, filter) {
-		if err != nil {
-			return nil, err
-		}
-		id, died := clone(raw.Lookup("_id")), clone(raw.Lookup("dead_at"))
-		letters = append(letters, func(ctx context.Context) (bson.Raw, error) {
-			now, err := r.store.GetExactly(ctx, id)
-			if err == nil && !now.Lookup("dead_at").Equal(died) {
-				return now, store.ErrChanged
-			}
-			return now, err
-		})
-	}
-	return letters, nil
-}
-
-// clone keeps a value without the document that it stands in.
-func clone(v bson.RawValue) bson.RawValue {
-	return bson.RawValue{Type: v.Type, Value: append([]byte(nil), v.Value...)}
-}
-
-// run retries the letters one after another. Where a signal ends it early, stopped says what was done and what is left.
-func (r *retrier) run(ctx context.Context, letters []letter) (stopped, err error) {
-	var failures []error
-	done := 0
-	for _, read := range letters {
-		err := r.retry(ctx, read)
-		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-			break
-		}
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return nil, err
-		}
-		if err != nil { // one of several: the others are retried all the same
-			failures = append(failures, err)
-		}
-		done++
-	}
-	left := len(letters) - done
-	if err := errors.Join(failures...); err != nil && left == 0 {
-		return nil, err
-	}
-	if !r.JSON {
-		if err := r.sum(left); err != nil {
-			return nil, err
-		}
-	}
-	if left > 0 {
-		return errors.Join(append(failures, fmt.Errorf("a signal ended it: %d retried, %d refused, %d left as they were; the same command goes on with those", r.retried, r.refused, left))...), nil
-	}
-	if r.refused > 0 {
-		return nil, fmt.Errorf("%d dead letters are not retried, each for the reason given with it", r.refused)
-	}
-	return nil, nil
-}
-
-func (r *retrier) sum(left int) error {
-	words := "%d retried, %d refused"
-	if r.DryRun {
-		words = "%d would be retried, %d would be refused. Nothing was changed"
-	}
-	words = fmt.Sprintf(words, r.retried, r.refused)
-	if left > 0 {
-		words += fmt.Sprintf(", %d left", left)
-	}
-	_, err := fmt.Fprintln(r.out, words+".")
-	return err
-}
-
-// retry decides about one dead letter, makes it pending unless that is refused, and says so. It waits for the rate
-// before it writes. A signal ends it with the context's error, and nothing is written then; what is being written is
-// written to its end.
-func (r *retrier) retry(ctx context.Context, read letter) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	unhurried := context.WithoutCancel(ctx) // the store bounds each call
-	raw, err := read(unhurried)
-	if errors.Is(err, store.ErrChanged) {
-		return r.refuse(raw, err.Error())
-	}
-	if err != nil {
-		return err
-	}
-	in, err := r.store.Intent(raw)
-	if err != nil {
-		return fmt.Errorf("read the dead letter %s: %w", idText(raw.Lookup("_id")), err)
-	}
-	retry, err := outbox.RetryDead(in, r.workers.policy(in.Kind), r.EvenFinal, r.store.Now())
-	if wait := time.Until(r.next); err == nil && !r.DryRun && wait > 0 {
-		if err := timing.Sleep(ctx, wait); err != nil {
-			return err
-		}
-		return r.retry(ctx, read) // it may have changed meanwhile
-	}
-	if err == nil && !r.DryRun {
-		err = r.store.RetryDead(unhurried, raw, retry, r.By, r.Why)
-	}
-	refusal, isRefusal := errors.AsType[*outbox.Refusal](err)
-	switch {
-	case err == nil:
-		r.retried++
-		r.next = time.Now().Add(r.every)
-		return r.say(raw, retry)
-	case isRefusal:
-		return r.refuse(raw, r.workers.why(refusal))
-	case errors.Is(err, store.ErrChanged):
-		return r.refuse(raw, store.ErrChanged.Error())
-	default:
-		return err
-	}
-}
-
-func (r *retrier) say(raw bson.Raw, retry outbox.DeadRetry) error {
-	if r.JSON {
-		return r.line(raw, bson.D{{Key: "retried", Value: !r.DryRun}, {Key: "generation", Value: int32(retry.Generation)}, {Key: "code", Value: code(raw)}, {Key: "why", Value: nil}})
-	}
-	word := "retried"
-	if r.DryRun {
-		word = "would be retried"
-	}
-	what := text(raw, "kind")
+// judge asks the rules what a retry of the letter would be.
+func (c deadRetryCmd) judge(d *desk, in outbox.Snapshot) (judged, error) {
+	retry, err := outbox.RetryDead(in.Intent, d.workers.policy(in.Kind), c.EvenFinal, d.store.Now())
+	words := in.Kind
 	if retry.Generation > 0 {
-		what += fmt.Sprintf(", generation %d", retry.Generation)
+		words += fmt.Sprintf(", generation %d", retry.Generation)
 	}
 	if retry.Code != "" {
-		what += "; it had died of " + retry.Code
+		words += "; it had died of " + retry.Code
 	}
-	return r.words(raw, word, what)
+	return judged{words, bson.D{{Key: "generation", Value: int32(retry.Generation)}}}, err
 }
 
-func (r *retrier) refuse(raw bson.Raw, why string) error {
-	r.refused++
-	if r.JSON {
-		return r.line(raw, bson.D{{Key: "retried", Value: false}, {Key: "generation", Value: nil}, {Key: "code", Value: code(raw)}, {Key: "why", Value: why}})
-	}
-	return r.words(raw, "refused", why)
-}
-
-// line prints what became of one intent as JSON.
-func (p *program) line(raw bson.Raw, fields bson.D) error {
-	return p.json(append(bson.D{{Key: "_id", Value: raw.Lookup("_id")}, {Key: "kind", Value: text(raw, "kind")}}, fields...))
+// line prints what became of one intent for programs.
+func (p *program) line(form string, raw bson.Raw, fields bson.D) error {
+	return p.object(form, append(bson.D{{Key: "_id", Value: raw.Lookup("_id")}, {Key: "kind", Value: text(raw, "kind")}}, fields...))
 }
 
 // words prints what became of one intent for a person.

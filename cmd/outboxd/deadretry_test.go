@@ -16,7 +16,9 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/outboxd/outboxd/cmd/internal/config"
 	"github.com/outboxd/outboxd/providers/simulator"
+	"github.com/outboxd/outboxd/store"
 )
 
 // oneLine undoes the wrapping of a text.
@@ -61,6 +63,11 @@ func TestDeadRetry(t *testing.T) {
 	}
 	if doc := w.get(t, "exhausted"); text(doc, "retried", "by") != "ada" || text(doc, "retried", "why") != "the bank is back" || doc.Lookup("retried", "n").AsInt64() != 1 {
 		t.Errorf("retried: %v", doc)
+	}
+	for outcome, n := range map[string]int64{"done": 2, "refused": 2} { // and nothing of the dry run
+		if got := w.audited(t, bson.D{{Key: "op", Value: "retry"}, {Key: "who", Value: "ada"}, {Key: "why", Value: "the bank is back"}, {Key: "outcome", Value: outcome}}); got != n {
+			t.Errorf("%d records of what was %s, want %d", got, outcome, n)
+		}
 	}
 	must(t, exitDone, w.env, "dead", "retry", "declined", "--even-final")
 
@@ -260,5 +267,64 @@ func TestDeadRetryNeedsTheWorkersFile(t *testing.T) {
 	line = objects(t, must(t, exitDone, append(w.env, "OUTBOXD_CONFIG="+file("write_back: {collections: [orders]}\n")), "dead", "retry", "paid", "--json").out)[0]
 	if line["retried"] != true || line["why"] != nil || len(line) != 6 {
 		t.Errorf("not retried: %v", line)
+	}
+}
+
+// What nobody wants any more ends, with who said so. What may have been sent does not.
+func TestDeadDiscard(t *testing.T) {
+	w := newWorld(t)
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	w.insert(t, deadLetter("out 1", "sms", "permanent", "opted_out", now), deadLetter("out 2", "sms", "permanent", "opted_out", now),
+		append(deadLetter("doubt", "sms", "ambiguous", "no_answer", now), bson.E{Key: "ambiguous_at", Value: now}), intent("sms", "alive"))
+	dry := must(t, exitFailed, w.env, "dead", "discard", "--kind", "sms", "--dry-run", "--why", "tidy")
+	checkHuman(t, dry.out)
+	if !strings.Contains(dry.out, "2 would be discarded, 1 would be refused. Nothing was changed.") || w.count(t, bson.D{{Key: "status", Value: "dead"}}) != 3 || w.audited(t, bson.D{}) != 0 {
+		t.Errorf("a dry run:\n%s", dry.out)
+	}
+	lines := objects(t, must(t, exitFailed, w.env, "dead", "discard", "out 1", "doubt", "alive", "--why", "they opted out", "--by", "ada", "--json").out)
+	if len(lines) != 3 || lines[0]["discarded"] != true || lines[1]["discarded"] != false || lines[2]["discarded"] != false || len(lines[0]) != 5 || !strings.Contains(lines[1]["why"].(string), "nobody knows") {
+		t.Errorf("discard: %v", lines)
+	}
+	if doc := w.get(t, "out 1"); text(doc, "status") != "cancelled" || doc.Lookup("purge_at").Type == 0 || !strings.Contains(doc.Lookup("history").String(), "they opted out") {
+		t.Errorf("discarded: %v", doc)
+	}
+	if text(w.get(t, "doubt"), "status") != "dead" || text(w.get(t, "alive"), "status") != "pending" {
+		t.Error("what was refused was changed")
+	}
+	for outcome, n := range map[string]int64{"done": 1, "refused": 2} {
+		if got := w.audited(t, bson.D{{Key: "op", Value: "discard"}, {Key: "who", Value: "ada"}, {Key: "outcome", Value: outcome}}); got != n {
+			t.Errorf("%d records of what was %s, want %d", got, outcome, n)
+		}
+	}
+	if r := must(t, exitDone, w.env, "dead", "discard", "--code", "opted_out", "--why", "tidy"); !strings.Contains(r.out, "out 2: discarded: sms") {
+		t.Errorf("by code:\n%s", r.out)
+	}
+	must(t, exitWrongUse, w.env, "dead", "discard", "out 2")
+	must(t, exitWrongUse, w.env, "dead", "discard", "out 2", "--why", " ")
+	must(t, exitWrongUse, w.env, "dead", "discard", "--why", "x")
+}
+
+// Who dies again after the letters were chosen was not meant: neither by a filter, nor hours later at a rate.
+func TestLettersThatDieAgainAreLeftAlone(t *testing.T) {
+	w := newWorld(t)
+	w.insert(t, deadLetter("again", "sms", "exhausted", "not_sent", time.Now()), deadLetter("once", "sms", "exhausted", "not_sent", time.Now()))
+	workers, err := loadDeployment(config.Source{Env: lookup(nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &program{source: config.Source{Env: lookup(w.env)}}
+	d := p.desk(store.New(w.db, "", store.Options{}), workers, "ada")
+	letters, err := d.filtered(t.Context(), store.Filter{Kind: "sms"})
+	if err != nil || len(letters) != 2 {
+		t.Fatalf("%d letters, %v", len(letters), err)
+	}
+	if _, err := w.outbox().UpdateOne(t.Context(), bson.D{{Key: "_id", Value: "again"}}, bson.D{{Key: "$set", Value: bson.D{{Key: "dead_at", Value: time.Now().Add(time.Hour)}}}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range letters {
+		_, err := l.read(t.Context())
+		if again := l.name == `"again"`; errors.Is(err, store.ErrChanged) != again || !again && err != nil {
+			t.Errorf("%s: %v", l.name, err)
+		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 type doctorCmd struct {
 	mongoFlags
+	outputFlag
 	Credentials bool `help:"Also make one harmless authenticated call to each provider."`
 	JSON        bool `help:"One JSON object for each check: {check, ok, detail, remedy}."`
 }
@@ -33,8 +34,8 @@ func (c doctorCmd) Run(p *program) error {
 		return err
 	}
 	tell := func(f doctor.Finding) error {
-		if c.JSON {
-			return p.json(findingDoc(f))
+		if form := c.form(c.JSON); form != formTable {
+			return p.object(form, findingDoc(f))
 		}
 		_, err := fmt.Fprintln(p.out, findingText(f, term.NewStyle(p.out, p.env)))
 		return err

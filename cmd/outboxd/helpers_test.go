@@ -25,6 +25,7 @@ import (
 	"github.com/outboxd/outboxd/integration/mongodb/mongotest"
 	"github.com/outboxd/outboxd/migrations"
 	"github.com/outboxd/outboxd/providers/simulator"
+	"github.com/outboxd/outboxd/store"
 )
 
 // patience bounds every wait of these tests; none of them takes near so long.
@@ -125,6 +126,37 @@ func (w *world) get(t *testing.T, id any) bson.Raw {
 func (w *world) count(t *testing.T, filter bson.D) int64 {
 	t.Helper()
 	n, err := w.outbox().CountDocuments(t.Context(), filter)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// census takes a whole census of the kinds. Its time is bounded, and on a busy machine one may not get through.
+func (w *world) census(t *testing.T, kinds ...string) {
+	t.Helper()
+	db := store.New(w.db, "", store.Options{})
+	for range 1000 {
+		c, err := db.TakeCensus(t.Context(), "w", kinds)
+		if err == nil && !c.At.IsZero() && !c.Cut {
+			return
+		}
+		if _, err := w.db.Collection(migrations.DefaultCollection+"_meta").DeleteOne(t.Context(), bson.D{{Key: "_id", Value: "census"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Fatal("no census gets through")
+}
+
+// indexOn is an index that begins with a field.
+func indexOn(field string) mongo.IndexModel {
+	return mongo.IndexModel{Keys: bson.D{{Key: field, Value: 1}}}
+}
+
+// audited counts records of the audit.
+func (w *world) audited(t *testing.T, filter bson.D) int64 {
+	t.Helper()
+	n, err := w.db.Collection(migrations.DefaultCollection+"_audit").CountDocuments(t.Context(), filter)
 	if err != nil {
 		t.Fatal(err)
 	}

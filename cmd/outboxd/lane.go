@@ -3,8 +3,8 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -13,11 +13,9 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/outboxd/outboxd/admin"
 	"github.com/outboxd/outboxd/cmd/internal/config"
 	"github.com/outboxd/outboxd/cmd/internal/term"
-	"github.com/outboxd/outboxd/dispatcher"
-	"github.com/outboxd/outboxd/outbox"
-	"github.com/outboxd/outboxd/store"
 )
 
 type laneCmd struct {
@@ -38,128 +36,102 @@ func (laneCmd) Help() string {
 While a lane is stopped, its intents stay pending and lose no attempt.`
 }
 
-// lane is one lane as all workers share it.
-type lane struct {
-	kind, state, why string
-	until            time.Time // of gated and broken; zero: not known
-	rate             string    // empty: unlimited
-	workers          int
-	inFlight         int
-}
-
-// lanes reads the lanes of the kinds that this outboxd knows, of those that live workers serve, and of those that
-// somebody left a note about.
-func lanes(ctx context.Context, s *store.Store) ([]lane, error) {
-	states, err := s.Lanes(ctx)
-	if err != nil {
-		return nil, err
-	}
-	workers, err := s.Workers(ctx)
-	if err != nil {
-		return nil, err
-	}
-	byKind := make(map[string]*lane)
-	add := func(kind string) *lane {
-		if byKind[kind] == nil {
-			byKind[kind] = &lane{kind: kind, state: dispatcher.StateOpen}
-		}
-		return byKind[kind]
-	}
-	for _, l := range config.DefaultLanes() {
-		add(l.Kind)
-	}
-	for kind, state := range states {
-		add(kind).learn(state, s.Now())
-	}
-	for _, w := range workers {
-		for _, kind := range w.Kinds {
-			l := add(kind)
-			l.workers++
-			l.inFlight += w.InFlight[kind]
-		}
-	}
-	list := make([]lane, 0, len(byKind))
-	for _, kind := range slices.Sorted(maps.Keys(byKind)) {
-		list = append(list, *byKind[kind])
-	}
-	return list, nil
-}
-
-// learn takes over what the workers share. Of several reasons the one that lasts longest without a person counts first.
-func (l *lane) learn(s outbox.LaneState, now time.Time) {
-	l.rate = s.Rate
-	switch {
-	case s.Paused:
-		l.state, l.why = dispatcher.StatePaused, s.Why
-		if s.By != "" {
-			l.why = strings.TrimSpace(l.why + " (" + s.By + ")")
-		}
-	case !s.HeldSince.IsZero():
-		l.state, l.why = dispatcher.StateHeld, s.HoldCode
-	case s.GateUntil.After(now):
-		l.state, l.why, l.until = dispatcher.StateGated, "the provider asked to wait", s.GateUntil
-	case s.BrokenUntil.After(now):
-		l.state, l.why, l.until = dispatcher.StateBroken, "the breaker of "+s.BrokenBy+" is open", s.BrokenUntil
-	}
-}
-
 type laneListCmd struct {
 	mongoFlags
-	JSON bool `help:"One JSON object for each: {kind, state, why, until, rate, workers, in_flight}."`
+	outputFlag
+	JSON bool `help:"One JSON object for each: {kind, state, why, until, rate, workers, in_flight, since, next_probe, remedy}."`
+}
+
+func (laneListCmd) Help() string {
+	return `What all workers share of each lane: of a held one since when, of a gated or broken one until when, which is also when the next
+probe may go, and what a person can do.
+
+  outboxd lane list`
 }
 
 func (c laneListCmd) Run(p *program) error {
-	return p.withStore(func(ctx context.Context, s *store.Store) error {
-		list, err := lanes(ctx, s)
+	return p.withDesk(func(ctx context.Context, d *desk) error {
+		lanes, err := d.Lanes(ctx, d.actor)
 		if err != nil {
 			return err
 		}
-		if c.JSON {
-			for _, l := range list {
-				if err := p.json(l.doc()); err != nil {
+		if form := c.form(c.JSON); form != formTable {
+			for _, l := range lanes {
+				if err := p.object(form, laneDoc(l)); err != nil {
 					return err
 				}
 			}
 			return nil
 		}
-		return laneTable(p, list)
+		return laneTable(p, lanes, d.store.Now())
 	})
 }
 
-func (l lane) doc() bson.D {
-	doc := bson.D{{Key: "kind", Value: l.kind}, {Key: "state", Value: l.state}, {Key: "why", Value: nil}, {Key: "until", Value: nil},
-		{Key: "rate", Value: nil}, {Key: "workers", Value: l.workers}, {Key: "in_flight", Value: l.inFlight}}
-	if l.why != "" {
-		doc[2].Value = l.why
-	}
-	if !l.until.IsZero() {
-		doc[3].Value = l.until
-	}
-	if l.rate != "" {
-		doc[4].Value = l.rate
-	}
-	return doc
+func laneDoc(l admin.Lane) bson.D {
+	return bson.D{{Key: "kind", Value: l.Kind}, {Key: "state", Value: l.State}, {Key: "why", Value: orNull(l.Why)}, {Key: "until", Value: orNone(l.Until)},
+		{Key: "rate", Value: orNull(l.Rate)}, {Key: "workers", Value: l.Workers}, {Key: "in_flight", Value: l.InFlight},
+		{Key: "since", Value: orNone(l.Since)}, {Key: "next_probe", Value: orNone(l.Until)}, {Key: "remedy", Value: orNull(l.Remedy)}}
 }
 
-func laneTable(p *program, list []lane) error {
+func laneTable(p *program, lanes []admin.Lane, now time.Time) error {
 	style := term.NewStyle(p.out, p.env)
 	table := term.NewTable(term.Column{Name: "KIND"}, term.Column{Name: "STATE"}, term.Column{Name: "RATE", Right: true}, term.Column{Name: "WORKERS", Right: true},
-		term.Column{Name: "IN FLIGHT", Right: true}, term.Column{Name: "UNTIL"}, term.Column{Name: "WHY", Flex: true, Whole: true})
-	for _, l := range list {
-		mark, until := style.Yellow, ""
-		if l.state == dispatcher.StateOpen {
+		term.Column{Name: "IN FLIGHT", Right: true}, term.Column{Name: "SINCE, UNTIL"}, term.Column{Name: "WHY", Flex: true, Whole: true})
+	for _, l := range lanes {
+		mark := style.Yellow
+		if l.State == admin.LaneOpen {
 			mark = nil
 		}
-		if !l.until.IsZero() {
-			until = instant(l.until)
-		}
-		table.Mark(mark, l.kind, l.state, cmp.Or(l.rate, "unlimited"), strconv.Itoa(l.workers), strconv.Itoa(l.inFlight), until, l.why)
+		table.Mark(mark, l.Kind, l.State, cmp.Or(l.Rate, "unlimited"), strconv.Itoa(l.Workers), strconv.Itoa(l.InFlight), laneTimes(l, now), l.Why)
 	}
-	return table.Write(p.out, style)
+	if err := table.Write(p.out, style); err != nil {
+		return err
+	}
+	for _, l := range lanes {
+		if l.Remedy == "" {
+			continue
+		}
+		if _, err := fmt.Fprintln(p.out, term.Wrap(fmt.Sprintf("%s: %s %s", l.Kind, l.Remedy, probeText(l, now)), "")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// laneKind is a lane that a person names. Only kinds that outboxd knows can be meant: a typing error must not look as
-// if it had stopped something.
+// laneTimes says since when a lane stands, or until when.
+func laneTimes(l admin.Lane, now time.Time) string {
+	switch {
+	case !l.Since.IsZero():
+		return "since " + instant(l.Since) + " (" + ago(now.Sub(l.Since)) + ")"
+	case !l.Until.IsZero():
+		return "until " + instant(l.Until) + " (in " + ago(l.Until.Sub(now)) + ")"
+	default:
+		return ""
+	}
+}
+
+// probeText says when the next probe goes. Of a held lane each worker knows that for itself alone.
+func probeText(l admin.Lane, now time.Time) string {
+	switch {
+	case l.State == admin.LaneHeld:
+		return "The next probe goes within a minute."
+	case !l.Until.IsZero():
+		return "The next probe goes in " + ago(l.Until.Sub(now)) + "."
+	default:
+		return ""
+	}
+}
+
+// ago writes a length of time for people: in seconds below an hour, else in minutes.
+func ago(d time.Duration) string {
+	if d = max(0, d).Round(time.Second); d < time.Hour {
+		return d.String()
+	}
+	return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
+}
+
+// laneKind is a lane that a person names. Only one that is known can be meant: a typing error must not look as if it
+// had stopped something.
 type laneKind string
 
 func (k laneKind) check() error {
@@ -175,19 +147,26 @@ func (k laneKind) check() error {
 
 type lanePauseCmd struct {
 	mongoFlags
-	Kind laneKind `arg:"" help:"charge, email or sms."`
+	Kind laneKind `arg:"" predictor:"kind" help:"charge, email, sms, or a kind that a live worker serves."`
 	Why  string   `placeholder:"TEXT" required:"" help:"Why, for the people who will see it."`
+	By   string   `placeholder:"NAME" help:"Who pauses it. Default: $$USER and the host's name."`
+}
+
+func (lanePauseCmd) Help() string {
+	return `Calls under way end, and what waits stays pending without losing an attempt. The audit records it.
+
+  outboxd lane pause sms --why "provider maintenance until 14:00"`
 }
 
 func (c lanePauseCmd) Run(p *program) error {
-	if err := c.Kind.check(); err != nil {
-		return err
-	}
 	if strings.TrimSpace(c.Why) == "" {
 		return wrongUse("flag --why: must say why; the people who find the lane paused will ask")
 	}
-	return p.withStore(func(ctx context.Context, s *store.Store) error {
-		if err := s.Pause(ctx, string(c.Kind), c.Why, p.person()); err != nil {
+	if err := config.Join(note("why", c.Why), note("by", c.By)); err != nil {
+		return err
+	}
+	return p.withLanes(c.By, func(ctx context.Context, d *desk) error {
+		if err := c.Kind.told(d.PauseLane(ctx, d.actor, string(c.Kind), c.Why)); err != nil {
 			return err
 		}
 		_, err := fmt.Fprintf(p.out, "Lane %s is paused; every worker knows within a second. `outboxd lane resume %s` ends it.\n", c.Kind, c.Kind)
@@ -197,20 +176,49 @@ func (c lanePauseCmd) Run(p *program) error {
 
 type laneResumeCmd struct {
 	mongoFlags
-	Kind laneKind `arg:"" help:"charge, email or sms."`
+	Kind laneKind `arg:"" predictor:"kind" help:"charge, email, sms, or a kind that a live worker serves."`
+	Why  string   `placeholder:"TEXT" help:"Why, for the audit."`
+	By   string   `placeholder:"NAME" help:"Who resumes it. Default: $$USER and the host's name."`
+}
+
+func (laneResumeCmd) Help() string {
+	return `Ends a pause or a hold on every worker. It says whether there was one. The audit records it.
+
+  outboxd lane resume sms --why "the provider is back"`
 }
 
 func (c laneResumeCmd) Run(p *program) error {
-	if err := c.Kind.check(); err != nil {
+	if err := config.Join(note("why", c.Why), note("by", c.By)); err != nil {
 		return err
 	}
-	return p.withStore(func(ctx context.Context, s *store.Store) error {
-		if err := s.Resume(ctx, string(c.Kind)); err != nil {
+	return p.withLanes(c.By, func(ctx context.Context, d *desk) error {
+		stood, err := d.ResumeLane(ctx, d.actor, string(c.Kind), orNoReason(c.Why))
+		if err := c.Kind.told(err); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintf(p.out, "Lane %s is neither paused nor held; every worker knows within a second.\n", c.Kind)
+		text := "Lane %s is neither paused nor held; every worker knows within a second.\n"
+		if !stood {
+			text = "Lane %s is neither paused nor held, and was not before.\n"
+		}
+		_, err = fmt.Fprintf(p.out, text, c.Kind)
 		return err
 	})
+}
+
+// withLanes runs a command that changes a lane as the person that by names.
+func (p *program) withLanes(by string, do func(context.Context, *desk) error) error {
+	return p.withDesk(func(ctx context.Context, d *desk) error {
+		d.actor.Who = cmp.Or(by, d.actor.Who)
+		return do(ctx, d)
+	})
+}
+
+// told says of a lane that there is none what kinds there are: it is a typing error.
+func (k laneKind) told(err error) error {
+	if e, ok := errors.AsType[*admin.Error](err); ok && e.Code == admin.LaneUnknown {
+		return cmp.Or(k.check(), err)
+	}
+	return err
 }
 
 // person names who gives a command, as well as the environment tells.

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"go.mongodb.org/mongo-driver/v2/bson"
+
 	"github.com/outboxd/outboxd/outbox"
 	"github.com/outboxd/outboxd/store"
 )
@@ -30,17 +32,29 @@ func TestLanes(t *testing.T) {
 	if r := must(t, exitDone, env, "lane", "pause", "sms", "--why", "a carrier's outage "+strings.Repeat("x", 200)); !strings.Contains(r.out, "Lane sms is paused") {
 		t.Errorf("pause: %s", r.out)
 	}
-	checkPlain(t, must(t, exitDone, env, "lane", "list").out)
+	listed := must(t, exitDone, env, "lane", "list").out
+	checkPlain(t, listed)
+	for _, want := range []string{"since 20", "s)", "until 20", "(in 1h0m)", "The next probe goes within a minute."} {
+		if !strings.Contains(oneLine(listed), want) {
+			t.Errorf("lane list has no %q:\n%s", want, listed)
+		}
+	}
 
+	if docs := objects(t, must(t, exitDone, env, "workers", "--json").out); len(docs) != 2 || docs[0]["_id"] != "a" || len(docs[0]) != 6 {
+		t.Errorf("workers: %v", docs)
+	}
+	if r := must(t, exitDone, env, "workers"); !strings.Contains(oneLine(r.out), "email 3") {
+		t.Errorf("workers:\n%s", r.out)
+	}
 	docs := objects(t, must(t, exitDone, env, "lane", "list", "--json").out)
 	if len(docs) != 3 {
 		t.Fatalf("%d lanes, want 3", len(docs))
 	}
 	charge, email, sms := docs[0], docs[1], docs[2]
-	if got, want := slices.Sorted(maps.Keys(charge)), []string{"in_flight", "kind", "rate", "state", "until", "why", "workers"}; !slices.Equal(got, want) {
+	if got, want := slices.Sorted(maps.Keys(charge)), []string{"in_flight", "kind", "next_probe", "rate", "remedy", "since", "state", "until", "why", "workers"}; !slices.Equal(got, want) {
 		t.Errorf("the fields are %v, want %v", got, want)
 	}
-	if charge["state"] != "held" || charge["why"] != "unauthorized" || charge["rate"] != nil || charge["until"] != nil || charge["workers"] != 0.0 {
+	if charge["state"] != "held" || charge["why"] != "unauthorized" || charge["rate"] != nil || charge["until"] != nil || charge["workers"] != 0.0 || charge["since"] == nil || charge["next_probe"] != nil || charge["remedy"] == nil {
 		t.Errorf("charge: %v", charge)
 	}
 	if until, _ := email["until"].(map[string]any); email["state"] != "gated" || until["$date"] == nil || email["rate"] != "5/s" || email["workers"] != 2.0 || email["in_flight"] != 6.0 {
@@ -51,13 +65,29 @@ func TestLanes(t *testing.T) {
 	}
 
 	for _, kind := range []string{"sms", "charge"} {
-		must(t, exitDone, env, "lane", "resume", kind)
+		for try, want := range []string{"every worker knows within a second", "and was not before"} {
+			if r := must(t, exitDone, env, "lane", "resume", kind, "--why", "over"); !strings.Contains(r.out, want) {
+				t.Errorf("resume %s, time %d: %s", kind, try+1, r.out)
+			}
+		}
+	}
+	for op, n := range map[string]int64{"pause": 1, "resume": 4} {
+		if got := w.audited(t, bson.D{{Key: "op", Value: op}, {Key: "via", Value: "cli"}, {Key: "outcome", Value: "done"}, {Key: "why", Value: bson.D{{Key: "$gt", Value: ""}}}}); got != n {
+			t.Errorf("%d records of %s, want %d", got, op, n)
+		}
 	}
 	for _, doc := range objects(t, must(t, exitDone, env, "lane", "list", "--json").out) {
 		if doc["kind"] != "email" && doc["state"] != "open" {
 			t.Errorf("after resume: %v", doc)
 		}
 	}
+	if docs := objects(t, must(t, exitDone, env, "audit", "--op", "resume", "--on", "sms", "--json").out); len(docs) != 2 || docs[0]["why"] != "over" || docs[0]["outcome"] != "done" || docs[0]["on"] != "sms" {
+		t.Errorf("audit: %v", docs)
+	}
+	if r := must(t, exitDone, env, "audit", "--limit", "2"); strings.Count(r.out, "\n") != 4 || !strings.Contains(r.out, "There is more: the same command with --before ") {
+		t.Errorf("audit:\n%s", r.out)
+	}
+	must(t, exitWrongUse, env, "audit", "--before", "x")
 	for _, args := range []string{"lane pause fax --why x", "lane resume fax", "lane pause sms"} {
 		must(t, exitWrongUse, env, strings.Fields(args)...)
 	}

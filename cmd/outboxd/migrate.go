@@ -19,7 +19,7 @@ type migrateCmd struct {
 	mongoFlags
 	Action       string `arg:"" optional:"" enum:"up,status" default:"up" help:"up applies what is missing; status prints what is applied and what is not. Default: ${default}."`
 	DryRun       bool   `help:"Print the steps and change nothing."`
-	Config       string `placeholder:"FILE" help:"The workers' file of policies: its list kinds is registered ($$OUTBOXD_CONFIG)."`
+	Config       string `placeholder:"FILE" predictor:"file" help:"The workers' file of policies: its list kinds is registered ($$OUTBOXD_CONFIG)."`
 	ForgetKinds  bool   `help:"Forget kinds that were registered before, and that every kind was let in."`
 	AllowUnknown bool   `name:"allow-unknown-kinds" help:"Let intents of every kind in. Without it, a mistyped kind is refused."`
 	Adopt        bool   `help:"Take over a collection that holds documents which are no intents, or has a validator of another program."`

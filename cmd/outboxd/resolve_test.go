@@ -68,6 +68,9 @@ func TestResolve(t *testing.T) {
 			t.Errorf("history: %v", records)
 		}
 	}
+	if n := w.audited(t, bson.D{{Key: "op", Value: "resolve"}, {Key: "on", Value: "sent"}, {Key: "who", Value: "ada"}, {Key: "why", Value: "Twilio's log"}, {Key: "outcome", Value: "done"}, {Key: "after", Value: "done"}}); n != 2 {
+		t.Errorf("%d records of the answer, want 2", n)
+	}
 	if text(order("sent"), "state") != "told" || text(order("sent"), "ref") != sid || w.count(t, bson.D{{Key: "_id", Value: "sent:done:0"}}) != 1 {
 		t.Errorf("what follows: %v", order("sent"))
 	}

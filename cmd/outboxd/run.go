@@ -65,6 +65,9 @@ func run(ctx context.Context, args, environ []string, in io.Reader, out, errOut 
 		fmt.Fprintln(errOut, "outboxd: the command line's grammar is broken:", err)
 		return exitFailed
 	}
+	if p.complete(parser) {
+		return exitDone
+	}
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}

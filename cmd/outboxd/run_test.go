@@ -10,7 +10,7 @@ import (
 )
 
 // everyCommand is each command with a --help of its own.
-var everyCommand = []string{"", "worker", "migrate", "dead", "dead list", "dead show", "dead export", "lane", "lane list", "lane pause", "lane resume", "stats", "doctor", "schema", "sim", "demo", "version"}
+var everyCommand = []string{"", "worker", "migrate", "dead", "dead list", "dead groups", "dead show", "dead export", "dead retry", "show", "find", "resolve", "cancel", "dead discard", "jobs", "jobs list", "jobs show", "jobs approve", "jobs resume", "jobs pause", "jobs stop", "jobs run", "lane", "lane list", "lane pause", "lane resume", "audit", "workers", "stats", "top", "completion", "doctor", "schema", "sim", "demo", "version"}
 
 func TestHelpTeachesAndFits(t *testing.T) {
 	for _, command := range everyCommand {

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -11,73 +12,206 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/outboxd/outboxd/admin"
+	"github.com/outboxd/outboxd/cmd/internal/config"
 	"github.com/outboxd/outboxd/cmd/internal/term"
 	"github.com/outboxd/outboxd/outbox"
 	"github.com/outboxd/outboxd/store"
 )
 
+// revealFlags show what is masked. It takes a reason, and leaves a record in the audit.
+type revealFlags struct {
+	Reveal bool   `help:"Show payloads as they stand. Needs --why; the audit records who did so."`
+	Why    string `placeholder:"TEXT" help:"With --reveal: why, for the audit."`
+	By     string `placeholder:"NAME" help:"With --reveal: who. Default: $$USER and the host's name."`
+}
+
+func (f revealFlags) check() error {
+	var problems config.Problems
+	switch {
+	case f.Reveal && strings.TrimSpace(f.Why) == "":
+		problems = append(problems, config.Problem{Where: "flag --why", Text: "is required with --reveal: the audit records it"})
+	case !f.Reveal && f.Why+f.By != "":
+		problems = append(problems, config.Problem{Where: "flag --reveal", Text: "is missing: --why and --by mean nothing without it"})
+	}
+	if len(problems) > 0 {
+		return problems
+	}
+	return config.Join(note("why", f.Why), note("by", f.By))
+}
+
+// document returns an intent's document as the flags allow: masked, or whole once that is on record.
+func (f revealFlags) document(ctx context.Context, d *desk, name string, in outbox.Snapshot) (any, error) {
+	if !f.Reveal {
+		return maskedDoc(in)
+	}
+	if _, err := d.Reveal(ctx, d.actor, name, f.Why); err != nil {
+		return nil, err
+	}
+	return rawOf(in), nil
+}
+
 type showCmd struct {
 	mongoFlags
-	ID   string `arg:"" help:"The intent's _id: an ObjectId's hex, a UUID, or the string."`
-	JSON bool   `help:"The whole document, payload included, as one line of JSON."`
+	outputFlag
+	revealFlags
+	ID     string `arg:"" help:"The intent's _id: an ObjectId's hex, a UUID, or the string."`
+	Config string `placeholder:"FILE" predictor:"file" help:"The workers' file of policies, by which it is said what happens next ($$OUTBOXD_CONFIG)."`
+	JSON   bool   `help:"The document as one line of JSON."`
 }
 
 func (showCmd) Help() string {
-	return `Shows one intent of any status: where it stands, and what happened to it, the oldest first. The payload is left out, since it holds
-your customers' data; --json and ` + "`outboxd dead show`" + ` have it.`
+	return `Shows one intent of any status: where it stands, what happens next, and what happened to it, the oldest first. Payloads are
+masked, since they hold your customers' data. With --reveal they are shown, and the audit records who did so and why.
+
+  outboxd show order-7
+  outboxd show order-7 --reveal --why "the customer asks what we wrote"`
 }
 
 func (c showCmd) Run(p *program) error {
-	return p.withStore(func(ctx context.Context, s *store.Store) error {
-		raw, err := s.Get(ctx, c.ID)
+	workers, policyErr := loadDeployment(p.source)
+	if err := config.Join(policyErr, c.check()); err != nil {
+		return err
+	}
+	return p.withDeskOf(workers, func(ctx context.Context, d *desk) error {
+		d.actor.Who = cmp.Or(c.By, d.actor.Who)
+		in, err := d.store.Look(ctx, c.ID)
 		if err != nil {
 			return err
 		}
-		if c.JSON {
-			return p.json(raw)
+		if form := c.form(c.JSON); form != formTable {
+			doc, err := c.document(ctx, d, c.ID, in)
+			if err != nil {
+				return err
+			}
+			return p.object(form, doc)
 		}
-		in, err := s.Intent(raw)
+		view, err := d.Show(ctx, d.actor, c.ID)
 		if err != nil {
-			return fmt.Errorf("read the intent %s: %w", idText(raw.Lookup("_id")), err)
+			return plainly(err)
 		}
-		return showLife(p, raw, in)
+		payload, title := documentOf(view.Payload), "Payload, masked"
+		if c.Reveal {
+			if _, err := d.Reveal(ctx, d.actor, c.ID, c.Why); err != nil {
+				return err
+			}
+			payload, title = rawOf(in).Lookup("payload"), "Payload"
+		}
+		return life{program: p, in: in, view: view}.write(payload, title)
 	})
 }
 
-// showLife writes an intent's life for a person: nothing of its payload.
-func showLife(p *program, raw bson.Raw, in *outbox.Intent) error {
-	style := term.NewStyle(p.out, p.env)
-	var head strings.Builder
-	fmt.Fprintf(&head, "%s\n%s\n", style.Bold(term.Cut(term.Clean(in.Kind+" "+idText(raw.Lookup("_id"))), term.Width)), style.Yellow(term.Clean(standing(in))))
-	if code := text(raw, "last_error", "code"); code != "" {
-		head.WriteString(term.Wrap(term.Clean("last error "+code+": "+text(raw, "last_error", "message")), "  ") + "\n")
+// life writes an intent's life for a person.
+type life struct {
+	*program
+	in   outbox.Snapshot
+	view admin.Shown
+}
+
+func (l life) write(payload any, title string) error {
+	style := term.NewStyle(l.out, l.env)
+	var b strings.Builder
+	say := func(text string) { b.WriteString(term.Wrap(text, "  ") + "\n") }
+	fmt.Fprintf(&b, "%s\n%s\n", style.Bold(term.Cut(term.Clean(l.in.Kind+" "+idText(rawOf(l.in).Lookup("_id"))), term.Width)), style.Yellow(term.Clean(standing(l.in.Intent))))
+	say("What happens next: " + l.view.Next.Sentence(instant))
+	if l.view.Code != "" {
+		say("last error " + l.view.Code + ": " + l.view.Message)
 	}
-	facts := []string{fmt.Sprintf("attempts %d", in.Attempts)}
-	if in.Generation > 0 {
-		facts = append(facts, fmt.Sprintf("generation %d", in.Generation))
+	if l.view.Remedy != "" {
+		say("What to do: " + l.view.Remedy)
 	}
-	if !in.AmbiguousAt.IsZero() {
-		facts = append(facts, "ambiguous since "+instant(in.AmbiguousAt))
+	say(strings.Join(l.facts(), ", "))
+	for _, problem := range l.view.Problems {
+		say("breaks the contract: " + problem)
 	}
-	if id := text(raw, "result", "id"); id != "" {
-		facts = append(facts, "result "+text(raw, "result", "provider")+" "+id)
+	b.WriteString("\n")
+	table := term.NewTable(term.Column{Name: "AT"}, term.Column{Name: "WHAT"}, term.Column{Name: "DETAILS", Flex: true, Whole: true})
+	for _, m := range l.view.Timeline {
+		at := "-"
+		if !m.At.IsZero() {
+			at = instant(m.At)
+		}
+		table.Row(at, m.Text, momentDetails(m))
+	}
+	if err := table.Write(&b, style); err != nil {
+		return err
+	}
+	b.WriteString("\n")
+	for _, line := range l.around() {
+		say(line)
+	}
+	text, err := bson.MarshalExtJSONIndent(bson.D{{Key: "payload", Value: payload}}, false, false, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write the payload as Extended JSON: %w", err)
+	}
+	b.WriteString("\n" + style.Bold(title) + "\n")
+	for line := range strings.SplitSeq(string(text), "\n") {
+		b.WriteString(fold(line) + "\n")
+	}
+	_, err = l.out.Write([]byte(b.String()))
+	return err
+}
+
+// facts are what is known beside the timeline.
+func (l life) facts() []string {
+	raw := rawOf(l.in)
+	facts := []string{fmt.Sprintf("attempts %d", l.in.Attempts)}
+	if l.in.Generation > 0 {
+		facts = append(facts, fmt.Sprintf("generation %d", l.in.Generation))
+	}
+	if !l.in.AmbiguousAt.IsZero() {
+		facts = append(facts, "ambiguous since "+instant(l.in.AmbiguousAt))
+	}
+	if l.view.Result.ID != "" {
+		facts = append(facts, "result "+l.view.Result.Provider+" "+l.view.Result.ID)
 	}
 	if v := text(raw, "resolved", "verdict"); v != "" {
 		facts = append(facts, "answered "+v+" by "+text(raw, "resolved", "by"))
 	}
-	head.WriteString(term.Wrap(term.Clean(strings.Join(facts, ", ")), "  ") + "\n\n")
-	if _, err := p.out.Write([]byte(head.String())); err != nil {
-		return err
+	if l.view.Dropped > 0 {
+		facts = append(facts, fmt.Sprintf("%d records of its history are no longer kept", l.view.Dropped))
 	}
-	table := term.NewTable(term.Column{Name: "AT"}, term.Column{Name: "WHAT"}, term.Column{Name: "OUTCOME"}, term.Column{Name: "DETAILS", Flex: true})
-	for _, e := range timeline(raw, in) {
-		at := "-"
-		if !e.at.IsZero() {
-			at = instant(e.at)
+	return facts
+}
+
+// around is what belongs to the intent: what it follows, what follows it, where else it is shown, and what can be done.
+func (l life) around() []string {
+	var lines []string
+	add := func(what string, names ...string) {
+		if names = slices.DeleteFunc(names, func(name string) bool { return name == "" }); len(names) > 0 {
+			lines = append(lines, what+strings.Join(names, ", "))
 		}
-		table.Row(at, term.Clean(e.what), term.Clean(e.outcome), term.Clean(e.details))
 	}
-	return table.Write(p.out, style)
+	add("Follows: ", l.view.Parent)
+	add("Followed by: ", l.view.FollowUps...)
+	add("Writes back to: ", l.view.WriteBack)
+	add("Trace: ", l.view.TraceID)
+	for _, link := range l.view.Links {
+		add(link.Text+": ", link.URL)
+	}
+	var may []string
+	for _, c := range l.view.Choices {
+		if c.Allowed {
+			may = append(may, commandOf(c.Op))
+		}
+	}
+	add("You can: ", may...)
+	for _, act := range slices.Backward(l.view.Acts) {
+		add("Audit: ", fmt.Sprintf("%s %s by %s: %s (%s)", instant(act.At), act.Op, act.Who, act.Outcome, cmp.Or(act.Why, noReason)))
+	}
+	return lines
+}
+
+// commandOf is the command line for what can be done with an intent.
+func commandOf(op string) string {
+	switch op {
+	case "retry", "discard":
+		return "dead " + op
+	case "reveal":
+		return "show --reveal"
+	default:
+		return op
+	}
 }
 
 // standing says where an intent stands.
@@ -96,64 +230,38 @@ func standing(in *outbox.Intent) string {
 	return status
 }
 
-// moment is one line of an intent's life.
-type moment struct {
-	at                     time.Time // zero: not known
-	after                  time.Time // where it stands among the others
-	what, outcome, details string
-}
-
-// timeline returns what happened to an intent, the oldest first. What has no instant stays beside what it was written
-// with.
-func timeline(raw bson.Raw, in *outbox.Intent) []moment {
-	var life []moment
-	add := func(field, what, details string) {
-		if at, ok := raw.Lookup(field).TimeOK(); ok {
-			life = append(life, moment{at: at.UTC(), what: what, details: details})
-		}
-	}
-	add("created_at", "created", "")
-	add("first_due_at", "first due", "")
-	for _, r := range in.History {
-		life = append(life, momentOf(r))
-	}
-	add("done_at", "done", "")
-	add("dead_at", "dead", string(in.DeadReason))
-	add("cancelled_at", "cancelled", "")
-	for i := range life {
-		life[i].after = life[i].at
-		if i > 0 && life[i].at.IsZero() {
-			life[i].after = life[i-1].after
-		}
-	}
-	slices.SortStableFunc(life, func(a, b moment) int { return a.after.Compare(b.after) })
-	return life
-}
-
-// momentOf makes one line of a record of history.
-func momentOf(r outbox.Record) moment {
-	m := moment{at: r.At, what: string(r.What), outcome: string(r.Outcome)}
-	if r.Attempt > 0 {
-		m.what += " " + strconv.Itoa(r.Attempt)
-	}
+// momentDetails are what a moment of the timeline tells beside its sentence.
+func momentDetails(m admin.Moment) string {
 	var details []string
 	add := func(words ...string) {
 		if !slices.Contains(words, "") {
 			details = append(details, strings.Join(words, " "))
 		}
 	}
-	add(r.Code)
-	add(r.ProviderCode)
-	if r.HTTPStatus > 0 {
-		add("HTTP " + strconv.Itoa(r.HTTPStatus))
+	if m.Code != m.Outcome && m.Code != "" {
+		add(m.Outcome)
 	}
-	add(r.Ref)
-	add("request", r.RequestID)
-	add("by", cmp.Or(r.By, r.Worker))
-	add(r.Why)
-	if r.N > 1 {
-		add(fmt.Sprintf("%d times since %s", r.N, instant(r.First)))
+	if m.HTTPStatus > 0 {
+		add("HTTP " + strconv.Itoa(m.HTTPStatus))
 	}
-	m.details = strings.Join(details, ", ")
-	return m
+	if m.Took > 0 {
+		add("took " + m.Took.Round(time.Millisecond).String())
+	}
+	add(m.Ref)
+	add("request", m.RequestID)
+	add("by", cmp.Or(m.Worker, m.By))
+	add("job", m.Job)
+	add(m.Why)
+	if m.N > 1 {
+		add("until " + instant(m.Last))
+	}
+	return strings.Join(details, ", ")
+}
+
+// found adds where to look, for what is not there.
+func found(err error) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return fmt.Errorf("%w; `outboxd find` and `outboxd dead list` show what there is", err)
+	}
+	return err
 }

@@ -23,17 +23,31 @@ const (
 
 type statsCmd struct {
 	mongoFlags
-	JSON  bool `help:"One JSON object for each kind: {kind, pending, due, leased, done, dead, cancelled, oldest_due_age_s}."`
-	Watch bool `help:"Count again every two seconds, and show rates, until an interrupt."`
+	outputFlag
+	JSON   bool `help:"One JSON object for each kind: {kind, pending, due, leased, done, dead, cancelled, oldest_due_age_s}. It counts exactly, unless --census is given."`
+	Watch  bool `help:"Look again every two seconds, and show rates, until an interrupt."`
+	Census bool `help:"The figures of the workers' last census, even if it is old: {kind, waiting, due, scheduled, in_doubt, ambiguous_dead, unwritten, workers, …_age_s, capped, age_s}." xor:"source"`
+	Exact  bool `help:"Count all intents, which reads the whole collection." xor:"source"`
 }
 
 func (statsCmd) Help() string {
-	return `Counts all intents; "due" are those of the pending and leased ones that a claim would take now. It reads the whole collection: for alerts use a
-worker's /metrics, which costs nothing.`
+	return `Shows the figures that the workers keep: they count every few seconds while something waits, up to ten thousand ("10,000+"). That costs
+nothing, whatever lies in the outbox. Where no census was taken within two minutes, and for --json and --output, all intents are
+counted, which reads the whole collection. "Due" are those that a claim would take now. For alerts use a worker's /metrics.
+
+  outboxd stats
+  outboxd stats --exact --watch`
 }
 
 func (c statsCmd) Run(p *program) error {
-	return p.withStore(func(ctx context.Context, s *store.Store) error {
+	return p.withDesk(func(ctx context.Context, d *desk) error {
+		s := d.store
+		if c.Census || !c.Exact && c.form(c.JSON) == formTable {
+			fresh, err := c.census(ctx, p, d)
+			if err != nil || fresh {
+				return err
+			}
+		}
 		began := time.Now()
 		last, err := s.Stats(ctx)
 		if err != nil {
@@ -69,9 +83,9 @@ func (c statsCmd) Run(p *program) error {
 
 // print writes one count. before is the count made the given time earlier, nil if there is none.
 func (c statsCmd) print(p *program, before, now []store.KindStats, since time.Duration) error {
-	if c.JSON {
+	if form := c.form(c.JSON); form != formTable {
 		for _, k := range now {
-			if err := p.json(statsDoc(k)); err != nil {
+			if err := p.object(form, statsDoc(k)); err != nil {
 				return err
 			}
 		}

@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store"
 )
 
 func TestStats(t *testing.T) {
@@ -92,4 +95,46 @@ func TestStatsWatchShowsRatesUntilAnInterrupt(t *testing.T) {
 	if got := <-code; got != exitDone {
 		t.Errorf("exit code %d", got)
 	}
+}
+
+// Where workers keep a census, looking at it costs nothing; programs get the exact count that they know.
+func TestStatsFromTheCensus(t *testing.T) {
+	w := newWorld(t)
+	if r := must(t, exitFailed, w.env, "stats", "--census"); !strings.Contains(r.err, "there is no census") {
+		t.Errorf("without a census: %s", r.err)
+	}
+	w.insert(t, intent("sms", "waits"), append(deadLetter("doubt", "sms", "ambiguous", "no_answer", time.Now()), bson.E{Key: "ambiguous_at", Value: time.Now()}))
+	w.census(t, "sms", "email")
+	db := store.New(w.db, "", store.Options{})
+	if err := db.Ready(t.Context()); err != nil { // it tells the time
+		t.Fatal(err)
+	}
+	minute := db.Now().UTC().Truncate(time.Minute).Add(-time.Minute)
+	if err := db.AddRates(t.Context(), []outbox.RateMinute{{Minute: minute, Kind: "sms", RateCounters: outbox.RateCounters{Done: 50, Dead: 5}}}); err != nil {
+		t.Fatal(err)
+	}
+	r := must(t, exitDone, w.env, "stats")
+	checkHuman(t, r.out)
+	for _, want := range []string{"KIND WAITING DUE IN DOUBT AMBIGUOUS OLDEST DUE UNFINISHED DONE/MIN DEAD/MIN WORKERS", "sms 1 1 0 1 ", " 10.0 1.0 0", "Counted by a worker "} {
+		if !strings.Contains(oneLine(r.out), want) {
+			t.Errorf("no %q in:\n%s", want, r.out)
+		}
+	}
+	if r := must(t, exitDone, w.env, "stats", "--exact"); !strings.Contains(oneLine(r.out), "sms 1 1 0 0 1 0 ") {
+		t.Errorf("--exact:\n%s", r.out)
+	}
+	if docs := objects(t, must(t, exitDone, w.env, "stats", "--json").out); len(docs) != 1 || docs[0]["pending"] != 1.0 || len(docs[0]) != 8 {
+		t.Errorf("--json: %v", docs)
+	}
+	docs := objects(t, must(t, exitDone, w.env, "stats", "--census", "-o", "json").out)
+	if sms := docs[len(docs)-1]; len(docs) != 3 || sms["kind"] != "sms" || sms["waiting"] != 1.0 || sms["ambiguous_dead"] != 1.0 || sms["capped"] != false || len(sms) != 12 {
+		t.Errorf("--census -o json: %v", docs)
+	}
+	if _, err := w.db.Collection("outbox_meta").UpdateOne(t.Context(), bson.D{{Key: "_id", Value: "census"}}, bson.D{{Key: "$set", Value: bson.D{{Key: "at", Value: time.Now().Add(-time.Hour)}}}}); err != nil {
+		t.Fatal(err)
+	}
+	if r := must(t, exitDone, w.env, "stats"); !strings.HasPrefix(oneLine(r.out), "KIND PENDING") {
+		t.Errorf("an old census is no answer:\n%s", r.out)
+	}
+	must(t, exitWrongUse, w.env, "stats", "--census", "--exact")
 }

@@ -16,7 +16,7 @@ import (
 
 type validateCmd struct {
 	File              string   `arg:"" optional:"" name:"FILE" help:"The documents as JSON or MongoDB Extended JSON: one, an array, or one after another (such as one on each line). A dash reads standard input."`
-	Config            string   `placeholder:"FILE" help:"The workers' file of policies, to check write_back against its write_back.collections, and kinds against its kinds ($$OUTBOXD_CONFIG). Without it any collection passes."`
+	Config            string   `placeholder:"FILE" predictor:"file" help:"The workers' file of policies, to check write_back against its write_back.collections, and kinds against its kinds ($$OUTBOXD_CONFIG). Without it any collection passes."`
 	AllowUnknownKinds bool     `help:"Let kinds pass that this outboxd has no payload for. Without it, a mistyped kind is found."`
 	Serve             string   `placeholder:"ADDR" help:"Check what is posted to this loopback address, such as 127.0.0.1:8429, instead of a file; port 0 takes a free one. For unit tests of producers in any language."`
 	kinds             []string // that the file of policies lists

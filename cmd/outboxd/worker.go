@@ -14,7 +14,7 @@ import (
 type workerCmd struct {
 	mongoFlags
 	logFlags
-	Config     string `placeholder:"FILE" help:"YAML file of policies." var:"OUTBOXD_CONFIG"`
+	Config     string `placeholder:"FILE" predictor:"file" help:"YAML file of policies." var:"OUTBOXD_CONFIG"`
 	Kinds      string `placeholder:"KIND,…" help:"Serve only these kinds."`
 	Listen     string `placeholder:"ADDRESS" help:"Where /healthz, /readyz and /metrics are served; port 0 takes a free one. Default: ${listen}." var:"OUTBOXD_LISTEN"`
 	Drain      string `placeholder:"DURATION" help:"How long calls may go on after the first signal. Default: ${drain}." var:"OUTBOXD_DRAIN"`

@@ -100,6 +100,11 @@ func snippets() []snippet {
 	ambiguous := func(id any) bson.D {
 		return dead(id, "sms", "ambiguous", "ambiguous", bson.E{Key: "ambiguous_at", Value: time.Now()})
 	}
+	optedOut := func(id any) bson.D {
+		doc := dead(id, "sms", "permanent", "permanent")
+		doc[len(doc)-1].Value = bson.D{{Key: "class", Value: "permanent"}, {Key: "code", Value: "opted_out"}, {Key: "at", Value: time.Now()}}
+		return doc
+	}
 	upserted := bson.D{{Key: "dedup_key", Value: "received:order-1"}, status("pending")}
 	return []snippet{
 		{page: "README.md", begins: "go install", not: "it installs a published version from the network; every process test builds the same program"},
@@ -149,10 +154,19 @@ func snippets() []snippet {
 		{page: "docs/mongosh.md", begins: "load(", mongosh: true, with: []bson.D{due("order-7"), ambiguous("order-8")}, replace: asked(), before: lanePaused,
 			want: "waiting 1 late order-7 dead no_answer life order-7 ambiguous order-8 lanes sms workers 0"},
 
+		{page: "docs/operations.md", begins: "outboxd stats", shell: true, want: "PENDING", with: []bson.D{text("order-7")}},
+		{page: "docs/operations.md", begins: "outboxd audit", shell: true, want: "No worker is alive."},
+		{page: "docs/operations.md", begins: "outboxd find --id order-7", shell: true, want: "order-7", with: []bson.D{text("order-7")}},
 		{page: "docs/operations.md", begins: "outboxd lane list", shell: true, want: "sms"},
 		{page: "docs/operations.md", begins: "outboxd dead retry --kind email", shell: true,
 			with:   []bson.D{dead("order-1", "email", "exhausted", "transient"), dead(id, "sms", "exhausted", "transient")},
 			filter: is(id, status("pending"))},
+		{page: "docs/operations.md", begins: "outboxd dead retry --job", shell: true, want: "done",
+			with:   []bson.D{dead("order-7", "email", "exhausted", "transient")},
+			filter: is("order-7", status("pending"), bson.E{Key: "retried.why", Value: "SendGrid is back"})},
+		{page: "docs/operations.md", begins: "outboxd dead discard", shell: true, want: "1 discarded, 0 refused",
+			with: []bson.D{optedOut("order-7")}},
+		{page: "docs/operations.md", begins: "outboxd dead groups", shell: true, want: "What happens next: A worker sends it", with: []bson.D{text("order-7")}},
 		{page: "docs/operations.md", begins: "outboxd resolve order-7", shell: true, with: []bson.D{ambiguous("order-7"), ambiguous("order-8")},
 			filter: is("order-7", status("done"), bson.E{Key: "result.id", Value: "SM0123456789"})},
 		{page: "docs/operations.md", begins: "outboxd cancel order-7", shell: true, with: []bson.D{text("order-7"), text("order-8"), text(id)},

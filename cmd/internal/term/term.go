@@ -22,6 +22,12 @@ func IsTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
+// IsInput reports whether r is a terminal that a person types at.
+func IsInput(r io.Reader) bool {
+	f, ok := r.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
 // Style colours text, or leaves it as it is.
 type Style struct{ on bool }
 
