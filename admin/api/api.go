@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -29,6 +30,8 @@ type Config struct {
 	Actor func(r *http.Request, role admin.Role) (a admin.Actor, ok bool)
 	// CursorKey signs cursors, so that nobody can write their own. All admin processes need the same.
 	CursorKey []byte
+	Events    Events       // nil: there is no stream of events
+	Answers   Answers      // nil: the header Idempotency-Key is refused
 	Logger    *slog.Logger // nil: none
 }
 
@@ -39,6 +42,7 @@ type API struct {
 	mux     *http.ServeMux
 	huma    huma.API
 	log     *slog.Logger
+	exports chan struct{} // a place for each export under way
 }
 
 // New returns an API.
@@ -46,7 +50,7 @@ func New(c Config) (*API, error) {
 	if c.Service == nil || c.Actor == nil || len(c.CursorKey) < 16 {
 		return nil, errors.New("the admin API needs a service, somebody who knows who calls, and a cursor key of 16 bytes")
 	}
-	a := &API{config: c, service: c.Service, mux: http.NewServeMux(), log: c.Logger}
+	a := &API{config: c, service: c.Service, mux: http.NewServeMux(), log: c.Logger, exports: make(chan struct{}, maxExports)}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
@@ -60,20 +64,36 @@ func (a *API) OpenAPI() ([]byte, error) { return a.huma.OpenAPI().YAML() }
 // Handler returns the API. Paths begin with [Prefix]: who mounts it below a base path strips that path.
 func (a *API) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, pattern := a.mux.Handler(r); pattern == "" {
+		_, pattern := a.mux.Handler(r)
+		r.Pattern = pattern // for whoever counts requests
+		switch {
+		case pattern == "":
 			a.noRoute(w, r)
 			return
+		case pattern == "GET "+Prefix+"/events":
+			a.stream(w, r)
+			return
+		case a.exported(w, r, pattern):
+			return
+		case r.Method == http.MethodPost && r.Header.Get(idempotencyKey) != "" && !strings.HasSuffix(pattern, payloadPath):
+			a.once(w, r)
+			return
 		}
-		timeout := readTimeout
-		if r.Method == http.MethodPost {
-			timeout = writeTimeout
-		}
-		ctx, cancel := context.WithTimeout(r.Context(), timeout)
-		defer cancel()
-		behind := new(held)
-		behind.r = r.WithContext(context.WithValue(ctx, requestKey{}, behind))
-		a.mux.ServeHTTP(w, behind.r)
+		a.carryOut(w, r)
 	})
+}
+
+// carryOut serves a request within its time.
+func (a *API) carryOut(w http.ResponseWriter, r *http.Request) {
+	timeout := readTimeout
+	if r.Method == http.MethodPost {
+		timeout = writeTimeout
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), timeout)
+	defer cancel()
+	behind := new(held)
+	behind.r = r.WithContext(context.WithValue(ctx, requestKey{}, behind))
+	a.mux.ServeHTTP(w, behind.r)
 }
 
 // noRoute answers 404, or 405 where another method has a route.
@@ -118,6 +138,7 @@ func (a *API) describe() {
 	a.reads()
 	a.changes()
 	a.jobs()
+	a.events()
 	for _, unused := range []string{"ErrorModel", "ErrorDetail"} { // huma describes its own errors, which are never answered
 		delete(a.huma.OpenAPI().Components.Schemas.Map(), unused)
 	}

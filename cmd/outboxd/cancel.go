@@ -79,7 +79,7 @@ func cancelOne(ctx context.Context, s *store.Store, id string, workers deploymen
 		if err != nil {
 			return nil, fmt.Errorf("read the intent %s: %w", idText(raw.Lookup("_id")), err)
 		}
-		if err := outbox.Cancel(in, workers.policy(in.Kind)); err != nil {
+		if err := outbox.Cancel(in, workers.Policy(in.Kind)); err != nil {
 			return raw, err
 		}
 		err = s.Cancel(ctx, raw)

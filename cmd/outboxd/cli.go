@@ -34,7 +34,7 @@ type cli struct {
 	Lane     laneCmd     `cmd:"" help:"Look at lanes; pause and resume them."`
 	Stats    statsCmd    `cmd:"" help:"Count intents by kind and status."`
 	Doctor   doctorCmd   `cmd:"" help:"Check everything that a deployment needs."`
-	Admin    adminCmd    `cmd:"" help:"Make tokens for those who operate the outbox."`
+	Admin    adminCmd    `cmd:"" help:"Serve the operators' API and page; make tokens for them."`
 	Schema   schemaCmd   `cmd:"" help:"Print the intent contract as JSON Schema."`
 	Validate validateCmd `cmd:"" help:"Check documents against the intent contract, without a database."`
 	Explain  explainCmd  `cmd:"" help:"Say in plain words why MongoDB refused a document (error 121)."`
@@ -79,6 +79,8 @@ func grammarOptions(p *program, ended func(int)) []kong.Option {
 			"collection":      config.DefaultCollection,
 			"connect_timeout": config.DefaultConnectTimeout,
 			"listen":          config.DefaultListen,
+			"admin_listen":    config.DefaultAdminListen,
+			"admin_metrics":   config.DefaultAdminMetrics,
 			"drain":           config.DefaultDrain,
 			"within":          config.DefaultWithin,
 			"log_level":       config.DefaultLogLevel,

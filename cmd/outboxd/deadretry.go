@@ -196,7 +196,7 @@ func (r *retrier) retry(ctx context.Context, read letter) error {
 	if err != nil {
 		return fmt.Errorf("read the dead letter %s: %w", idText(raw.Lookup("_id")), err)
 	}
-	retry, err := outbox.RetryDead(in, r.workers.policy(in.Kind), r.EvenFinal, r.store.Now())
+	retry, err := outbox.RetryDead(in, r.workers.Policy(in.Kind), r.EvenFinal, r.store.Now())
 	if wait := time.Until(r.next); err == nil && !r.DryRun && wait > 0 {
 		if err := timing.Sleep(ctx, wait); err != nil {
 			return err

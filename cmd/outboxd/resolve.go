@@ -47,7 +47,7 @@ func (c resolveCmd) Run(p *program) error {
 			return fmt.Errorf("read the intent %s: %w", idText(raw.Lookup("_id")), err)
 		}
 		answer := outbox.PersonVerdict{Sent: !c.NotSent, Evidence: c.Sent, Why: c.Why, By: cmp.Or(c.By, p.person())}
-		resolution, err := outbox.Resolve(in, answer, workers.policy(in.Kind), s.Now())
+		resolution, err := outbox.Resolve(in, answer, workers.Policy(in.Kind), s.Now())
 		if refusal, is := errors.AsType[*outbox.Refusal](err); is {
 			told := *refusal
 			told.Why = workers.why(refusal)

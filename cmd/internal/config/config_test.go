@@ -101,7 +101,7 @@ func TestEachProblemNamesWhatToCorrect(t *testing.T) {
 		{name: "a list", env: []string{stripeKey}, yaml: "- lanes\n", want: []string{"outboxd.yaml: must be a mapping of keys to values"}},
 		{name: "key twice", env: []string{stripeKey}, yaml: "lanes: {}\nlanes: {}\n", want: []string{`outboxd.yaml:2: is no YAML: mapping key "lanes" already defined at [1:1]`}},
 		{name: "unknown keys", env: []string{stripeKey}, yaml: "lane: {}\nlanes:\n  charge:\n    retries: 3\n  fax: {}\n", want: []string{
-			"outboxd.yaml:1: lane: is an unknown key; here may stand kinds, lanes, logs, retention, write_back",
+			"outboxd.yaml:1: lane: is an unknown key; here may stand admin, kinds, lanes, logs, retention, write_back",
 			"outboxd.yaml:4: lanes.charge.retries: is an unknown key; here may stand breaker, concurrency, lease, on_ambiguous, rate, reconcile, retry, timeout",
 			"outboxd.yaml:5: lanes.fax: is an unknown key; here may stand charge, email, sms",
 		}},
