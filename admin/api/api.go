@@ -21,6 +21,7 @@ const Prefix = "/api/v1"
 const (
 	readTimeout  = 2 * time.Second
 	writeTimeout = 10 * time.Second
+	slowTimeout  = 20 * time.Second // of the doctor, and of a question to a provider
 )
 
 // Config is what an [API] is made of.
@@ -86,8 +87,11 @@ func (a *API) Handler() http.Handler {
 // carryOut serves a request within its time.
 func (a *API) carryOut(w http.ResponseWriter, r *http.Request) {
 	timeout := readTimeout
-	if r.Method == http.MethodPost {
+	switch {
+	case r.Method == http.MethodPost:
 		timeout = writeTimeout
+	case strings.HasSuffix(r.Pattern, evidencePath), strings.HasSuffix(r.Pattern, doctorPath):
+		timeout = slowTimeout
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), timeout)
 	defer cancel()

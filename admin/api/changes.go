@@ -25,6 +25,12 @@ type resolveBody struct {
 // payloadPath ends the path that shows a payload. No answer of it is kept.
 const payloadPath = "/payload"
 
+// Paths of what takes longer than other reads.
+const (
+	evidencePath = "/evidence"
+	doctorPath   = "/doctor"
+)
+
 type revealed struct{ Payload any }
 
 type laneChange struct {
@@ -44,7 +50,7 @@ func (a *API) changes() {
 		payload, err := a.service.Reveal(ctx, c.actor, name, in.Why)
 		return revealed{payload}, err
 	})
-	register(a, what{id: "askProvider", method: http.MethodGet, path: "/intents/{id}/evidence", summary: "Ask the provider what its records show of an intent", role: admin.RoleOperate},
+	register(a, what{id: "askProvider", method: http.MethodGet, path: "/intents/{id}" + evidencePath, summary: "Ask the provider what its records show of an intent", role: admin.RoleOperate},
 		func(ctx context.Context, c call) (admin.Evidence, error) {
 			name, err := intentOf(c)
 			if err != nil {

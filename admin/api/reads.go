@@ -60,7 +60,7 @@ func (a *API) reads() {
 		return page[outbox.Group]{Items: groups}, err
 	})
 	register(a, get("getRates", "/rates", "See the figures of each minute", "kind", "from", "until"), a.rates)
-	register(a, get("diagnose", "/doctor", "Check the deployment"), func(ctx context.Context, c call) (page[admin.Line], error) {
+	register(a, get("diagnose", doctorPath, "Check the deployment"), func(ctx context.Context, c call) (page[admin.Line], error) {
 		lines, err := a.service.Diagnose(ctx, c.actor)
 		return page[admin.Line]{Items: lines}, err
 	})

@@ -98,6 +98,7 @@ func (h *Hub) ask(ctx context.Context) {
 			return in.Document, nil
 		})
 	}
+	h.Logger.DebugContext(ctx, "looked for changes")
 }
 
 // look tells the streams if the answer is another than before.

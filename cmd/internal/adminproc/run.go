@@ -173,6 +173,14 @@ func (p *process) listen(ctx context.Context) (net.Listener, error) {
 // announce says where operators come in, and who.
 func (p *process) announce(addr, metricsAddr net.Addr, open bool) {
 	c := p.Config
+	tcp, _ := addr.(*net.TCPAddr)
+	loopback := tcp != nil && tcp.IP.IsLoopback()
+	switch {
+	case open:
+		p.Logger.Warn("open to everybody on this machine: no authentication is configured, so each of them may read and operate; payloads stay masked")
+	case !loopback && c.TLS == nil && c.Auth.Proxy == nil && c.Auth.PublicURL == nil:
+		p.Logger.Warn("tokens and cookies cross the network in clear: set admin.tls, or put a proxy with TLS in front and set admin.public_url")
+	}
 	var ways []string
 	for way, there := range map[string]bool{"tokens": c.Auth.Tokens != nil, "oidc": c.Auth.OIDC != nil, "proxy": c.Auth.Proxy != nil} {
 		if there {
@@ -185,14 +193,6 @@ func (p *process) announce(addr, metricsAddr net.Addr, open bool) {
 	}
 	p.Logger.Info("serving operators", "listen", addr.String(), "url", scheme+"://"+addr.String()+c.Auth.BasePath+"/", "metrics", metricsAddr.String(),
 		"authentication", strings.Join(ways, ","), "read_only", c.Auth.ReadOnly, "database", c.Mongo.Database, "collection", c.Mongo.Collection, "process", p.name, "version", p.Version)
-	tcp, _ := addr.(*net.TCPAddr)
-	loopback := tcp != nil && tcp.IP.IsLoopback()
-	switch {
-	case open:
-		p.Logger.Warn("open to everybody on this machine: no authentication is configured, so each of them may read and operate; payloads stay masked")
-	case !loopback && c.TLS == nil && c.Auth.Proxy == nil && c.Auth.PublicURL == nil:
-		p.Logger.Warn("tokens and cookies cross the network in clear: set admin.tls, or put a proxy with TLS in front and set admin.public_url")
-	}
 }
 
 // runner carries out bulk jobs, whoever started them.
