@@ -29,21 +29,36 @@ func routed(h http.Handler) http.Handler {
 func counted(h http.Handler, tell func(route string, status int, took time.Duration)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began, route, answer := time.Now(), unrouted, &status{ResponseWriter: w, code: http.StatusOK}
-		defer func() { tell(route, answer.code, time.Since(began)) }()
+		defer func() {
+			took := time.Since(began)
+			if w.Header().Get("Content-Type") == "text/event-stream" { // it is as long as somebody looks
+				took = answer.began.Sub(began)
+			}
+			tell(route, answer.code, took)
+		}()
 		h.ServeHTTP(answer, r.WithContext(context.WithValue(r.Context(), routeKey{}, &route)))
 	})
 }
 
-// status notes the status of an answer.
+// status notes the status of an answer, and when it began.
 type status struct {
 	http.ResponseWriter
-	code int
+	code  int
+	began time.Time
 }
 
 // WriteHeader notes the status.
 func (s *status) WriteHeader(code int) {
-	s.code = code
+	s.code, s.began = code, time.Now()
 	s.ResponseWriter.WriteHeader(code)
+}
+
+// Write begins the answer.
+func (s *status) Write(p []byte) (int, error) {
+	if s.began.IsZero() {
+		s.began = time.Now()
+	}
+	return s.ResponseWriter.Write(p)
 }
 
 // Unwrap returns what streams need.

@@ -155,7 +155,7 @@ func (p *process) handler(ctx context.Context, service *admin.Service) (h http.H
 	}
 	return adminhttp.Handler(adminhttp.Parts{
 		Guard: guard, API: a.Handler(), BasePath: who.BasePath, Requested: p.counts.Requested,
-		Pages: nil, // the pages of package admin/page are plugged in here
+		Pages: nil, // here the pages of admin/page are plugged in: service, adminhttp.Actor, who.BasePath, key
 	}), guard.Open(), nil
 }
 
