@@ -12,6 +12,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/outboxd/outboxd/providers/simulator"
 	"github.com/outboxd/outboxd/store"
 )
 
@@ -275,7 +276,35 @@ func TestAdminExport(t *testing.T) {
 	}
 }
 
-// A person asks the provider for evidence; nothing is changed there, and without keys the answer says so.
+// To ask is harmless: a worker's look-up would cancel the PaymentIntent that is not confirmed yet, a person's does not.
+func TestAdminAsksWithoutChanging(t *testing.T) {
+	w := newWorld(t)
+	w.fault(t, simulator.Fault{Provider: simulator.ProviderStripe, Route: "confirm", When: simulator.Before, Do: simulator.DoReset, Match: simulator.Match{Times: 1}})
+	w.insert(t, intent("charge", "open"))
+	worker := start(t, w.env, "--kinds", "charge")
+	worker.log.await(t, "settled", 1)
+	worker.stop()
+	worker.end(t)
+	if w.get(t, "open").Lookup("progress", "payment_intent").StringValue() == "" {
+		t.Fatal("no PaymentIntent is stored")
+	}
+	d := w.admin(t, "")
+	evidence := "/api/v1/intents/" + inPath("open") + "/evidence"
+	for range 2 { // if the first had cancelled it, the second would see that
+		if r := d.call(t, "GET", evidence, "").want(t, 200); r.field("found") != false || !strings.Contains(fmt.Sprint(r.field("text")), "unfinished object") {
+			t.Errorf("the evidence: %s", r.body)
+		}
+	}
+	must(t, exitDone, w.env, "worker", "--until-empty", "--kinds", "charge", "--within", "1h")
+	if status := text(w.get(t, "open"), "status"); status != "done" {
+		t.Errorf("afterwards the charge is %s", status)
+	}
+	if r := d.call(t, "GET", evidence, "").want(t, 200); r.field("found") != true {
+		t.Errorf("the evidence of a charge that was made: %s", r.body)
+	}
+}
+
+// A person asks the provider for evidence, and without keys the answer says so.
 func TestAdminAsksTheProvider(t *testing.T) {
 	w := newWorld(t)
 	w.insert(t, intent("sms", "sent"))
