@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -114,6 +115,21 @@ func (a *API) noRoute(w http.ResponseWriter, r *http.Request) {
 	write(w, transport(http.StatusNotFound, "no_route", "there is nothing at this path"))
 }
 
+// description answers with the description of the API.
+func (a *API) description(w http.ResponseWriter, r *http.Request) {
+	_, err := a.admit(r, what{id: "describe", role: admin.RoleRead})
+	var text []byte
+	if err == nil {
+		text, err = json.Marshal(a.huma.OpenAPI())
+	}
+	if err != nil {
+		write(w, a.replyTo(r.Context(), "describe", err))
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(text) // the client has gone
+}
+
 type requestKey struct{}
 
 // held holds the very request that the mux gets: it writes the values of the path there.
@@ -143,6 +159,7 @@ func (a *API) describe() {
 	a.changes()
 	a.jobs()
 	a.events()
+	a.mux.HandleFunc("GET "+Prefix+"/openapi.json", a.description)
 	for _, unused := range []string{"ErrorModel", "ErrorDetail"} { // huma describes its own errors, which are never answered
 		delete(a.huma.OpenAPI().Components.Schemas.Map(), unused)
 	}

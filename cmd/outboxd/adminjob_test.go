@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"syscall"
@@ -129,8 +130,26 @@ func TestAdminDrains(t *testing.T) {
 	stream := one.listen(t, "")
 	id := one.started(t, `,"ramp":[],"rate":20`)
 	eventually(t, "some letters are retried", func() bool { return w.count(t, bson.D{{Key: "status", Value: "pending"}}) > 0 })
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(one.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	const body = `{"why":"a request that is under way"}`
+	answers := bufio.NewReader(conn)
+	fmt.Fprintf(conn, "POST /api/v1/lanes/sms/pause HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", len(body))
+	if line, err := answers.ReadString('\n'); err != nil || !strings.Contains(line, "100 Continue") { // it reads the body now
+		t.Fatalf("%s %v", line, err)
+	}
 	one.signal(t, syscall.SIGTERM)
 	stream.await(t, "end")
+	if _, err := answers.ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprint(conn, body)
+	if resp, err := http.ReadResponse(answers, nil); err != nil || resp.StatusCode != 200 {
+		t.Errorf("a request that was under way: %v %v", resp, err)
+	}
 	if code := one.end(t); code != exitDone {
 		t.Fatalf("exit code %d\n%s", code, one.log)
 	}

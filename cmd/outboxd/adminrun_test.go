@@ -270,6 +270,10 @@ func TestAdminRoleMatrix(t *testing.T) {
 			}
 		}
 	}
+	d.call(t, "GET", "/api/v1/openapi.json", "").want(t, 401)
+	if r := d.call(t, "GET", "/api/v1/openapi.json", "", bearer(secrets["read"])).want(t, 200); r.field("openapi") != "3.1.0" {
+		t.Errorf("the description: %.200s", r.body)
+	}
 	if tried < 80 {
 		t.Errorf("only %d were tried", tried)
 	}
