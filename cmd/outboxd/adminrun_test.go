@@ -291,7 +291,7 @@ func TestAdminConfiguredRoles(t *testing.T) {
 	w := newWorld(t)
 	w.insert(t, intent("sms", "text"), intent("email", "mail"))
 	path, secrets := tokens(t, "support", "oncall")
-	d := w.admin(t, "  tokens_file: "+path+"\n  roles:\n    oncall: [read, operate, approve]\n    support: {rights: [read, reveal], kinds: [email]}\n")
+	d := w.admin(t, "  tokens_file: "+path+"\n  roles:\n    oncall: [read, operate, approve]\n    support: {rights: [read, reveal], kinds: [email]}\n  audit: {kept: 24h}\n")
 	d.call(t, "POST", "/api/v1/intents/"+inPath("mail")+"/payload", `{"why":"ticket 7"}`, bearer(secrets["support"])).want(t, 200)
 	d.call(t, "POST", "/api/v1/intents/"+inPath("text")+"/payload", `{"why":"ticket 7"}`, bearer(secrets["support"])).want(t, 403)
 	d.call(t, "GET", "/api/v1/intents/"+inPath("text"), "", bearer(secrets["support"])).want(t, 403)
@@ -302,6 +302,13 @@ func TestAdminConfiguredRoles(t *testing.T) {
 	}
 	if _, page := get(t, d.metrics+"/metrics"); !strings.Contains(page, "outboxd_admin_reveals_total 1") {
 		t.Error("the reveal is not counted")
+	}
+	var act struct {
+		At      time.Time
+		PurgeAt time.Time `bson:"purge_at"`
+	}
+	if err := w.db.Collection("outbox_audit").FindOne(t.Context(), bson.D{{Key: "op", Value: "reveal"}}).Decode(&act); err != nil || act.PurgeAt.Sub(act.At) != 24*time.Hour {
+		t.Errorf("the record is kept from %v until %v, %v", act.At, act.PurgeAt, err)
 	}
 }
 
@@ -321,7 +328,7 @@ func TestAdminSessionsAreShared(t *testing.T) {
 	}
 	two.call(t, "POST", "/api/v1/lanes/sms/pause", `{"why":"x"}`, cookie, "Origin: "+two.url).want(t, 200)
 	raw, err := w.db.Collection("outbox_sessions").FindOne(t.Context(), bson.D{}).Raw()
-	if err != nil || raw.Lookup("purge_at").Time().Sub(time.Now()) > 31*time.Minute {
+	if err != nil || time.Until(raw.Lookup("purge_at").Time()) > 31*time.Minute {
 		t.Errorf("the session: %v %v", raw, err)
 	}
 	if value := strings.TrimPrefix(cookie, "Cookie: outboxd="); strings.Contains(raw.String(), value) {
