@@ -46,16 +46,16 @@ func (w *world) admin(t *testing.T, configuration string, args ...string) *desk 
 func tokens(t *testing.T, roles ...string) (path string, secrets map[string]string) {
 	t.Helper()
 	path, secrets = filepath.Join(t.TempDir(), "tokens"), make(map[string]string)
-	var lines string
+	var lines strings.Builder
 	for _, role := range roles {
 		secret, line, err := auth.NewToken("with-"+role, role)
 		if err != nil {
 			t.Fatal(err)
 		}
 		secrets[role] = secret
-		lines += line + "\n"
+		lines.WriteString(line + "\n")
 	}
-	if err := os.WriteFile(path, []byte(lines), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(lines.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return path, secrets
