@@ -53,6 +53,7 @@ var table = map[string]layer{
 	"providers/providertest": {own: []string{"outbox", "providers", "providers/simulator"}},
 	"admin":                  {own: []string{"outbox"}},
 	"admin/jobs":             {own: []string{"admin", "internal/timing", "outbox"}},
+	"admin/live":             {own: []string{"admin", "internal/timing"}},
 	"store":                  {own: []string{"internal/timing", "outbox"}, outside: []string{driver}},
 	"store/memory":           {own: []string{"outbox"}},
 	"store/storetest":        {own: []string{"outbox"}, may: []string{"pgregory.net/rapid"}},

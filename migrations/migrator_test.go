@@ -77,8 +77,8 @@ func TestUpCreatesEverything(t *testing.T) {
 			t.Errorf("planned %q, did %d steps", stepTexts(planned), len(done))
 		}
 	}
-	want := []string{"outbox", "outbox_audit", "outbox_dead", "outbox_jobs", "outbox_lanes", "outbox_meta", "outbox_rates", "outbox_workers",
-		"payments_outbox", "payments_outbox_audit", "payments_outbox_dead", "payments_outbox_jobs", "payments_outbox_lanes", "payments_outbox_meta", "payments_outbox_rates", "payments_outbox_workers"}
+	want := []string{"outbox", "outbox_answers", "outbox_audit", "outbox_dead", "outbox_jobs", "outbox_lanes", "outbox_meta", "outbox_rates", "outbox_sessions", "outbox_workers",
+		"payments_outbox", "payments_outbox_answers", "payments_outbox_audit", "payments_outbox_dead", "payments_outbox_jobs", "payments_outbox_lanes", "payments_outbox_meta", "payments_outbox_rates", "payments_outbox_sessions", "payments_outbox_workers"}
 	if got := collections(t, db); !slices.Equal(got, want) {
 		t.Errorf("collections %q, want %q", got, want)
 	}

@@ -55,7 +55,7 @@ func ordinary(info collectionInfo) bool {
 // read reads the collections and views of the layout, and their indexes.
 func read(ctx context.Context, db *mongo.Database, l layout) (*live, error) {
 	found := &live{collections: map[string]collectionInfo{}, indexes: map[string]map[string]bson.Raw{}}
-	cursor, err := db.ListCollections(ctx, bson.D{{Key: "name", Value: bson.D{{Key: "$in", Value: bson.A{l.outbox, l.dead, l.lanes, l.workers, l.rates, l.jobs, l.audit, l.meta}}}}})
+	cursor, err := db.ListCollections(ctx, bson.D{{Key: "name", Value: bson.D{{Key: "$in", Value: bson.A{l.outbox, l.dead, l.lanes, l.workers, l.rates, l.jobs, l.audit, l.sessions, l.answers, l.meta}}}}})
 	if err != nil {
 		return nil, fmt.Errorf("listing the collections of database %s: %w", db.Name(), err)
 	}
@@ -66,7 +66,7 @@ func read(ctx context.Context, db *mongo.Database, l layout) (*live, error) {
 	for _, info := range infos {
 		found.collections[info.Name] = info
 	}
-	for _, name := range []string{l.outbox, l.meta, l.lanes, l.workers, l.rates, l.jobs, l.audit} {
+	for _, name := range []string{l.outbox, l.meta, l.lanes, l.workers, l.rates, l.jobs, l.audit, l.sessions, l.answers} {
 		if found.collections[name].Type != "collection" {
 			continue
 		}

@@ -42,8 +42,13 @@ func v1AuditIndexes() []index {
 		{name: "on", keys: keys("on", 1, "_id", -1), partial: there("on")},
 		{name: "who", keys: keys("who", 1, "_id", -1), partial: there("who")},
 		{name: "job", keys: keys("job", 1, "_id", -1), partial: there("job")},
-		{name: IndexTTL, keys: keys("purge_at", 1), partial: there("purge_at"), expireAfter: new(int32(0))},
+		v1PurgeIndex(),
 	}
+}
+
+// v1PurgeIndex returns the index by which the database deletes documents at their purge_at.
+func v1PurgeIndex() index {
+	return index{name: IndexTTL, keys: keys("purge_at", 1), partial: there("purge_at"), expireAfter: new(int32(0))}
 }
 
 // there matches documents that have the field.

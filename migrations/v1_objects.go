@@ -12,6 +12,8 @@ func v1Objects(l layout, c *contract) []object {
 		collection{name: l.rates},
 		collection{name: l.jobs},
 		collection{name: l.audit},
+		collection{name: l.sessions},
+		collection{name: l.answers},
 		collection{name: l.outbox, validator: c.validator()},
 	}
 	for _, ix := range v1Indexes() {
@@ -28,6 +30,11 @@ func v1Objects(l layout, c *contract) []object {
 	}
 	for _, ix := range v1AuditIndexes() {
 		ix.collection = l.audit
+		list = append(list, ix)
+	}
+	for _, name := range []string{l.sessions, l.answers} {
+		ix := v1PurgeIndex()
+		ix.collection = name
 		list = append(list, ix)
 	}
 	return append(list, view{name: l.dead, on: l.outbox, pipeline: v1DeadLetters()})

@@ -24,12 +24,12 @@ func latest() version {
 }
 
 // layout holds the names of the collections, all derived from the outbox's.
-type layout struct{ outbox, dead, lanes, workers, rates, jobs, audit, meta string }
+type layout struct{ outbox, dead, lanes, workers, rates, jobs, audit, sessions, answers, meta string }
 
 func layoutOf(outbox string) layout {
 	return layout{
 		outbox: outbox, dead: outbox + "_dead", lanes: outbox + "_lanes", workers: outbox + "_workers", rates: outbox + "_rates",
-		jobs: outbox + "_jobs", audit: outbox + "_audit", meta: outbox + "_meta",
+		jobs: outbox + "_jobs", audit: outbox + "_audit", sessions: outbox + "_sessions", answers: outbox + "_answers", meta: outbox + "_meta",
 	}
 }
 

@@ -69,10 +69,20 @@ func meant(text string) bson.A {
 	var typed struct {
 		ID bson.RawValue `bson:"_id"`
 	}
-	if bson.UnmarshalExtJSON([]byte(`{"_id": `+text+`}`), false, &typed) == nil && typed.ID.Type != bson.TypeRegex {
+	if bson.UnmarshalExtJSON([]byte(`{"_id": `+text+`}`), false, &typed) == nil && typed.ID.Type != bson.TypeRegex && !operator(typed.ID) {
 		ids = append(ids, typed.ID)
 	}
 	return ids
+}
+
+// operator reports whether a value is a document that no _id can be: the server would take it for an operator.
+func operator(v bson.RawValue) bool {
+	doc, ok := v.DocumentOK()
+	if !ok {
+		return false
+	}
+	first, err := doc.IndexErr(0)
+	return err == nil && strings.HasPrefix(first.Key(), "$")
 }
 
 // typedID writes an _id so that it can only mean itself: as Extended JSON. Get takes it.

@@ -36,7 +36,9 @@ type Store struct {
 	meta, // the census, read and written without waiting for a majority
 	rates, // written without waiting for a majority
 	jobs,
-	audit *mongo.Collection
+	audit,
+	sessions,
+	answers *mongo.Collection
 
 	rules     outbox.Rules
 	retention time.Duration
@@ -67,6 +69,8 @@ func New(db *mongo.Database, collection string, o Options) *Store {
 		meta:      db.Collection(o.Collection+"_meta", options.Collection().SetReadConcern(latest).SetWriteConcern(quick)),
 		jobs:      db.Collection(o.Collection + "_jobs"),
 		audit:     db.Collection(o.Collection + "_audit"),
+		sessions:  db.Collection(o.Collection + "_sessions"),
+		answers:   db.Collection(o.Collection + "_answers"),
 		rates:     db.Collection(o.Collection+"_rates", options.Collection().SetReadConcern(latest).SetWriteConcern(quick)),
 		rules:     o.Rules,
 		retention: o.Retention,

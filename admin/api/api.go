@@ -2,9 +2,11 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -20,6 +22,7 @@ const Prefix = "/api/v1"
 const (
 	readTimeout  = 2 * time.Second
 	writeTimeout = 10 * time.Second
+	slowTimeout  = 20 * time.Second // of the doctor, and of a question to a provider
 )
 
 // Config is what an [API] is made of.
@@ -29,6 +32,8 @@ type Config struct {
 	Actor func(r *http.Request, role admin.Role) (a admin.Actor, ok bool)
 	// CursorKey signs cursors, so that nobody can write their own. All admin processes need the same.
 	CursorKey []byte
+	Events    Events       // nil: there is no stream of events
+	Answers   Answers      // nil: the header Idempotency-Key is refused
 	Logger    *slog.Logger // nil: none
 }
 
@@ -39,6 +44,7 @@ type API struct {
 	mux     *http.ServeMux
 	huma    huma.API
 	log     *slog.Logger
+	exports chan struct{} // a place for each export under way
 }
 
 // New returns an API.
@@ -46,7 +52,7 @@ func New(c Config) (*API, error) {
 	if c.Service == nil || c.Actor == nil || len(c.CursorKey) < 16 {
 		return nil, errors.New("the admin API needs a service, somebody who knows who calls, and a cursor key of 16 bytes")
 	}
-	a := &API{config: c, service: c.Service, mux: http.NewServeMux(), log: c.Logger}
+	a := &API{config: c, service: c.Service, mux: http.NewServeMux(), log: c.Logger, exports: make(chan struct{}, maxExports)}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
@@ -60,20 +66,39 @@ func (a *API) OpenAPI() ([]byte, error) { return a.huma.OpenAPI().YAML() }
 // Handler returns the API. Paths begin with [Prefix]: who mounts it below a base path strips that path.
 func (a *API) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, pattern := a.mux.Handler(r); pattern == "" {
+		_, pattern := a.mux.Handler(r)
+		r.Pattern = pattern // for whoever counts requests
+		switch {
+		case pattern == "":
 			a.noRoute(w, r)
 			return
+		case pattern == "GET "+Prefix+"/events":
+			a.stream(w, r)
+			return
+		case a.exported(w, r, pattern):
+			return
+		case r.Method == http.MethodPost && r.Header.Get(idempotencyKey) != "" && !strings.HasSuffix(pattern, payloadPath):
+			a.once(w, r)
+			return
 		}
-		timeout := readTimeout
-		if r.Method == http.MethodPost {
-			timeout = writeTimeout
-		}
-		ctx, cancel := context.WithTimeout(r.Context(), timeout)
-		defer cancel()
-		behind := new(held)
-		behind.r = r.WithContext(context.WithValue(ctx, requestKey{}, behind))
-		a.mux.ServeHTTP(w, behind.r)
+		a.carryOut(w, r)
 	})
+}
+
+// carryOut serves a request within its time.
+func (a *API) carryOut(w http.ResponseWriter, r *http.Request) {
+	timeout := readTimeout
+	switch {
+	case r.Method == http.MethodPost:
+		timeout = writeTimeout
+	case strings.HasSuffix(r.Pattern, evidencePath), strings.HasSuffix(r.Pattern, doctorPath):
+		timeout = slowTimeout
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), timeout)
+	defer cancel()
+	behind := new(held)
+	behind.r = r.WithContext(context.WithValue(ctx, requestKey{}, behind))
+	a.mux.ServeHTTP(w, behind.r)
 }
 
 // noRoute answers 404, or 405 where another method has a route.
@@ -88,6 +113,21 @@ func (a *API) noRoute(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	write(w, transport(http.StatusNotFound, "no_route", "there is nothing at this path"))
+}
+
+// description answers with the description of the API.
+func (a *API) description(w http.ResponseWriter, r *http.Request) {
+	_, err := a.admit(r, what{id: "describe", role: admin.RoleRead})
+	var text []byte
+	if err == nil {
+		text, err = json.Marshal(a.huma.OpenAPI())
+	}
+	if err != nil {
+		write(w, a.replyTo(r.Context(), "describe", err))
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(text) // the client has gone
 }
 
 type requestKey struct{}
@@ -118,6 +158,8 @@ func (a *API) describe() {
 	a.reads()
 	a.changes()
 	a.jobs()
+	a.events()
+	a.mux.HandleFunc("GET "+Prefix+"/openapi.json", a.description)
 	for _, unused := range []string{"ErrorModel", "ErrorDetail"} { // huma describes its own errors, which are never answered
 		delete(a.huma.OpenAPI().Components.Schemas.Map(), unused)
 	}

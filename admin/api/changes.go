@@ -22,6 +22,15 @@ type resolveBody struct {
 	Evidence string `json:"evidence"`
 }
 
+// payloadPath ends the path that shows a payload. No answer of it is kept.
+const payloadPath = "/payload"
+
+// Paths of what takes longer than other reads.
+const (
+	evidencePath = "/evidence"
+	doctorPath   = "/doctor"
+)
+
 type revealed struct{ Payload any }
 
 type laneChange struct {
@@ -33,7 +42,7 @@ func (a *API) changes() {
 	post := func(id, path, summary string, role admin.Role) what {
 		return what{id: id, method: http.MethodPost, path: path, summary: summary, role: role}
 	}
-	registerBody(a, post("revealPayload", "/intents/{id}/payload", "See the payload, on record", admin.RoleReveal), func(ctx context.Context, c call, in because) (revealed, error) {
+	registerBody(a, post("revealPayload", "/intents/{id}"+payloadPath, "See the payload, on record", admin.RoleReveal), func(ctx context.Context, c call, in because) (revealed, error) {
 		name, err := intentOf(c)
 		if err != nil {
 			return revealed{}, err
@@ -41,6 +50,14 @@ func (a *API) changes() {
 		payload, err := a.service.Reveal(ctx, c.actor, name, in.Why)
 		return revealed{payload}, err
 	})
+	register(a, what{id: "askProvider", method: http.MethodGet, path: "/intents/{id}" + evidencePath, summary: "Ask the provider what its records show of an intent", role: admin.RoleOperate},
+		func(ctx context.Context, c call) (admin.Evidence, error) {
+			name, err := intentOf(c)
+			if err != nil {
+				return admin.Evidence{}, err
+			}
+			return a.service.Ask(ctx, c.actor, name)
+		})
 	registerBody(a, post("pauseLane", "/lanes/{kind}/pause", "Pause a lane", admin.RoleOperate), func(ctx context.Context, c call, in because) (laneChange, error) {
 		return laneChange{c.path("kind"), true}, a.service.PauseLane(ctx, c.actor, c.path("kind"), in.Why)
 	})

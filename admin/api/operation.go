@@ -46,7 +46,7 @@ func register[O any](a *API, w what, serve func(context.Context, call) (O, error
 	op.Responses[strconv.Itoa(max(w.status, http.StatusOK))] = &huma.Response{Description: "Done.", Content: map[string]*huma.MediaType{"application/json": {Schema: shapeOf(reflect.TypeFor[O]())}}}
 	huma.Register(a.huma, op, func(ctx context.Context, _ *struct{}) (*output, error) {
 		out, err := func() (any, error) {
-			c, err := a.admit(ctx, w)
+			c, err := a.admit(requestOf(ctx), w)
 			if err != nil {
 				return nil, err
 			}
@@ -91,6 +91,10 @@ func (a *API) operation(w what) huma.Operation {
 			op.Parameters = append(op.Parameters, &huma.Param{Name: strings.TrimSuffix(name, "}"), In: "path", Required: true, Schema: &huma.Schema{Type: huma.TypeString}})
 		}
 	}
+	if w.method == http.MethodPost && !strings.HasSuffix(w.path, payloadPath) {
+		op.Parameters = append(op.Parameters, &huma.Param{Name: idempotencyKey, In: "header", Schema: &huma.Schema{Type: huma.TypeString},
+			Description: "The answer to the first request with this key and path is given again for a day, and nothing is done twice."})
+	}
 	for _, name := range w.query {
 		op.Parameters = append(op.Parameters, &huma.Param{Name: name, In: "query", Schema: &huma.Schema{Type: huma.TypeString}})
 	}
@@ -98,8 +102,7 @@ func (a *API) operation(w what) huma.Operation {
 }
 
 // admit checks the role before anything of the request is read, and refuses what nobody would look at.
-func (a *API) admit(ctx context.Context, w what) (call, error) {
-	r := requestOf(ctx)
+func (a *API) admit(r *http.Request, w what) (call, error) {
 	actor, ok := a.config.Actor(r, w.role)
 	if !ok {
 		return call{}, transport(http.StatusUnauthorized, "unauthenticated", "nobody is known to have sent this")

@@ -18,12 +18,23 @@ type page[T any] struct {
 	Next  string
 }
 
-var searchQuery = []string{"id", "kind", "status", "reason", "code", "provider_code", "meta.*", "provider_id", "since", "until", "after", "limit"}
+var searchQuery = []string{"id", "kind", "status", "reason", "code", "provider_code", "meta.*", "provider_id", "since", "until", "after", "limit", "format"}
+
+// get describes an operation that reads.
+func get(id, path, summary string, query ...string) what {
+	return what{id: id, method: http.MethodGet, path: path, summary: summary, role: admin.RoleRead, query: query}
+}
+
+func findIntents() what {
+	return get("findIntents", "/intents", "Find intents; with format=ndjson all that fit, one a line", searchQuery...)
+}
+
+func listActs() what {
+	return get("listActs", "/audit", "See what people did: all of it with the role operate, else your own; with format=ndjson one record a line",
+		"who", "on", "job", "op", "since", "after", "limit", "format")
+}
 
 func (a *API) reads() {
-	get := func(id, path, summary string, query ...string) what {
-		return what{id: id, method: http.MethodGet, path: path, summary: summary, role: admin.RoleRead, query: query}
-	}
 	register(a, get("getOverview", "/overview", "See how the outbox stands"), func(ctx context.Context, c call) (admin.Overview, error) {
 		return a.service.Overview(ctx, c.actor)
 	})
@@ -36,7 +47,7 @@ func (a *API) reads() {
 		workers, err := a.service.Workers(ctx, c.actor)
 		return page[outbox.Worker]{Items: workers}, err
 	})
-	register(a, get("findIntents", "/intents", "Find intents", searchQuery...), a.find)
+	register(a, findIntents(), a.find)
 	register(a, get("getIntent", "/intents/{id}", "See one intent, masked"), func(ctx context.Context, c call) (admin.Shown, error) {
 		name, err := intentOf(c)
 		if err != nil {
@@ -49,11 +60,11 @@ func (a *API) reads() {
 		return page[outbox.Group]{Items: groups}, err
 	})
 	register(a, get("getRates", "/rates", "See the figures of each minute", "kind", "from", "until"), a.rates)
-	register(a, get("diagnose", "/doctor", "Check the deployment"), func(ctx context.Context, c call) (page[admin.Line], error) {
+	register(a, get("diagnose", doctorPath, "Check the deployment"), func(ctx context.Context, c call) (page[admin.Line], error) {
 		lines, err := a.service.Diagnose(ctx, c.actor)
 		return page[admin.Line]{Items: lines}, err
 	})
-	register(a, get("listActs", "/audit", "See what people did: all of it with the role operate, else your own", "who", "on", "job", "op", "since", "after", "limit"), a.acts)
+	register(a, listActs(), a.acts)
 }
 
 func (a *API) lane(ctx context.Context, c call) (admin.Lane, error) {
@@ -134,8 +145,9 @@ func (a *API) acts(ctx context.Context, c call) (page[outbox.Act], error) {
 // listOf names a list with its filter: a cursor is good for that alone.
 func (c call) listOf(name string) string {
 	query := c.r.URL.Query()
-	query.Del("after")
-	query.Del("limit")
+	for _, shape := range []string{"after", "limit", "format"} { // of the answer, not of the list
+		query.Del(shape)
+	}
 	return name + "?" + query.Encode()
 }
 
@@ -158,6 +170,9 @@ const (
 
 func (c call) limit() (int, error) {
 	text := c.query("limit")
+	if format := c.query("format"); format != "" && format != "json" && format != ndjson {
+		return 0, transport(http.StatusBadRequest, "bad_query", "format must be json or ndjson")
+	}
 	if text == "" {
 		return defaultLimit, nil
 	}

@@ -1,15 +1,66 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 
 	"github.com/outboxd/outboxd/admin/auth"
+	"github.com/outboxd/outboxd/cmd/internal/adminproc"
+	"github.com/outboxd/outboxd/cmd/internal/config"
+	"github.com/outboxd/outboxd/store"
 )
 
 type adminCmd struct {
+	Run   adminRunCmd   `cmd:"" default:"withargs" help:"Serve the operators' API and page until a signal. It is what admin does by itself."`
 	Token adminTokenCmd `cmd:"" help:"Make tokens with which people and programs sign in."`
+}
+
+func (adminCmd) Help() string {
+	return "`outboxd admin` alone serves; `outboxd admin run --help` lists its flags."
+}
+
+type adminRunCmd struct {
+	mongoFlags
+	logFlags
+	Config        string `placeholder:"FILE" help:"YAML file of policies; its section admin says who gets in." var:"OUTBOXD_CONFIG"`
+	Listen        string `placeholder:"ADDRESS" help:"Where operators come in; port 0 takes a free one. Default: ${admin_listen}." var:"OUTBOXD_ADMIN_LISTEN"`
+	MetricsListen string `placeholder:"ADDRESS" help:"Where /metrics, /livez and /readyz are served. Default: ${admin_metrics}." var:"OUTBOXD_ADMIN_METRICS_LISTEN"`
+	BasePath      string `placeholder:"PATH" help:"Serve below this path, like /outboxd; a proxy in front keeps it." var:"OUTBOXD_ADMIN_BASE_PATH"`
+	PublicURL     string `name:"public-url" placeholder:"URL" help:"By which browsers come, like https://ops.example.com." var:"OUTBOXD_ADMIN_PUBLIC_URL"`
+	TokensFile    string `placeholder:"FILE" help:"Tokens of people and programs (outboxd admin token new)." var:"OUTBOXD_ADMIN_TOKENS_FILE"`
+	ReadOnly      bool   `help:"Nobody may change or reveal anything, and no job is carried out here."`
+	Drain         string `placeholder:"DURATION" help:"How long requests may go on after the first signal. Default: ${drain}." var:"OUTBOXD_DRAIN"`
+}
+
+func (adminRunCmd) Help() string {
+	return `Delivers nothing, and no worker needs it. Any number may run; they share sessions, jobs and the audit through the database.
+Off loopback it refuses to start without authentication: a tokens file, OpenID Connect, or a proxy in front (section admin of the
+configuration, docs/admin.md). On loopback without one, everybody on this machine may read and operate.
+With a provider's keys in the environment, as a worker has them, people can ask that provider what its records show. The first SIGTERM
+or SIGINT ends it in good order: requests under way end, and a job stands still after its batch; another process goes on with it.`
+}
+
+func (adminRunCmd) Run(p *program) error {
+	cfg, err := config.LoadAdmin(p.source)
+	logging, logErr := config.LoadLogging(p.source)
+	if err := config.Join(err, logErr); err != nil {
+		return err
+	}
+	ctx, stop := p.interruptible()
+	defer stop()
+	version, _ := build()
+	err = adminproc.Run(ctx, adminproc.Options{
+		Config: cfg, Logger: p.logger(logging), Version: version,
+		Connect: func(ctx context.Context, o store.Options) (*store.Store, func(), error) {
+			return connect(ctx, cfg.Mongo, o)
+		},
+	})
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil { // a signal before it served
+		return nil
+	}
+	return err
 }
 
 type adminTokenCmd struct {

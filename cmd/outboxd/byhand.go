@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/outboxd/outboxd/cmd/internal/config"
@@ -25,17 +24,6 @@ func loadDeployment(src config.Source) (deployment, error) {
 // options make a store that allows and keeps what the workers' does.
 func (d deployment) options() store.Options {
 	return store.Options{Rules: outbox.Rules{WriteBack: d.WriteBack}, Retention: d.Retention.Done, RetentionCancelled: d.Retention.Cancelled}
-}
-
-// policy returns a kind's policy. A kind that this outboxd does not know has that of the kinds without any safety.
-func (d deployment) policy(kind string) outbox.Policy {
-	i := slices.IndexFunc(d.Lanes, func(l config.Lane) bool { return l.Kind == kind })
-	if i < 0 {
-		policy := d.Lanes[0].Policy
-		policy.AsksFirst, policy.OnAmbiguous = false, outbox.Park
-		return policy
-	}
-	return d.Lanes[i].Policy
 }
 
 // why is the refusal's reason. Only where the configuration alone is in the way, it says how to give another one.

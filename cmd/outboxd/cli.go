@@ -39,7 +39,7 @@ type cli struct {
 	Stats      statsCmd      `cmd:"" help:"Count intents by kind and status."`
 	Top        topCmd        `cmd:"" help:"Fill the terminal with how the lanes stand, live."`
 	Doctor     doctorCmd     `cmd:"" help:"Check everything that a deployment needs."`
-	Admin      adminCmd      `cmd:"" help:"Make tokens for those who operate the outbox."`
+	Admin      adminCmd      `cmd:"" help:"Serve the operators' API and page; make tokens for them."`
 	Schema     schemaCmd     `cmd:"" help:"Print the intent contract as JSON Schema."`
 	Validate   validateCmd   `cmd:"" help:"Check documents against the intent contract, without a database."`
 	Explain    explainCmd    `cmd:"" help:"Say in plain words why MongoDB refused a document (error 121)."`

@@ -60,7 +60,7 @@ func (c deadDiscardCmd) Run(p *program) error {
 		}
 		e := &each{program: p, desk: d, form: c.form(c.JSON), dryRun: c.DryRun, word: "discarded",
 			judge: func(in outbox.Snapshot) (judged, error) {
-				return judged{words: in.Kind}, outbox.Discard(in.Intent, workers.policy(in.Kind))
+				return judged{words: in.Kind}, outbox.Discard(in.Intent, workers.Policy(in.Kind))
 			},
 			change: func(ctx context.Context, name string) error {
 				_, err := d.Discard(ctx, d.actor, name, c.Why)

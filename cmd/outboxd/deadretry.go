@@ -135,7 +135,7 @@ func interval(rate float64) time.Duration {
 
 // judge asks the rules what a retry of the letter would be.
 func (c deadRetryCmd) judge(d *desk, in outbox.Snapshot) (judged, error) {
-	retry, err := outbox.RetryDead(in.Intent, d.workers.policy(in.Kind), c.EvenFinal, d.store.Now())
+	retry, err := outbox.RetryDead(in.Intent, d.workers.Policy(in.Kind), c.EvenFinal, d.store.Now())
 	words := in.Kind
 	if retry.Generation > 0 {
 		words += fmt.Sprintf(", generation %d", retry.Generation)

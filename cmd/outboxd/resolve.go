@@ -46,7 +46,7 @@ func (c resolveCmd) Run(p *program) error {
 			return err
 		}
 		answer := outbox.PersonVerdict{Sent: !c.NotSent, Evidence: c.Sent, Why: orNoReason(c.Why), By: d.actor.Who}
-		resolution, _ := outbox.Resolve(in.Intent, answer, workers.policy(in.Kind), d.store.Now()) // the service asks again
+		resolution, _ := outbox.Resolve(in.Intent, answer, workers.Policy(in.Kind), d.store.Now()) // the service asks again
 		change, err := d.Resolve(context.WithoutCancel(ctx), d.actor, c.ID, answer.Why, answer.Sent, answer.Evidence)
 		if refusal, is := errors.AsType[*outbox.Refusal](err); is {
 			told := *refusal

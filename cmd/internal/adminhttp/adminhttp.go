@@ -31,16 +31,21 @@ type Parts struct {
 	API      http.Handler // of package api
 	Pages    http.Handler // nil: the API alone. Its paths begin at /, whatever the base path
 	BasePath string       // "" or "/outboxd"
+	// Requested is told of each request: the pattern of its route, never its path. Nil: nobody is.
+	Requested func(route string, status int, took time.Duration)
 }
 
 // Handler returns the whole, guarded.
 func Handler(p Parts) http.Handler {
 	inside := http.NewServeMux()
-	inside.Handle(p.BasePath+api.Prefix+"/", http.StripPrefix(p.BasePath, p.API))
+	inside.Handle(p.BasePath+api.Prefix+"/", http.StripPrefix(p.BasePath, routed(p.API)))
 	if p.Pages != nil {
-		inside.Handle(p.BasePath+"/", http.StripPrefix(p.BasePath, p.Pages))
+		inside.Handle(p.BasePath+"/", http.StripPrefix(p.BasePath, routed(p.Pages)))
 	}
-	return p.Guard.Wrap(inside)
+	if p.Requested == nil {
+		return p.Guard.Wrap(inside)
+	}
+	return counted(p.Guard.Wrap(inside), p.Requested)
 }
 
 // Actor returns the person of a request as package admin knows them. The kinds are those for which they have the role.

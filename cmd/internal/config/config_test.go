@@ -101,7 +101,7 @@ func TestEachProblemNamesWhatToCorrect(t *testing.T) {
 		{name: "a list", env: []string{stripeKey}, yaml: "- lanes\n", want: []string{"outboxd.yaml: must be a mapping of keys to values"}},
 		{name: "key twice", env: []string{stripeKey}, yaml: "lanes: {}\nlanes: {}\n", want: []string{`outboxd.yaml:2: is no YAML: mapping key "lanes" already defined at [1:1]`}},
 		{name: "unknown keys", env: []string{stripeKey}, yaml: "lane: {}\nlanes:\n  charge:\n    retries: 3\n  fax: {}\n", want: []string{
-			"outboxd.yaml:1: lane: is an unknown key; here may stand kinds, lanes, logs, retention, write_back",
+			"outboxd.yaml:1: lane: is an unknown key; here may stand admin, kinds, lanes, logs, retention, write_back",
 			"outboxd.yaml:4: lanes.charge.retries: is an unknown key; here may stand breaker, concurrency, lease, on_ambiguous, rate, reconcile, retry, timeout",
 			"outboxd.yaml:5: lanes.fax: is an unknown key; here may stand charge, email, sms",
 		}},
@@ -372,5 +372,41 @@ func TestLogging(t *testing.T) {
 	want := []string{`flag --log-level: is "loud", must be one of debug, info, warn, error`, `variable OUTBOXD_LOG_FORMAT: is "xml", must be one of text, json`}
 	if got := problems(t, err); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestAdminOfTheFile(t *testing.T) {
+	tokens := file(t, "tokens", "")
+	path := file(t, "outboxd.yaml", `admin:
+  listen: 127.0.0.1:1
+  metrics_listen: 127.0.0.1:2
+  base_path: /ops
+  public_url: https://ops.example.com/
+  read_only: true
+  tokens_file: `+tokens+`
+  oidc: {issuer: https://id.example.com, client_id: outboxd, name: email, groups: roles, scopes: [profile], roles: {sre: oncall}}
+  proxy: {from: [10.1.2.3/8, 192.0.2.7], user: X-User, groups: X-Groups, role: read, roles: {sre: oncall}}
+  roles:
+    oncall: [read, operate]
+    support: {rights: [read, reveal], kinds: [email]}
+  mask: [metadata.customer_email]
+  audit: {kept: 0s}
+  approval_above: 7
+`)
+	a, err := config.LoadAdmin(source([]string{"config=" + path, "listen=127.0.0.1:3"}, []string{"OUTBOXD_ADMIN_BASE_PATH=/other", "OUTBOXD_ADMIN_OIDC_SECRET=s3cret"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := fmt.Sprintln(a.Auth.Listen, a.MetricsListen, a.Auth.BasePath, a.Auth.PublicURL, a.Auth.ReadOnly, a.Auth.Tokens != nil, *a.Auth.OIDC, *a.Auth.Proxy,
+		a.Auth.Roles["oncall"], a.Auth.Roles["support"], a.Auth.Roles["reveal"], a.Mask, a.AuditKept, a.Approval, a.Drain)
+	want := "127.0.0.1:3 127.0.0.1:2 /other https://ops.example.com true true " +
+		"{https://id.example.com outboxd s3cret https://ops.example.com/other/oidc/callback email roles [profile] map[sre:oncall]} " +
+		"{[10.0.0.0/8 192.0.2.7/32] X-User X-Groups read map[sre:oncall]} {[read operate] []} {[read reveal] [email]} {[read reveal] []} [customer_email] -1ns 7 30s"
+	if strings.Join(strings.Fields(got), " ") != want {
+		t.Errorf("got\n  %s\nwant\n  %s", got, want)
+	}
+	a, err = config.LoadAdmin(source(nil, nil))
+	if err != nil || a.Auth.Listen != "127.0.0.1:8427" || a.AuditKept != 9600*time.Hour || a.Approval != 100 || a.Auth.Tokens != nil {
+		t.Errorf("without a file: %+v %v", a, err)
 	}
 }

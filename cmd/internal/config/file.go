@@ -53,6 +53,7 @@ func readFile(path, where string, problems *Problems, lanes []*Lane, to *Policie
 		"write_back": f.mapping(keys{"collections": f.names(&to.WriteBack, "a collection", func(n string) bool { return n != "" && collectionName(n) })}),
 		"logs":       f.mapping(keys{"metadata": f.names(&to.Logs.Metadata, "a key of metadata", metadataKey), "successes": f.number(&to.Logs.Successes)}),
 		"kinds":      f.names(&to.Kinds, "a kind", validKind),
+		"admin":      f.mapping(f.adminKeys(&to.admin)),
 	})
 	documents := 0
 	for _, doc := range tree.Docs {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/outboxd/outboxd/dispatcher"
+	"github.com/outboxd/outboxd/outbox"
 )
 
 // Defaults of a worker.
@@ -33,6 +34,18 @@ type Policies struct {
 	WriteBack []string // collections that write_back may name
 	Kinds     []string // that other programs serve, for the collection's validator
 	Logs      dispatcher.Logs
+	admin     adminKeys
+}
+
+// Policy returns a kind's policy. A kind that this outboxd does not know has that of the kinds without any safety.
+func (p Policies) Policy(kind string) outbox.Policy {
+	i := slices.IndexFunc(p.Lanes, func(l Lane) bool { return l.Kind == kind })
+	if i < 0 {
+		policy := p.Lanes[0].Policy
+		policy.AsksFirst, policy.OnAmbiguous = false, outbox.Park
+		return policy
+	}
+	return p.Lanes[i].Policy
 }
 
 // Worker is the configuration of `outboxd worker`.
@@ -60,20 +73,26 @@ func LoadWorker(src Source) (Worker, error) {
 		Drain:     r.duration(setting{"drain", "OUTBOXD_DRAIN", DefaultDrain}, 0),
 		Within:    r.duration(setting{"within", "", DefaultWithin}, 0),
 	}
-	w.EmailEvents = r.Env(variableEmailEvents)
-	switch where := "variable " + variableEmailEvents; {
-	case w.EmailEvents == "":
-	case !collectionName(w.EmailEvents):
-		r.problems.add(where, "%v cannot be a collection's name", quoted(w.EmailEvents))
-	case w.EmailEvents == w.Mongo.Collection:
-		r.problems.add(where, "%v is the collection of the intents", quoted(w.EmailEvents))
-	}
+	w.EmailEvents = r.emailEvents(mongo)
 	if _, given := src.Flags["within"]; given && src.Flags["until-empty"] != "true" {
 		r.problems.add("flag --within", "means nothing without --until-empty")
 	}
 	w.Policies = r.policies()
 	w.Lanes, w.Unserved = r.served(w.Providers, w.Policies.Lanes)
 	return w, Join(mongoErr, r.problems.orNil())
+}
+
+// emailEvents returns the collection of the Event Webhook's entries, empty if none is named.
+func (r *reader) emailEvents(m Mongo) string {
+	name := r.Env(variableEmailEvents)
+	switch where := "variable " + variableEmailEvents; {
+	case name == "":
+	case !collectionName(name):
+		r.problems.add(where, "%v cannot be a collection's name", quoted(name))
+	case name == m.Collection:
+		r.problems.add(where, "%v is the collection of the intents", quoted(name))
+	}
+	return name
 }
 
 // LoadPolicies reads the policies alone, for commands that call no provider.
@@ -84,7 +103,7 @@ func LoadPolicies(src Source) (Policies, error) {
 }
 
 func (r *reader) policies() Policies {
-	p := Policies{Lanes: DefaultLanes(), Retention: Retention{Done: defaultRetention, Cancelled: defaultRetention}}
+	p := Policies{Lanes: DefaultLanes(), Retention: Retention{Done: defaultRetention, Cancelled: defaultRetention}, admin: defaultAdmin()}
 	pointers := make([]*Lane, len(p.Lanes))
 	for i := range p.Lanes {
 		pointers[i] = &p.Lanes[i]
@@ -156,10 +175,14 @@ func (r *reader) address(s setting) string {
 	if value == "" {
 		return ""
 	}
-	_, port, err := net.SplitHostPort(value)
-	n, portErr := strconv.ParseUint(port, 10, 16)
-	if err != nil || portErr != nil || n > 65535 {
+	if !tcpAddress(value) {
 		r.problems.add(where, "%v is no address to listen on; write one like %s", quoted(value), DefaultListen)
 	}
 	return value
+}
+
+func tcpAddress(value string) bool {
+	_, port, err := net.SplitHostPort(value)
+	_, portErr := strconv.ParseUint(port, 10, 16)
+	return err == nil && portErr == nil
 }

@@ -23,8 +23,8 @@ type events struct {
 	log *slog.Logger
 }
 
-// emailEvents returns the entries in a collection, nil if it has no name.
-func emailEvents(db *mongo.Database, collection string, log *slog.Logger) sendgrid.Events {
+// EmailEvents returns the entries in a collection, nil if it has no name.
+func EmailEvents(db *mongo.Database, collection string, log *slog.Logger) sendgrid.Events {
 	if collection == "" {
 		return nil
 	}

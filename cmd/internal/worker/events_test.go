@@ -104,7 +104,7 @@ func TestEventsTellWhatTheLogDoesNotShowYet(t *testing.T) {
 		collection string
 		found      bool
 	}{"without events": {"", false}, "with events": {payments.Events, true}} {
-		provider, err := Provider(outbox.KindEmail, keys, Plain(transport), emailEvents(db, c.collection, slog.New(slog.DiscardHandler)))
+		provider, err := Provider(outbox.KindEmail, keys, Plain(transport), EmailEvents(db, c.collection, slog.New(slog.DiscardHandler)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -136,7 +136,7 @@ func TestWhichEventsCount(t *testing.T) {
 	}
 	db := mongotest.Database(t)
 	var log bytes.Buffer
-	e := emailEvents(db, "seen", slog.New(slog.NewTextHandler(&log, nil)))
+	e := EmailEvents(db, "seen", slog.New(slog.NewTextHandler(&log, nil)))
 	now := time.Now()
 	for id, entry := range map[string]struct {
 		event   string
@@ -185,7 +185,7 @@ func TestEventsThatCannotBeReadLeaveItToTheLog(t *testing.T) {
 	t.Cleanup(transport.CloseIdleConnections)
 	keys := config.Providers{SendGrid: &config.SendGrid{Key: "SG.x", URL: sims.SendGridURL}}
 	var log bytes.Buffer
-	provider, err := Provider(outbox.KindEmail, keys, Plain(transport), emailEvents(db, "broken", slog.New(slog.NewTextHandler(&log, nil))))
+	provider, err := Provider(outbox.KindEmail, keys, Plain(transport), EmailEvents(db, "broken", slog.New(slog.NewTextHandler(&log, nil))))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/outboxd/outboxd/cmd/internal/config"
+	"github.com/outboxd/outboxd/cmd/internal/health"
 	"github.com/outboxd/outboxd/cmd/internal/metrics"
 	"github.com/outboxd/outboxd/dispatcher"
 	"github.com/outboxd/outboxd/migrations"
@@ -132,7 +133,7 @@ func (w *worker) run() error {
 		if w.Provider != nil {
 			return w.Provider(kind), nil
 		}
-		return Provider(kind, cfg.Providers, observed(transport, counts.Replied), emailEvents(db.Database(), cfg.EmailEvents, w.Logger))
+		return Provider(kind, cfg.Providers, observed(transport, counts.Replied), EmailEvents(db.Database(), cfg.EmailEvents, w.Logger))
 	})
 	if err != nil {
 		return err
@@ -150,7 +151,7 @@ func (w *worker) run() error {
 	}
 	counts.ShowLanes(d)
 	w.ready.show(d.Status)
-	h, addr, err := listen(cfg.Listen, w.ready, counts.Handler(), w.Logger)
+	h, addr, err := health.Listen(cfg.Listen, "--listen, OUTBOXD_LISTEN", w.ready, counts.Handler(), w.Logger)
 	if err != nil {
 		return err
 	}
@@ -159,7 +160,7 @@ func (w *worker) run() error {
 	w.showRates(db)
 	w.serving = true
 	served := w.serve(db, d, list)
-	return errors.Join(served, h.close())
+	return errors.Join(served, h.Close())
 }
 
 // migrate brings the schema up to date where that is wanted, and else refuses one that does not fit.
