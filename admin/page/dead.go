@@ -1,0 +1,197 @@
+package page
+
+import (
+	"cmp"
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/a-h/templ"
+
+	"github.com/outboxd/outboxd/admin"
+	"github.com/outboxd/outboxd/outbox"
+)
+
+func (p *Page) dead(c *call) (content, error) {
+	v := content{title: "Dead letters", every: everyMore}
+	kind := c.query("kind")
+	groups, err := p.service.Groups(c.Context(), c.actor, kind)
+	if err != nil {
+		return v, err
+	}
+	v.live = deadView(c, groups, time.Now())
+	return v, nil
+}
+
+// remedyOf says what a code of a dead letter wants of a person.
+func remedyOf(code string) string {
+	for _, known := range outbox.Codes() {
+		if known.Code == code {
+			return known.Remedy
+		}
+	}
+	return ""
+}
+
+func groupQuery(g outbox.Group) []string {
+	return []string{"kind", g.Kind, "reason", string(g.Reason), "code", g.Code, "provider_code", g.ProviderCode}
+}
+
+func groupLetters(c *call, g outbox.Group) templ.SafeURL {
+	return c.link("/intents", append([]string{"status", string(outbox.StageDead)}, groupQuery(g)...)...)
+}
+
+func groupPlan(c *call, op outbox.JobOp, g outbox.Group) templ.SafeURL {
+	return c.link("/dead/plan", append([]string{"op", string(op)}, groupQuery(g)...)...)
+}
+
+// wish is what a person wants a job to do, as the form has it.
+type wish struct {
+	admin.JobRequest
+	since, until, rate string
+	ramp               bool
+	hidden             [][2]string // what the form carries along
+}
+
+// wishOf reads a form or a query.
+func wishOf(values url.Values, posted bool) (wish, error) {
+	get := func(name string) string { return trim(values.Get(name)) }
+	w := wish{since: get("since"), until: get("until"), rate: get("rate"), ramp: !posted || values.Get("ramp") != ""}
+	w.Op, w.Why, w.EvenFinal = outbox.JobOp(cmp.Or(get("op"), string(outbox.JobRetry))), values.Get("why"), values.Get("even") != ""
+	w.Filter = outbox.Search{Kind: get("kind"), Reason: outbox.DeadReason(get("reason")), Code: get("code"), ProviderCode: get("provider_code")}
+	for _, name := range []string{"op", "kind", "reason", "code", "provider_code", "since", "until"} {
+		if value := get(name); value != "" {
+			w.hidden = append(w.hidden, [2]string{name, value})
+		}
+	}
+	for _, id := range values["letter"] {
+		name, ok := nameOf(id)
+		if !ok {
+			return w, errStrange
+		}
+		w.IDs, w.hidden = append(w.IDs, name), append(w.hidden, [2]string{"letter", id})
+	}
+	if !w.ramp || w.Op == outbox.JobDiscard {
+		w.Ramp = []int{}
+	}
+	var err error
+	if w.rate != "" {
+		if w.Rate, err = strconv.ParseFloat(w.rate, 64); err != nil {
+			return w, &badField{"the rate is a number of letters a second, such as 5 or 0.5"}
+		}
+	}
+	if w.Filter.Since, err = instant(w.since, time.Now()); err != nil {
+		return w, err
+	}
+	w.Filter.Until, err = instant(w.until, time.Now())
+	return w, err
+}
+
+// planning is the form for a dry run.
+func (p *Page) planning(c *call) (content, error) {
+	values := c.URL.Query()
+	if c.PostForm != nil {
+		values = c.PostForm
+	}
+	w, err := wishOf(values, c.PostForm != nil)
+	v := content{title: "Plan a retry"}
+	if w.Op == outbox.JobDiscard {
+		v.title = "Plan a discard"
+	}
+	if c.problem != "" {
+		err = nil // it is said already
+	}
+	v.rest = planForm(c, w)
+	return v, err
+}
+
+func (p *Page) plan(c *call) (to string, err error) {
+	w, err := wishOf(c.PostForm, true)
+	if err != nil {
+		return "", err
+	}
+	job, err := p.service.Plan(c.Context(), c.as(admin.RoleOperate), w.JobRequest)
+	return "/jobs/" + job.ID + "?did=plan", err
+}
+
+func (p *Page) jobs(c *call) (content, error) {
+	v := content{title: "Jobs", every: everyFew}
+	list, err := p.service.AllJobs(c.Context(), c.actor, 100)
+	if err != nil {
+		return v, err
+	}
+	v.live = jobsView(c, list)
+	return v, nil
+}
+
+func (p *Page) job(c *call) (content, error) {
+	job, err := p.service.JobOf(c.Context(), c.actor, c.PathValue("id"))
+	if err != nil {
+		return content{}, err
+	}
+	acts, err := p.service.Acts(c.Context(), c.actor, outbox.ActFilter{Job: job.ID, Limit: 20})
+	if err != nil {
+		return content{}, err
+	}
+	v := content{title: "Job " + job.ID, live: jobView(c, job, acts)}
+	if !job.State.Ended() {
+		v.every = everyFew / 2
+	}
+	return v, nil
+}
+
+func (p *Page) moveJob(c *call) (to string, err error) {
+	id, op, why := c.PathValue("id"), c.PathValue("op"), c.PostForm.Get("why")
+	ctx, operator := c.Context(), c.as(admin.RoleOperate)
+	switch op {
+	case "start":
+		_, err = p.service.Start(ctx, operator, id)
+	case "pause":
+		_, err = p.service.PauseJob(ctx, operator, id, why)
+	case "stop":
+		_, err = p.service.StopJob(ctx, operator, id, why)
+	case "approve":
+		_, err = p.service.Approve(ctx, c.as(admin.RoleApprove), id, why)
+	default:
+		return "", errNoView
+	}
+	return "/jobs/" + url.PathEscape(id) + "?did=" + op, err
+}
+
+// count is a figure under a name.
+type count struct {
+	name string
+	n    int64
+}
+
+// counted lists refusals, the largest first.
+func counted(m map[string]int64) []count {
+	var list []count
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		list = append(list, count{name, m[name]})
+	}
+	slices.SortStableFunc(list, func(a, b count) int { return cmp.Compare(b.n, a.n) })
+	return list
+}
+
+// refusedBecause says a job's reason for a refusal in words.
+func refusedBecause(reason string) string {
+	switch admin.Code(reason) {
+	case admin.AmbiguousVerdict:
+		return "ambiguous: a person must say first whether they were sent"
+	case admin.FinalForRecipient:
+		return "the provider refused them for good"
+	case admin.Expired:
+		return "their time is over"
+	case admin.MayHaveActed:
+		return "the provider may have acted"
+	case admin.Changed:
+		return "changed meanwhile"
+	case admin.IntentNotFound:
+		return "not there any more"
+	default:
+		return clean(reason)
+	}
+}
