@@ -2,6 +2,7 @@ package page
 
 import (
 	"cmp"
+	"errors"
 	"maps"
 	"net/url"
 	"slices"
@@ -31,6 +32,17 @@ func remedyOf(code string) string {
 		if known.Code == code {
 			return known.Remedy
 		}
+	}
+	return ""
+}
+
+// finalWhy says why the rules refuse to repeat what a group died of, whoever is in it; empty: they do not.
+func finalWhy(g outbox.Group, now time.Time) string {
+	like := &outbox.Intent{Kind: g.Kind, Status: outbox.StatusDead, DeadReason: g.Reason,
+		Document: map[string]any{"last_error": map[string]any{"code": g.Code}}}
+	_, err := outbox.RetryDead(like, outbox.Policy{}, false, now)
+	if refusal, ok := errors.AsType[*outbox.Refusal](err); ok && refusal.Cause == outbox.RefusedFinal {
+		return refusal.Why
 	}
 	return ""
 }
