@@ -62,7 +62,7 @@ func TestChangesOfOneIntent(t *testing.T) {
 	if err := w.get(at("exhausted")).has("it works again", "made pending again by ann", ">refused <small>"); err != nil {
 		t.Error(err)
 	}
-	if err := w.get("/audit").has("it works again", "nobody wants it", "dead → pending"); err != nil {
+	if err := w.get("/audit").has("it works again", "nobody wants it", "dead (exhausted) → pending"); err != nil {
 		t.Error(err)
 	}
 }
@@ -251,3 +251,8 @@ func TestForeignForms(t *testing.T) {
 		t.Errorf("its own form: %d %s", a.status, a.body)
 	}
 }
+
+// actor is somebody who changes things without the page.
+var actor = admin.Actor{Who: "ann", Via: "test", Roles: []admin.Role{admin.RoleRead, admin.RoleOperate}}
+
+func escape(text string) string { return url.QueryEscape(text) }

@@ -72,7 +72,7 @@ func deadView(c *call, groups []outbox.Group, now time.Time) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		} else {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 5, "<div class=\"wide\" role=\"region\" aria-label=\"Groups of dead letters\" tabindex=\"0\"><table class=\"stack\"><caption class=\"unseen\">Dead letters by kind, reason and code</caption> <thead><tr><th scope=\"col\">Kind</th><th scope=\"col\">Reason and code</th><th scope=\"col\">Count</th><th scope=\"col\">First</th><th scope=\"col\">Last</th><th scope=\"col\">Example</th><th scope=\"col\">What to do</th><th scope=\"col\">Act</th></tr></thead> <tbody>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 5, "<div class=\"wide\" role=\"region\" aria-label=\"Groups of dead letters\" tabindex=\"0\"><table class=\"stack\"><caption class=\"unseen\">Dead letters by kind, reason and code</caption> <thead><tr><th scope=\"col\">Kind</th><th scope=\"col\">Reason and code</th><th scope=\"col\" class=\"num\">Count</th><th scope=\"col\">First</th><th scope=\"col\">Last</th><th scope=\"col\">Example</th><th scope=\"col\">What to do</th><th scope=\"col\">Act</th></tr></thead> <tbody>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -204,7 +204,7 @@ func (p *Page) intent(c *call) (content, error) {
 	if err != nil {
 		return content{title: http.StatusText(http.StatusNotFound)}, err
 	}
-	v := content{title: shown.Kind + " " + clean(shown.Name), live: intentView(c, shown), rest: intentForms(c, shown)}
+	v := content{title: clean(shown.Kind + " " + shown.Name), live: intentView(c, shown), rest: intentForms(c, shown)}
 	if !shown.Status.Final() && c.reveal == nil {
 		v.every = everyFew
 	}

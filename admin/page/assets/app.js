@@ -107,16 +107,21 @@
       return found;
     };
     const ink = colour("ink"), faint = colour("faint");
+    const times = points.map((r) => new Date(r.querySelector("time").dateTime) / 1000);
+    const long = times.length && times.at(-1) - times[0] > 86_400;
+    const hours = (_, ticks) => ticks.map((t) => (long ? day.format(t * 1000).slice(5) + " " : "") + clock.format(t * 1000).slice(0, 5));
     const axis = { stroke: ink, grid: { stroke: faint, width: 1 }, ticks: { stroke: faint, width: 1 } };
-    const line = (label, name, dash) => ({ label, stroke: colour(name), width: 2, dash });
+    const line = (label, name, dash) => ({ label, stroke: colour(name), width: 2, dash, points: { show: false } });
+    const time = { label: "from", value: (_, t) => (t === null ? "–" : hours(_, [t])[0]) };
     const width = () => Math.max(200, place.clientWidth - 16);
-    const data = [points.map((r) => new Date(r.querySelector("time").dateTime) / 1000), column(1), column(2), column(3)];
     place.textContent = "";
-    const plot = new uPlot({
-      width: width(), height: 280, axes: [axis, axis], cursor: { drag: { x: false, y: false } },
-      series: [{ label: "time" }, line("done", "c-done"), line("dead", "c-dead", [6, 4]), line("repeated", "c-again", [2, 3])],
-    }, data, place);
-    new ResizeObserver(() => plot.setSize({ width: width(), height: 280 })).observe(place);
+    const draw = (height, data, ...series) => {
+      const plot = new uPlot({ width: width(), height, axes: [{ ...axis, values: hours, space: long ? 110 : 60 }, axis],
+        cursor: { drag: { x: false, y: false }, sync: { key: "outboxd" } }, series: [time, ...series] }, data, place);
+      new ResizeObserver(() => plot.setSize({ width: width(), height })).observe(place);
+    };
+    draw(240, [times, column(1)], line("done", "c-done"));
+    draw(200, [times, column(2), column(3)], line("dead", "c-dead"), line("repeated", "c-again", [6, 4]));
   }
   chart();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", chart);
