@@ -31,8 +31,9 @@ func script(t *testing.T, name string, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// Every view in a real Chromium, at three widths, light and dark, held against axe-core; a bulk retry by keyboard alone;
-// updates that arrive by themselves; and all of it without JavaScript. What the browser does is in testdata/browser.cjs.
+// Every view in a real Chromium, at three widths, light and dark, held against axe-core. A bulk retry goes by keyboard
+// alone, updates arrive by themselves, and forms work without JavaScript. What the browser does is in
+// testdata/browser.cjs.
 // BROWSER_PICTURES names a directory for the screenshots.
 func TestPageInChromium(t *testing.T) {
 	chromium := script(t, "get-chromium")
@@ -68,22 +69,23 @@ func TestPageInChromium(t *testing.T) {
 func (w *world) night() {
 	w.Helper()
 	ctx := w.Context()
+	born := time.Now().Add(-61 * time.Minute)
 	charge := bson.M{"amount": 4200, "currency": "eur", "customer": "cus_1", "payment_method": "pm_1"}
 	email := bson.M{"to": "kim@example.com", "from": "shop@example.com", "subject": "Your order", "text": "Thank you"}
 	for i := range 40 {
 		w.insert(fmt.Sprintf("charge-%04d", i), with(dead("exhausted", "transient", "unavailable"),
-			bson.M{"kind": "charge", "payload": charge, "metadata": bson.M{"order": fmt.Sprintf("o%d", i), "tenant": "blue", "customer": "kim@example.com"}}))
+			bson.M{"kind": "charge", "created_at": born, "payload": charge, "metadata": bson.M{"order": fmt.Sprintf("o%d", i), "tenant": "blue", "customer": "kim@example.com"}}))
 	}
 	for i := range 4 {
-		w.insert(fmt.Sprintf("sms-%04d", i), dead("ambiguous", "ambiguous", "no_answer"))
+		w.insert(fmt.Sprintf("sms-%04d", i), with(dead("ambiguous", "ambiguous", "no_answer"), bson.M{"created_at": born}))
 	}
 	for i := range 9 {
-		w.insert(fmt.Sprintf("opted-%04d", i), with(dead("permanent", "permanent", "opted_out"), bson.M{}))
+		w.insert(fmt.Sprintf("opted-%04d", i), with(dead("permanent", "permanent", "opted_out"), bson.M{"created_at": born}))
 	}
 	for i := range 30 {
 		w.insert(fmt.Sprintf("tenant-0042/orders/2026-11-27/6f1e3c1e-5f0a-4b1c-9d0e-%012d", i), bson.M{"metadata": bson.M{"order": fmt.Sprintf("o%d", i)}})
 	}
-	w.insert("email-doubt", bson.M{"kind": "email", "payload": email, "ambiguous_at": time.Now().Add(-2 * time.Minute), "attempts": 1,
+	w.insert("email-doubt", bson.M{"kind": "email", "created_at": born, "payload": email, "ambiguous_at": time.Now().Add(-2 * time.Minute), "attempts": 1,
 		"first_attempt_at": time.Now().Add(-2 * time.Minute), "due_at": time.Now().Add(5 * time.Minute), "history": bson.A{
 			bson.M{"what": "attempt", "attempt": 1, "at": time.Now().Add(-2 * time.Minute), "ms": 20000, "outcome": "ambiguous", "code": "no_answer", "worker": "vm-1"},
 			bson.M{"what": "lookup", "first": time.Now().Add(-time.Minute), "last": time.Now(), "n": 4, "outcome": "absent"}}})

@@ -214,7 +214,7 @@ func saidOf(did string) string {
 	case "plan":
 		return "This is the dry run. Nothing has been changed yet."
 	case "start":
-		return "The job runs."
+		return "You have started the job."
 	case "pause":
 		return "The job stands still once its batch has ended."
 	case "stop":

@@ -115,7 +115,7 @@ func TestBulkRetry(t *testing.T) {
 	}
 	_, err := w.service.Approve(t.Context(), admin.Actor{Who: "bob", Roles: []admin.Role{admin.RoleRead, admin.RoleApprove}}, job, "fine")
 	w.must(err)
-	for _, step := range []struct{ op, says string }{{"start", "The job runs."}, {"pause", "stands still"}, {"start", "The job runs."}} {
+	for _, step := range []struct{ op, says string }{{"start", "You have started the job."}, {"pause", "stands still"}, {"start", "You have started the job."}} {
 		if err := w.post(operator, "/jobs/"+job+"/"+step.op, "why", "a look").has(step.says); err != nil {
 			t.Error(err)
 		}

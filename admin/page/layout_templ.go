@@ -286,7 +286,7 @@ func frame(c *call, v content) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 24, "</main><p id=\"announce\" role=\"status\" class=\"unseen\"></p><footer><p>Times are <span data-zone>UTC</span>; hold the pointer over one to see it in UTC. <button type=\"button\" data-help hidden>Keys <kbd>?</kbd></button></p></footer>")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 24, "</main><p id=\"announce\" role=\"status\" class=\"unseen\"></p><footer><p>Times are <span data-zone>UTC</span>. <button type=\"button\" data-utc hidden>Show UTC</button> <button type=\"button\" data-help hidden>Keys <kbd>?</kbd></button></p></footer>")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

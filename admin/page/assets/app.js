@@ -2,11 +2,14 @@
 "use strict";
 (() => {
   document.documentElement.dataset.js = "";
-  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-  const day = new Intl.DateTimeFormat("sv-SE", { dateStyle: "short" });
-  const clock = new Intl.DateTimeFormat("sv-SE", { timeStyle: "medium" });
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "local";
+  const remembered = (key) => { try { return localStorage.getItem("outboxd-" + key); } catch { return null; } };
+  const remember = (key, value) => { try { localStorage.setItem("outboxd-" + key, value); } catch { /* nothing is kept then */ } };
+  const utc = remembered("times") === "utc";
+  const form = (style) => new Intl.DateTimeFormat("sv-SE", { ...style, timeZone: utc ? "UTC" : undefined });
+  const day = form({ dateStyle: "short" }), clock = form({ timeStyle: "medium" });
 
-  // Times of today without their day, and all of them local. The title keeps them in UTC.
+  // Times of today without their day, and all of them local unless the person wants UTC. The title has UTC always.
   function localise(root) {
     const today = day.format(new Date());
     for (const t of root.querySelectorAll("time[datetime]")) {
@@ -17,7 +20,11 @@
     }
   }
   localise(document);
-  for (const z of document.querySelectorAll("[data-zone]")) z.textContent = zone || "local";
+  document.querySelector("[data-zone]").textContent = utc ? "UTC" : zone + "; the pointer on one shows UTC";
+  const zones = document.querySelector("[data-utc]");
+  zones.hidden = false;
+  zones.textContent = utc ? "Show local times" : "Show UTC";
+  zones.addEventListener("click", () => { remember("times", utc ? "local" : "utc"); location.reload(); });
 
   // An update waits while nobody looks, and while somebody types or chooses within it.
   const busy = (live) => {
@@ -67,8 +74,8 @@
   }
   const off = document.getElementById("keys-off");
   const help = document.getElementById("help");
-  off.checked = localStorage.getItem("outboxd-keys") === "off";
-  off.addEventListener("change", () => localStorage.setItem("outboxd-keys", off.checked ? "off" : "on"));
+  off.checked = remembered("keys") === "off";
+  off.addEventListener("change", () => remember("keys", off.checked ? "off" : "on"));
   const helper = document.querySelector("[data-help]");
   helper.hidden = false;
   helper.addEventListener("click", () => help.showModal());
