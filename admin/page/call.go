@@ -129,6 +129,9 @@ func (p *Page) post(mux *http.ServeMux, pattern string, change func(*call) (to s
 	})
 }
 
+// update reports whether this asks for what changes in a view, and not for the whole page.
+func (c *call) update() bool { return c.Header.Get("HX-Request") == "true" }
+
 // as returns the actor with the kinds for which they have the role.
 func (c *call) as(role admin.Role) admin.Actor {
 	if a, ok := c.page.config.Actor(c.Request, role); ok {
@@ -159,7 +162,7 @@ func (p *Page) show(w http.ResponseWriter, c *call, status int, view func(*call)
 	w.Header().Set("Vary", "HX-Request")
 	w.WriteHeader(status)
 	shown := frame(c, v)
-	if c.Header.Get("HX-Request") == "true" {
+	if c.update() {
 		shown = liveRegion(c, v)
 	}
 	if err := shown.Render(c.Context(), w); err != nil && c.Context().Err() == nil {

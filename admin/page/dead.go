@@ -17,8 +17,7 @@ import (
 
 func (p *Page) dead(c *call) (content, error) {
 	v := content{title: "Dead letters", every: everyMore}
-	kind := c.query("kind")
-	groups, err := p.service.Groups(c.Context(), c.actor, kind)
+	groups, err := polled(c, func() ([]outbox.Group, error) { return p.service.Groups(c.Context(), c.actor, c.query("kind")) })
 	if err != nil {
 		return v, err
 	}
@@ -128,9 +127,11 @@ func (p *Page) plan(c *call) (to string, err error) {
 	return "/jobs/" + job.ID + "?did=plan", err
 }
 
+const jobsShown = 100
+
 func (p *Page) jobs(c *call) (content, error) {
 	v := content{title: "Jobs", every: everyFew}
-	list, err := p.service.AllJobs(c.Context(), c.actor, 100)
+	list, err := polled(c, func() ([]admin.JobView, error) { return p.service.AllJobs(c.Context(), c.actor, jobsShown) })
 	if err != nil {
 		return v, err
 	}

@@ -18,7 +18,7 @@ const (
 )
 
 func (p *Page) overview(c *call) (content, error) {
-	o, err := p.service.Overview(c.Context(), c.actor)
+	o, err := polled(c, func() (admin.Overview, error) { return p.service.Overview(c.Context(), c.actor) })
 	if err != nil {
 		return content{}, err
 	}

@@ -25,6 +25,7 @@ type Page struct {
 	service Service
 	log     *slog.Logger
 	assets  assets
+	polls   polls
 	handler http.Handler
 }
 
@@ -38,7 +39,7 @@ func New(c Config) (*Page, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Page{config: c, service: c.Service, log: c.Logger, assets: a}
+	p := &Page{config: c, service: c.Service, log: c.Logger, assets: a, polls: polls{seen: make(map[string]*poll)}}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}

@@ -11,7 +11,7 @@ import (
 
 func (p *Page) lanes(c *call) (content, error) {
 	v := content{title: "Lanes"}
-	lanes, err := p.service.Lanes(c.Context(), c.actor)
+	lanes, err := polled(c, func() ([]admin.Lane, error) { return p.service.Lanes(c.Context(), c.actor) })
 	if err != nil {
 		return v, err
 	}
@@ -41,7 +41,7 @@ func (p *Page) changeLane(c *call) (to string, err error) {
 
 func (p *Page) workers(c *call) (content, error) {
 	v := content{title: "Workers", every: everyFew}
-	list, err := p.service.Workers(c.Context(), c.actor)
+	list, err := polled(c, func() ([]outbox.Worker, error) { return p.service.Workers(c.Context(), c.actor) })
 	if err != nil {
 		return v, err
 	}
