@@ -1,6 +1,7 @@
 package page_test
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -63,6 +64,28 @@ func TestChangesOfOneIntent(t *testing.T) {
 		t.Error(err)
 	}
 	if err := w.get("/audit").has("it works again", "nobody wants it", "dead (exhausted) → pending"); err != nil {
+		t.Error(err)
+	}
+}
+
+// prober is a provider that has two candidates, whose texts are hostile.
+type prober struct{}
+
+func (prober) Ask(context.Context, *outbox.Intent) (admin.Evidence, error) {
+	return admin.Evidence{At: time.Now(), Provider: "twilio", Text: "Two messages may be it.", Candidates: []admin.Candidate{
+		{ID: "SM1", At: time.Now(), Status: "delivered", Text: "+49•••••678"}, {ID: "SM2" + hostile[0], At: time.Now(), Status: hostile[1], Text: hostile[6]}}}, nil
+}
+
+func TestEvidence(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.service.Prober = prober{}
+	w.insert("parked", dead("ambiguous", "ambiguous", "no_answer"))
+	a := w.post(operator, at("parked")+"/ask")
+	if err := a.has("Two messages may be it.", "<code>SM1</code>", "<span>delivered +49•••••678</span>", "Say whether it was sent"); err != nil {
+		t.Error(err)
+	}
+	if err := harmless(a.body); err != nil {
 		t.Error(err)
 	}
 }

@@ -25,10 +25,21 @@ func (p *Page) dead(c *call) (content, error) {
 	return v, nil
 }
 
-// remedyOf says what a code of a dead letter wants of a person.
-func remedyOf(code string) string {
+// remedyOf says what a group of dead letters wants of a person.
+func remedyOf(g outbox.Group) string {
+	switch g.Reason {
+	case outbox.ReasonExhausted:
+		return "The last attempt had no effect. Retry them once the provider works again."
+	case outbox.ReasonAmbiguous:
+		return "Ask the provider, then say of each whether it was sent."
+	case outbox.ReasonExpired:
+		return "Their time is over: they are never sent. Write new intents if they are still wanted."
+	case outbox.ReasonInvalid:
+		return "They break the contract. Mend the program that writes them."
+	case outbox.ReasonPermanent:
+	}
 	for _, known := range outbox.Codes() {
-		if known.Code == code {
+		if known.Code == g.Code {
 			return known.Remedy
 		}
 	}
