@@ -110,7 +110,7 @@ func (w *world) night() {
 
 // deliver settles what was retried, as workers would.
 func (w *world) deliver(ctx context.Context) {
-	tick := time.NewTicker(200 * time.Millisecond)
+	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		select {
@@ -121,6 +121,7 @@ func (w *world) deliver(ctx context.Context) {
 				bson.M{"$set": bson.M{"status": "done", "done_at": time.Now(), "purge_at": time.Now().Add(time.Hour)}, "$unset": bson.M{"due_at": ""}},
 				options.UpdateMany().SetBypassDocumentValidation(true))
 			_, _ = w.store.Heartbeat(ctx, outbox.Worker{Name: "vm-1", Kinds: []string{"charge", "email", "sms"}, Started: time.Now(), Version: "1.2.3"})
+			_, _ = w.store.TakeCensus(ctx, "vm-1", []string{"charge", "email", "sms"})
 		}
 	}
 }

@@ -25,21 +25,21 @@ func (p *Page) dead(c *call) (content, error) {
 	return v, nil
 }
 
-// remedyOf says what a group of dead letters wants of a person.
-func remedyOf(g outbox.Group) string {
-	switch g.Reason {
+// remedyOf says what a dead letter wants of a person.
+func remedyOf(reason outbox.DeadReason, code string) string {
+	switch reason {
 	case outbox.ReasonExhausted:
-		return "The last attempt had no effect. Retry them once the provider works again."
+		return "The last attempt had no effect. Retry once the provider works again."
 	case outbox.ReasonAmbiguous:
-		return "Ask the provider, then say of each whether it was sent."
+		return "Ask the provider, then say whether it was sent."
 	case outbox.ReasonExpired:
-		return "Their time is over: they are never sent. Write new intents if they are still wanted."
+		return "Its time is over, so it is never sent. Write a new intent if it is still wanted."
 	case outbox.ReasonInvalid:
-		return "They break the contract. Mend the program that writes them."
+		return "It breaks the contract. Mend the program that writes it."
 	case outbox.ReasonPermanent:
 	}
 	for _, known := range outbox.Codes() {
-		if known.Code == g.Code {
+		if known.Code == code {
 			return known.Remedy
 		}
 	}

@@ -1,8 +1,10 @@
 package page
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -10,6 +12,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/a-h/templ"
 
 	"github.com/outboxd/outboxd/outbox"
 )
@@ -40,6 +44,26 @@ func clean(text string) string {
 			return r
 		}
 	}, text)
+}
+
+// coded is a text for people in which commands stand between backquotes.
+func coded(text string) templ.Component {
+	return templ.ComponentFunc(func(_ context.Context, w io.Writer) error {
+		var b strings.Builder
+		parts := strings.Split(clean(text), "`")
+		for i, part := range parts {
+			if i%2 == 1 && i < len(parts)-1 {
+				b.WriteString("<code>" + templ.EscapeString(part) + "</code>")
+				continue
+			}
+			if i%2 == 1 { // nobody closed it
+				b.WriteByte('`')
+			}
+			b.WriteString(templ.EscapeString(part))
+		}
+		_, err := io.WriteString(w, b.String())
+		return err
+	})
 }
 
 // took writes a duration in the two units that matter.

@@ -57,7 +57,7 @@ func TestViews(t *testing.T) {
 		"/intents?kind=sms":                 {">waits<"},
 		"/intents?status=done&kind=email":   {">order-7:done:0<"},
 		at("waits"):                         {"What happens next", "refused our credentials", "UTC</time>. A worker probes every minute", "+49•••••678", "Its life", "the producer inserted it", "Not now:"},
-		at("parked"):                        {"This waits for a person", "Say whether it was sent", "attempt 1: no_answer", "HTTP 503", "request req_1", "41 ms", "worker vm-1"},
+		at("parked"):                        {"This waits for a person", "then answer with <code>outboxd resolve</code>", "Say whether it was sent", "attempt 1: no_answer", "HTTP 503", "request req_1", "41 ms", "worker vm-1"},
 		at("order-7:done:0"):                {"msg-1", `href="` + base + at("order-7") + `"`, "https://app.sendgrid.com/"},
 		"/dead":                             {"unavailable", "opted_out", "Plan retry", "Answer one by one", base + "/dead/plan?code=unavailable&amp;kind=sms&amp;op=retry&amp;reason=exhausted"},
 		"/dead/plan?op=retry&kind=sms&code=unavailable": {"of kind sms, code unavailable", `name="why"`, "Dry run", "First 1, then 10, then 100"},
