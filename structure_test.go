@@ -375,7 +375,7 @@ func TestFiles(t *testing.T) {
 			return err
 		}
 		lines := bytes.Split(data, []byte("\n"))
-		if len(lines) > maxLines && strings.HasSuffix(path, ".go") {
+		if len(lines) > maxLines && strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_templ.go") { // what templ makes is long
 			t.Errorf("%s has %d lines: look for its second duty", path, len(lines))
 		}
 		for n, line := range lines {
