@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"path"
 
 	"github.com/outboxd/outboxd/admin"
 )
@@ -69,6 +70,12 @@ func (p *Page) routes() http.Handler {
 	p.post(mux, "/dead/plan", p.plan, p.planning)
 	p.post(mux, "/jobs/{id}/{op}", p.moveJob, p.job)
 	p.post(mux, "/lanes", p.changeLane, p.lanes)
+	// A form that was refused leaves its own address in the browser.
+	for _, form := range []string{"/i/{id}/{op}", "/jobs/{id}/{op}"} {
+		mux.HandleFunc("GET "+form, func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, p.config.BasePath+path.Dir(r.URL.Path), http.StatusSeeOther)
+		})
+	}
 	p.get(mux, "/", func(*call) (content, error) { return content{}, errNoView })
 	return mux
 }

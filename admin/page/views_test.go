@@ -93,6 +93,9 @@ func TestWhatIsNotThere(t *testing.T) {
 			t.Errorf("%s: %d, want %d:\n%s", path, a.status, status, a.body)
 		}
 	}
+	if a := w.get(at("waits") + "/cancel"); a.status != http.StatusSeeOther || a.header.Get("Location") != base+at("waits") {
+		t.Errorf("the address of a form: %d to %s", a.status, a.header.Get("Location"))
+	}
 	if a := w.ask("", "GET", "/", nil); a.status != http.StatusUnauthorized {
 		t.Errorf("nobody got %d", a.status)
 	}

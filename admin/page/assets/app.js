@@ -34,14 +34,21 @@
   document.addEventListener("htmx:before:request", (e) => {
     if (e.target.id === "live" && busy(e.target)) e.preventDefault();
   });
+  function lost(is) {
+    const pulse = document.querySelector(".pulse");
+    pulse?.classList.toggle("lost", is);
+    const line = pulse?.querySelector("[data-lost]");
+    if (line) line.hidden = !is;
+  }
   // An answer without the view is another page, such as the sign-in.
   document.addEventListener("htmx:before:response", (e) => {
     const raw = e.detail.ctx.response?.raw;
     if (!raw) return;
     if (raw.redirected) { e.preventDefault(); location.reload(); return; }
-    document.querySelector(".pulse")?.classList.toggle("lost", !raw.ok);
-    if (!raw.ok && raw.status !== 422) e.preventDefault();
+    lost(!raw.ok);
+    if (!raw.ok) e.preventDefault();
   });
+  document.addEventListener("htmx:error", () => lost(true));
 
   // What screen readers are told: what changed in the parts that say so, at most once in ten seconds.
   const told = () => [...document.querySelectorAll("#live [data-announce]")].map((n) => n.textContent.trim()).join(". ");

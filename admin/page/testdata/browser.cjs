@@ -154,6 +154,10 @@ async function live(browser) {
   await shows(other, "[role=status]", "The lane is open");
   await close(other);
   assert.deepEqual(page.problems, [], "what the page must not do");
+  await page.context().setOffline(true);
+  await page.locator("[data-lost]").waitFor();
+  await page.context().setOffline(false);
+  await page.locator("[data-lost]").waitFor({ state: "hidden" });
   await page.context().clearCookies(); // a session that has ended leads to the sign-in, and not into the view
   await page.locator("input[name=token]").waitFor();
   await page.context().close();
