@@ -50,7 +50,7 @@ func TestPageInChromium(t *testing.T) {
 	defer func() { stop(); <-ended; <-ended }()
 
 	pictures := os.Getenv("BROWSER_PICTURES")
-	limit, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	limit, cancel := context.WithTimeout(t.Context(), 15*time.Minute) // about two where nothing else runs
 	defer cancel()
 	cmd := exec.CommandContext(limit, "node", filepath.Join("testdata", "browser.cjs"), chromium, w.server.URL+base, pictures)
 	cmd.Env = append(os.Environ(), "NODE_PATH="+filepath.Join(modules, "node_modules"), "TMPDIR="+t.TempDir(),

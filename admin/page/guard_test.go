@@ -19,8 +19,8 @@ type kept struct {
 	all map[string][]byte
 }
 
-func (k *kept) Start(_ context.Context, key, _ string, data []byte, _, _ time.Duration) error {
-	return k.Keep(nil, key, data)
+func (k *kept) Start(ctx context.Context, key, _ string, data []byte, _, _ time.Duration) error {
+	return k.Keep(ctx, key, data)
 }
 
 func (k *kept) Use(_ context.Context, key string, _ time.Duration) ([]byte, bool, error) {
