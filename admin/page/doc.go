@@ -8,4 +8,4 @@
 // intent's name stands in a path as base64url only. Package admin masks what is about a person before it comes here.
 package page
 
-//go:generate go tool -modfile=../../tools.mod templ generate
+//go:generate go run ../../cmd/templates .
