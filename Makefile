@@ -57,6 +57,11 @@ browser: some-mongodb ## Use the shop and read the API's page in Chromium, by ke
 	@CHROMIUM=$$(scripts/get-chromium); export CHROMIUM; \
 	BROWSER_PICTURES=$(if $(PICTURES),$(abspath $(PICTURES))) go test -tags browser -count=1 -timeout 8m -run '^TestPagesInChromium$$' ./integration
 
+.PHONY: page
+page: some-mongodb ## Use the operators' page in Chromium, by keyboard and without scripts (PICTURES=directory keeps screenshots)
+	@CHROMIUM=$$(scripts/get-chromium); export CHROMIUM; \
+	BROWSER_PICTURES=$(if $(PICTURES),$(abspath $(PICTURES))) go test -tags browser -count=1 -timeout 18m -run '^TestPageInChromium$$' ./admin/page
+
 .PHONY: alerts
 alerts: some-mongodb ## Check alerts and dashboard, and let a real Prometheus scrape a real worker through real faults
 	@PROMETHEUS=$$(scripts/get-prometheus); export PROMETHEUS; \

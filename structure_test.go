@@ -52,6 +52,7 @@ var table = map[string]layer{
 	"providers/simulator":    {},
 	"providers/providertest": {own: []string{"outbox", "providers", "providers/simulator"}},
 	"admin":                  {own: []string{"outbox"}},
+	"admin/page":             {own: []string{"admin", "outbox"}, outside: []string{"github.com/a-h/templ"}},
 	"admin/jobs":             {own: []string{"admin", "internal/timing", "outbox"}},
 	"admin/live":             {own: []string{"admin", "internal/timing"}},
 	"store":                  {own: []string{"internal/timing", "outbox"}, outside: []string{driver}},
@@ -206,6 +207,7 @@ func TestModuleStandsAlone(t *testing.T) {
 
 // stateful are package-level variables that are no constants in all but name, each with its reason.
 var stateful = map[string]string{
+	"admin/page.files":                      "embedded files, which nobody can change",
 	"cmd/api/httpapi.static":                "embedded files, which nobody can change",
 	"cmd/outboxd.release":                   "set by the linker",
 	"integration/mongodb/mongotest.current": "the one server of a test process, set up by Main",
@@ -378,7 +380,7 @@ func TestFiles(t *testing.T) {
 			return err
 		}
 		lines := bytes.Split(data, []byte("\n"))
-		if len(lines) > maxLines && strings.HasSuffix(path, ".go") {
+		if len(lines) > maxLines && strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_templ.go") { // what templ makes is long
 			t.Errorf("%s has %d lines: look for its second duty", path, len(lines))
 		}
 		for n, line := range lines {

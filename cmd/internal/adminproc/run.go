@@ -23,6 +23,7 @@ import (
 	"github.com/outboxd/outboxd/admin/auth"
 	"github.com/outboxd/outboxd/admin/jobs"
 	"github.com/outboxd/outboxd/admin/live"
+	"github.com/outboxd/outboxd/admin/page"
 	"github.com/outboxd/outboxd/cmd/internal/adminhttp"
 	"github.com/outboxd/outboxd/cmd/internal/config"
 	"github.com/outboxd/outboxd/cmd/internal/health"
@@ -153,9 +154,13 @@ func (p *process) handler(ctx context.Context, service *admin.Service) (h http.H
 	if err != nil {
 		return nil, false, err
 	}
+	pages, err := page.New(page.Config{Service: service, Actor: adminhttp.Actor, BasePath: who.BasePath, CursorKey: key,
+		SignOut: !guard.Open(), Logger: p.Logger})
+	if err != nil {
+		return nil, false, err
+	}
 	return adminhttp.Handler(adminhttp.Parts{
-		Guard: guard, API: a.Handler(), BasePath: who.BasePath, Requested: p.counts.Requested,
-		Pages: nil, // here the pages of admin/page are plugged in: service, adminhttp.Actor, who.BasePath, key
+		Guard: guard, API: a.Handler(), Pages: pages.Handler(), BasePath: who.BasePath, Requested: p.counts.Requested,
 	}), guard.Open(), nil
 }
 
