@@ -85,6 +85,8 @@ func grammarOptions(p *program, ended func(int)) []kong.Option {
 			"collection":      config.DefaultCollection,
 			"connect_timeout": config.DefaultConnectTimeout,
 			"listen":          config.DefaultListen,
+			"admin_listen":    config.DefaultAdminListen,
+			"admin_metrics":   config.DefaultAdminMetrics,
 			"drain":           config.DefaultDrain,
 			"within":          config.DefaultWithin,
 			"log_level":       config.DefaultLogLevel,

@@ -1,5 +1,5 @@
-// Command simulate judges a policy of claiming in a second: it lets workers run on a model of the database, in time that
-// takes none, and prints how long intents wait for their call at rising loads, and how many get done at full load.
+// Command simulate judges a policy of claiming in a second: it lets workers run on a model of the database, in time
+// that takes none. It prints how long intents wait for their call at rising loads, and how many get done at full load.
 //
 //	go run ./dispatcher/internal/schedule/simulate
 //	go run ./dispatcher/internal/schedule/simulate -without
