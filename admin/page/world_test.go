@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -126,9 +127,7 @@ func dead(reason, class, code string) bson.M {
 
 // with adds fields to a document.
 func with(doc bson.M, more bson.M) bson.M {
-	for name, value := range more {
-		doc[name] = value
-	}
+	maps.Copy(doc, more)
 	return doc
 }
 
