@@ -238,7 +238,7 @@ func (r *censusReader) workers(ctx context.Context, before outbox.Census) map[st
 // due counts what waits, and finds what is due for longest.
 func (r *censusReader) due(ctx context.Context, kind string, k *outbox.KindCensus, before outbox.KindCensus) {
 	until := bson.NewDateTimeFromTime(r.now)
-	begin := r.store.fronts.of(kind).begin()
+	begin := r.store.scanners.of(kind).start()
 	waiting := func(due bson.D) bson.D { return bson.D{{Key: "kind", Value: kind}, {Key: "due_at", Value: due}} }
 	k.Due = r.many(ctx, waiting(bson.D{{Key: "$gte", Value: begin}, {Key: "$lte", Value: until}}), indexClaim, before.Due)
 	k.Scheduled = r.many(ctx, waiting(bson.D{{Key: "$gt", Value: until}}), indexClaim, before.Scheduled)
@@ -259,29 +259,6 @@ func (r *censusReader) due(ctx context.Context, kind string, k *outbox.KindCensu
 	default:
 		k.OldestDue = time.Time{}
 	}
-}
-
-// begin returns where the census begins to look for what is due: a little before what the claims of this process found
-// first, since a search from the very beginning walks over the dead entries of what was claimed lately. Where nobody
-// claims, it is the very beginning.
-func (f *front) begin() bson.DateTime {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	begin := bson.DateTime(0)
-	for b := range f.bands {
-		known := &f.bands[b]
-		if known.full.IsZero() || time.Since(known.full) > fullMost {
-			return earliest
-		}
-		at := before(known.first, lookBack)
-		if known.ahead != nil {
-			at = min(at, *known.ahead)
-		}
-		if begin == 0 || at < begin {
-			begin = at
-		}
-	}
-	return begin
 }
 
 // doubts counts what nobody knows of, and workers are on.

@@ -13,6 +13,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store/internal/scan"
 )
 
 // Claim takes up to order.Limit intents of a kind that are due, or whose lease ran out, under a new lease. They come in
@@ -41,12 +42,17 @@ func (s *Store) Claim(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.I
 	if err != nil {
 		return nil, failed(err, "%s", doing)
 	}
-	order.Limit = s.fronts.of(order.Kind).bounded(order.Limit)
-	ids, chosen, err := s.candidates(ctx, order, now)
-	defer chosen()
+	search, err := searchOf(order)
 	if err != nil {
+		return nil, failed(err, "%s", doing)
+	}
+	q := s.scanners.of(order.Kind)
+	claim := q.enter(search)
+	defer q.leave(claim)
+	if err := s.search(ctx, q, claim, order.Kind, now); err != nil {
 		return nil, failed(err, "%s: find what is due", doing)
 	}
+	ids := q.choose(claim)
 	intents, err := s.take(ctx, doing, ids, order, due, order.Kind)
 	if err == nil && len(intents) < len(ids) {
 		s.clearHead(ctx)
@@ -88,7 +94,7 @@ func (s *Store) takeOne(ctx context.Context, doing string, id bson.RawValue, ord
 		return nil, nil // another was quicker
 	case err != nil && ctx.Err() == nil && outOfTime(err):
 		s.orphans.add([]bson.RawValue{id}, token, order.Lease+s.operation)
-		s.fronts.of(order.Kind).shun([]bson.RawValue{id})
+		s.scanners.of(order.Kind).shun([]bson.RawValue{id})
 		return nil, nil
 	case err != nil:
 		s.orphans.add([]bson.RawValue{id}, token, order.Lease+s.operation)
@@ -125,7 +131,7 @@ func (s *Store) ClaimToSettle(ctx context.Context, order outbox.ClaimOrder) ([]*
 			break
 		}
 		part := order
-		part.Limit = s.fronts.of(settling).bounded(order.Limit - len(claimed))
+		part.Limit = order.Limit - len(claimed)
 		more, err := search(ctx, part, now)
 		if claimed = append(claimed, more...); err != nil && len(claimed) == 0 {
 			return nil, err
@@ -138,19 +144,21 @@ func (s *Store) ClaimToSettle(ctx context.Context, order outbox.ClaimOrder) ([]*
 // whose lease ran out.
 func (s *Store) claimRecorded(ctx context.Context, order outbox.ClaimOrder, now time.Time) ([]*outbox.Intent, error) {
 	const doing = "claim recorded outcomes"
-	shy := s.fronts.of(settling).avoided()
-	found, err := read(ctx, s.recorded(ctx, order.Kind, now, order.Limit+len(shy)))
-	if err != nil {
+	q := s.scanners.of(settling)
+	claim := q.enter(scan.Order{Limit: order.Limit})
+	defer q.leave(claim)
+	cursor, err := s.recorded(ctx, order.Kind, now, claim.Reads())
+	if claim.Found, err = read(ctx, cursor, err); err != nil {
 		return nil, failed(err, "%s: find them", doing)
 	}
-	return s.take(ctx, doing, idsAt(first(s.fronts.of(settling).free(found, shy), order.Limit)), order, bson.D{
+	return s.take(ctx, doing, q.choose(claim), order, bson.D{
 		{Key: "outcome", Value: bson.D{{Key: "$type", Value: "object"}}},
 		{Key: "due_at", Value: bson.D{{Key: "$type", Value: "date"}}},
 		{Key: "$expr", Value: bson.D{{Key: "$lte", Value: bson.A{"$due_at", "$$NOW"}}}},
 	}, settling)
 }
 
-func (s *Store) recorded(ctx context.Context, kind string, now time.Time, limit int) search {
+func (s *Store) recorded(ctx context.Context, kind string, now time.Time, limit int) (*mongo.Cursor, error) {
 	filter := bson.D{}
 	if kind != "" {
 		filter = bson.D{{Key: "kind", Value: kind}}
@@ -158,12 +166,11 @@ func (s *Store) recorded(ctx context.Context, kind string, now time.Time, limit 
 	bounds := func(due, rest any) bson.D {
 		return bson.D{{Key: "due_at", Value: due}, {Key: "kind", Value: rest}, {Key: "outcome.at", Value: rest}, {Key: "_id", Value: rest}}
 	}
-	cursor, err := s.hints.Find(ctx, filter, options.Find().
+	return s.hints.Find(ctx, filter, options.Find().
 		SetMin(bounds(earliest, bson.MinKey{})).SetMax(bounds(bson.NewDateTimeFromTime(now), bson.MaxKey{})).
 		SetHint(indexRecorded).
 		SetProjection(bson.D{{Key: "_id", Value: 1}}).
 		SetLimit(int64(limit)).SetBatchSize(int32(limit)))
-	return search{cursor, err}
 }
 
 // settling is the queue of what needs no call. It is no kind of an intent.
@@ -172,12 +179,14 @@ const settling = ""
 // claimExpired takes intents whose expires_at has passed and about which nothing has to be asked.
 func (s *Store) claimExpired(ctx context.Context, order outbox.ClaimOrder, now time.Time) ([]*outbox.Intent, error) {
 	const doing = "claim expired intents"
-	shy := s.fronts.of(settling).avoided()
-	found, err := read(ctx, s.expired(ctx, order, now, order.Limit+len(shy)))
-	if err != nil {
+	q := s.scanners.of(settling)
+	claim := q.enter(scan.Order{Limit: order.Limit})
+	defer q.leave(claim)
+	cursor, err := s.expired(ctx, order, now, claim.Reads())
+	if claim.Found, err = read(ctx, cursor, err); err != nil {
 		return nil, failed(err, "%s: find them", doing)
 	}
-	return s.take(ctx, doing, idsAt(first(s.fronts.of(settling).free(found, shy), order.Limit)), order, append(bson.D{
+	return s.take(ctx, doing, q.choose(claim), order, append(bson.D{
 		{Key: "expires_at", Value: bson.D{{Key: "$type", Value: "date"}}},
 		{Key: "$expr", Value: bson.D{{Key: "$lte", Value: bson.A{"$expires_at", "$$NOW"}}}},
 	}, undoubted(order, "$$NOW")...), settling)
@@ -213,7 +222,7 @@ func undoubted(order outbox.ClaimOrder, now any) bson.D {
 	}}}
 }
 
-func (s *Store) expired(ctx context.Context, order outbox.ClaimOrder, now time.Time, limit int) search {
+func (s *Store) expired(ctx context.Context, order outbox.ClaimOrder, now time.Time, limit int) (*mongo.Cursor, error) {
 	filter := append(bson.D{
 		{Key: "expires_at", Value: bson.D{{Key: "$lte", Value: bson.NewDateTimeFromTime(now)}}},
 		{Key: "due_at", Value: bson.D{{Key: "$exists", Value: true}}},
@@ -221,14 +230,11 @@ func (s *Store) expired(ctx context.Context, order outbox.ClaimOrder, now time.T
 	if order.Kind != "" {
 		filter = append(filter, bson.E{Key: "kind", Value: order.Kind})
 	}
-	cursor, err := s.hints.Find(ctx, filter, options.Find().
-		SetHint(indexExpires). // its order is wanted, and not asked for: see withPriorities
+	return s.hints.Find(ctx, filter, options.Find().
+		SetHint(indexExpires). // its order is wanted, and not asked for: see findRange
 		SetProjection(bson.D{{Key: "_id", Value: 1}}).
 		SetLimit(int64(limit)).SetBatchSize(int32(limit)))
-	return search{cursor, err}
 }
-
-func first(found []candidate, limit int) []candidate { return found[:min(len(found), limit)] }
 
 // take leases those of the candidates that still match the condition and returns them in the candidates' order. queue
 // is whose front is told of what could not be taken; "" is what needs no call.
@@ -250,8 +256,8 @@ func (s *Store) take(ctx context.Context, doing string, ids []bson.RawValue, ord
 	t := &taking{ids: ids, order: order, first: rand.Text(), second: rand.Text(), reclaims: order.Only == nil}
 	t.pending = append(bson.D{{Key: "status", Value: outbox.StatusPending}}, condition...)
 	t.leased = append(bson.D{{Key: "status", Value: outbox.StatusLeased}}, condition...)
-	front := s.fronts.of(queue)
-	err := s.lease(ctx, t, front)
+	q := s.scanners.of(queue)
+	err := s.lease(ctx, t, q)
 	tokens := bson.A{t.first}
 	if t.again {
 		tokens = append(tokens, t.second)
@@ -276,14 +282,14 @@ func (s *Store) take(ctx context.Context, doing string, ids []bson.RawValue, ord
 		forget(nil)
 		return nil, failed(readErr, "%s: read what was claimed", doing)
 	}
-	front.read(len(intents), whole)
+	q.read(len(intents), whole)
 	if t.unsure || !whole { // more may come into effect than was read, or is held already
 		forget(intents)
 	}
 	if !whole {
 		_ = s.adopt(ctx) // what fails now is tried again with the next claim
 	}
-	front.shun(t.held)
+	q.shun(t.held)
 	if err != nil && len(intents) == 0 {
 		return nil, failed(err, "%s: take the lease", doing)
 	}
@@ -305,12 +311,12 @@ type taking struct {
 }
 
 // lease writes the leases. An error is one that stood after the second try.
-func (s *Store) lease(ctx context.Context, t *taking, front *front) error {
+func (s *Store) lease(ctx context.Context, t *taking, q *scanner) error {
 	n, err := s.leaseAll(ctx, t, t.pending, t.first)
 	t.matched = n
 	switch {
 	case err == nil:
-		if !t.reclaims || n == int64(len(t.ids)) || !front.reclaims(n == 0) {
+		if !t.reclaims || n == int64(len(t.ids)) || !q.reclaims(n == 0) {
 			return nil
 		}
 		t.again = true
@@ -542,6 +548,3 @@ func rawOf(v any) (bson.RawValue, error) {
 	t, value, err := bson.MarshalValue(v)
 	return bson.RawValue{Type: t, Value: value}, err
 }
-
-// keyOf makes an _id usable as the key of a map.
-func keyOf(id bson.RawValue) string { return string(rune(id.Type)) + string(id.Value) }

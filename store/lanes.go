@@ -151,7 +151,7 @@ func (s *Store) Hasten(ctx context.Context, kind string) error {
 	for range hastenMost {
 		cursor, err := s.intents.Find(ctx, waits, options.Find().SetHint(indexClaim).
 			SetProjection(bson.D{{Key: "_id", Value: 1}}).SetLimit(hastenBatch).SetBatchSize(hastenBatch))
-		found, err := read(ctx, search{cursor, err})
+		found, err := read(ctx, cursor, err)
 		if err != nil {
 			return failed(err, "%s: find it", doing)
 		}

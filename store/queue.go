@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -13,6 +12,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
 
 	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store/internal/scan"
 )
 
 // Remaining is what is left of one kind.
@@ -207,18 +207,18 @@ func leastAbove(kind string, v bson.RawValue) string {
 
 // oldestOf returns the least due_at of a kind over its priorities, from the given instant on.
 func (s *Store) oldestOf(ctx context.Context, kind string, from bson.DateTime, now time.Time) (time.Time, bool, error) {
-	var all []candidate
-	for b := range bands {
-		found, err := read(ctx, s.inBand(ctx, kind, b, from, bson.NewDateTimeFromTime(now), 0, 1))
+	oldest := scan.Earliest
+	for b := range scan.Band(scan.Bands) {
+		cursor, err := s.findRange(ctx, kind, scan.Range{Bands: []scan.Band{b}, From: scan.Instant(from), Until: scan.Instant(bson.NewDateTimeFromTime(now)), Limit: 1})
+		found, err := read(ctx, cursor, err)
 		if err != nil {
 			return time.Time{}, false, err
 		}
-		all = append(all, found...)
+		for _, e := range found { // what is no date has waited for nothing
+			if e.Due != scan.Earliest && (oldest == scan.Earliest || e.Due < oldest) {
+				oldest = e.Due
+			}
+		}
 	}
-	all = slices.DeleteFunc(all, func(c candidate) bool { return c.DueAt.Type != bson.TypeDateTime }) // has waited for nothing
-	if len(all) == 0 {
-		return time.Time{}, false, nil
-	}
-	oldest := slices.MinFunc(all, func(a, b candidate) int { return cmp.Compare(a.due(), b.due()) })
-	return oldest.due().Time(), true, nil
+	return bson.DateTime(oldest).Time(), oldest != scan.Earliest, nil
 }
