@@ -89,9 +89,9 @@ func (s *Store) readRanges(ctx context.Context, kind string, ranges []scan.Range
 // claim.
 //
 // Several bands are read by a query on their priorities. It asks for no order, but has that of the index. To ask for it
-// would make no difference, were it not that one array in any document's due_at or priority makes the index multikey for
-// ever: then the server takes no order from it, and sorts all that is due for each claim. For the same reason there is
-// one bound for the dates: of two it would use one.
+// would make no difference, were it not that one array in any document's due_at or priority makes the index multikey
+// for ever: then the server takes no order from it, and sorts all that is due for each claim. For the same reason there
+// is one bound for the dates: of two it would use one.
 func (s *Store) findRange(ctx context.Context, kind string, r scan.Range) (*mongo.Cursor, error) {
 	o := options.Find().SetHint(indexClaim).
 		SetProjection(bson.D{{Key: "_id", Value: 1}, {Key: "priority", Value: 1}, {Key: "due_at", Value: 1}}).

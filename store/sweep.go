@@ -208,14 +208,10 @@ func as(raw bson.Raw) bson.D {
 }
 
 // bulk updates documents of the outbox one by one, past the validator where the user may.
-func (s *Store) bulk(ctx context.Context, models []mongo.WriteModel) (*mongo.BulkWriteResult, error) {
-	for {
-		validate := s.validate.Load()
-		result, err := s.intents.BulkWrite(ctx, models, options.BulkWrite().SetOrdered(false).SetBypassDocumentValidation(!validate))
-		if !validate && hasCode(err, codeUnauthorized) {
-			s.validate.Store(true)
-			continue
-		}
-		return result, err
-	}
+func (s *Store) bulk(ctx context.Context, models []mongo.WriteModel) (result *mongo.BulkWriteResult, err error) {
+	err = s.bypassing(ctx, func(bypass bool) (err error) {
+		result, err = s.intents.BulkWrite(ctx, models, options.BulkWrite().SetOrdered(false).SetBypassDocumentValidation(bypass))
+		return err
+	})
+	return result, err
 }

@@ -2,8 +2,8 @@ package scan
 
 import "time"
 
-// Where searches begin. The search of a busy worker begins shortly before where the last one found its first entry. Some
-// begin earlier, and now and then one reaches back to the very front.
+// Where searches begin. The search of a busy worker begins shortly before where the last one found its first entry.
+// Some begin earlier, and now and then one reaches back to the very front.
 const (
 	lookNear  = 200 * time.Millisecond // for producers whose transactions take a moment
 	lookBack  = 2 * time.Second        // for those whose clocks or transactions are behind others'

@@ -55,11 +55,11 @@ type Result struct {
 }
 
 const (
-	// mostRuns bounds how many runs of Limit entries a claim reads to choose one from: two for each worker, so that two
-	// seldom meet, and no more than cost less to read than it costs to meet.
+	// mostRuns bounds how many runs of Limit entries a claim reads to choose one from. It is two for each worker, so that
+	// two seldom meet, and no more than cost less to read than it costs to meet.
 	mostRuns = 8
-	// mostSkipped bounds how many runs a claim in a long backlog chooses from without reading those before its own: four
-	// for each worker, which may have two claims under way.
+	// mostSkipped bounds how many runs a claim in a long backlog chooses from without reading those before its own. It
+	// is four for each worker, which may have two claims under way.
 	mostSkipped = 16
 	// aloneFor is how long nothing is expected in another priority, beside a backlog of one.
 	aloneFor = 100 * time.Millisecond
