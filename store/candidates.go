@@ -13,6 +13,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store/internal/expr"
 	"github.com/outboxd/outboxd/store/internal/scan"
 )
 
@@ -94,10 +95,10 @@ func (s *Store) readRanges(ctx context.Context, kind string, ranges []scan.Range
 // is one bound for the dates: of two it would use one.
 func (s *Store) findRange(ctx context.Context, kind string, r scan.Range) (*mongo.Cursor, error) {
 	o := options.Find().SetHint(indexClaim).
-		SetProjection(bson.D{{Key: "_id", Value: 1}, {Key: "priority", Value: 1}, {Key: "due_at", Value: 1}}).
+		SetProjection(expr.Fields("_id", "priority", "due_at")).
 		SetSkip(int64(r.Skip)).SetLimit(int64(r.Limit)).SetBatchSize(int32(r.Limit))
 	if r.Newest {
-		o.SetSort(bson.D{{Key: "kind", Value: -1}, {Key: "priority", Value: -1}, {Key: "due_at", Value: -1}, {Key: "_id", Value: -1}})
+		o.SetSort(expr.Descending("kind", "priority", "due_at", "_id"))
 	}
 	if len(r.Bands) == 1 {
 		bounds := func(due scan.Instant, id any) bson.D {
@@ -111,8 +112,8 @@ func (s *Store) findRange(ctx context.Context, kind string, r scan.Range) (*mong
 	}
 	return s.hints.Find(ctx, bson.D{
 		{Key: "kind", Value: kind},
-		{Key: "priority", Value: bson.D{{Key: "$in", Value: priorities}}},
-		{Key: "due_at", Value: bson.D{{Key: "$lte", Value: bson.DateTime(r.Until)}}},
+		{Key: "priority", Value: expr.In(priorities)},
+		{Key: "due_at", Value: expr.Lte(bson.DateTime(r.Until))},
 	}, o)
 }
 

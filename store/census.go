@@ -12,6 +12,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store/internal/expr"
 )
 
 // Bounds of a census, whatever lies in the outbox.
@@ -57,7 +58,7 @@ func (s *Store) TakeCensus(ctx context.Context, worker string, kinds []string) (
 	}
 	c.By = worker
 	_, err = s.meta.UpdateOne(bounded, bson.D{{Key: "_id", Value: censusID}, {Key: "worker", Value: worker}},
-		bson.D{{Key: "$set", Value: documentOf(c)}})
+		expr.Set(documentOf(c)))
 	if err != nil {
 		return outbox.Census{}, failed(err, "%s: write it", doing)
 	}
@@ -68,12 +69,12 @@ func (s *Store) TakeCensus(ctx context.Context, worker string, kinds []string) (
 // which is zero if another worker has it.
 func (s *Store) leaseCensus(ctx context.Context, worker string) (outbox.Census, time.Time, error) {
 	var doc censusDocument
-	over := bson.D{{Key: "$lte", Value: bson.A{bson.D{{Key: "$ifNull", Value: bson.A{"$until", earliest}}}, "$$NOW"}}}
-	lease := mongo.Pipeline{{{Key: "$set", Value: bson.D{
-		{Key: "worker", Value: literal(worker)}, {Key: "now", Value: "$$NOW"}, {Key: "until", Value: fromNow(CensusEvery - time.Second)},
-	}}}}
+	over := expr.Lte(expr.IfNull("$until", earliest), "$$NOW")
+	lease := mongo.Pipeline{expr.Set(bson.D{
+		{Key: "worker", Value: expr.Literal(worker)}, {Key: "now", Value: "$$NOW"}, {Key: "until", Value: fromNow(CensusEvery - time.Second)},
+	})}
 	for range 2 {
-		err := s.meta.FindOneAndUpdate(ctx, bson.D{{Key: "_id", Value: censusID}, {Key: "$expr", Value: over}}, lease,
+		err := s.meta.FindOneAndUpdate(ctx, bson.D{{Key: "_id", Value: censusID}, expr.Expr(over)}, lease,
 			options.FindOneAndUpdate().SetReturnDocument(options.After)).Decode(&doc)
 		if !errors.Is(err, mongo.ErrNoDocuments) {
 			return doc.census(), doc.Now, err
@@ -173,7 +174,7 @@ func (r *censusReader) many(ctx context.Context, filter bson.D, hint string, bef
 // first reads index entries of a kind, in the order of the index: its bounds need no sort, whatever a field holds.
 func (r *censusReader) first(ctx context.Context, index, kind string, least any, fields []string, limit int) ([]bson.Raw, bool) {
 	from, to := bson.D{{Key: "kind", Value: kind}}, bson.D{{Key: "kind", Value: kind}}
-	project := bson.D{{Key: "_id", Value: 0}}
+	project := expr.Without("_id")
 	for i, field := range fields {
 		if i > 0 {
 			least = bson.MinKey{}
@@ -241,7 +242,7 @@ func (r *censusReader) due(ctx context.Context, kind string, k *outbox.KindCensu
 	begin := r.store.scanners.of(kind).start()
 	waiting := func(due bson.D) bson.D { return bson.D{{Key: "kind", Value: kind}, {Key: "due_at", Value: due}} }
 	k.Due = r.many(ctx, waiting(bson.D{{Key: "$gte", Value: begin}, {Key: "$lte", Value: until}}), indexClaim, before.Due)
-	k.Scheduled = r.many(ctx, waiting(bson.D{{Key: "$gt", Value: until}}), indexClaim, before.Scheduled)
+	k.Scheduled = r.many(ctx, waiting(expr.Gt(until)), indexClaim, before.Scheduled)
 	k.Waiting = k.Due.Plus(k.Scheduled)
 	k.OldestDue = before.OldestDue
 	if _, ok := r.left(); !ok {
@@ -277,7 +278,7 @@ func (r *censusReader) doubts(ctx context.Context, kind string, k *outbox.KindCe
 // dead counts the dead letters that need a person's verdict.
 func (r *censusReader) dead(ctx context.Context, kind string, before outbox.Count) outbox.Count {
 	return r.many(ctx, bson.D{{Key: "kind", Value: kind}, {Key: "dead_reason", Value: outbox.ReasonAmbiguous},
-		{Key: "dead_at", Value: bson.D{{Key: "$gte", Value: earliest}}}}, indexDeadGroups, before)
+		{Key: "dead_at", Value: expr.Gte(earliest)}}, indexDeadGroups, before)
 }
 
 // unfinished finds since when the oldest of a kind waits, whatever has put it off since.

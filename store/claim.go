@@ -13,6 +13,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store/internal/expr"
 	"github.com/outboxd/outboxd/store/internal/scan"
 )
 
@@ -32,8 +33,8 @@ func (s *Store) Claim(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.I
 		return nil, failed(err, "%s", doing)
 	}
 	due := bson.D{
-		{Key: "due_at", Value: bson.D{{Key: "$type", Value: "date"}}},
-		{Key: "$expr", Value: bson.D{{Key: "$lte", Value: bson.A{"$due_at", "$$NOW"}}}},
+		{Key: "due_at", Value: expr.Type("date")},
+		expr.Expr(expr.Lte("$due_at", "$$NOW")),
 	}
 	if order.Only != nil {
 		return s.takeNamed(ctx, doing, order, append(bson.D{{Key: "kind", Value: order.Kind}}, due...))
@@ -86,7 +87,7 @@ func (s *Store) takeOne(ctx context.Context, doing string, id bson.RawValue, ord
 	defer cancel()
 	err := s.bypassing(short, func(bypass bool) (err error) {
 		raw, err = s.intents.FindOneAndUpdate(short, append(bson.D{{Key: "_id", Value: id}}, condition...), leasing(token, order),
-			options.FindOneAndUpdate().SetReturnDocument(options.After).SetHint(bson.D{{Key: "_id", Value: 1}}).SetBypassDocumentValidation(bypass)).Raw()
+			options.FindOneAndUpdate().SetReturnDocument(options.After).SetHint(expr.Fields("_id")).SetBypassDocumentValidation(bypass)).Raw()
 		return err
 	})
 	switch {
@@ -152,9 +153,9 @@ func (s *Store) claimRecorded(ctx context.Context, order outbox.ClaimOrder, now 
 		return nil, failed(err, "%s: find them", doing)
 	}
 	return s.take(ctx, doing, q.choose(claim), order, bson.D{
-		{Key: "outcome", Value: bson.D{{Key: "$type", Value: "object"}}},
-		{Key: "due_at", Value: bson.D{{Key: "$type", Value: "date"}}},
-		{Key: "$expr", Value: bson.D{{Key: "$lte", Value: bson.A{"$due_at", "$$NOW"}}}},
+		{Key: "outcome", Value: expr.Type("object")},
+		{Key: "due_at", Value: expr.Type("date")},
+		expr.Expr(expr.Lte("$due_at", "$$NOW")),
 	}, settling)
 }
 
@@ -169,7 +170,7 @@ func (s *Store) recorded(ctx context.Context, kind string, now time.Time, limit 
 	return s.hints.Find(ctx, filter, options.Find().
 		SetMin(bounds(earliest, bson.MinKey{})).SetMax(bounds(bson.NewDateTimeFromTime(now), bson.MaxKey{})).
 		SetHint(indexRecorded).
-		SetProjection(bson.D{{Key: "_id", Value: 1}}).
+		SetProjection(expr.Fields("_id")).
 		SetLimit(int64(limit)).SetBatchSize(int32(limit)))
 }
 
@@ -187,8 +188,8 @@ func (s *Store) claimExpired(ctx context.Context, order outbox.ClaimOrder, now t
 		return nil, failed(err, "%s: find them", doing)
 	}
 	return s.take(ctx, doing, q.choose(claim), order, append(bson.D{
-		{Key: "expires_at", Value: bson.D{{Key: "$type", Value: "date"}}},
-		{Key: "$expr", Value: bson.D{{Key: "$lte", Value: bson.A{"$expires_at", "$$NOW"}}}},
+		{Key: "expires_at", Value: expr.Type("date")},
+		expr.Expr(expr.Lte("$expires_at", "$$NOW")),
 	}, undoubted(order, "$$NOW")...), settling)
 }
 
@@ -205,18 +206,18 @@ func undoubted(order outbox.ClaimOrder, now any) bson.D {
 	if len(doubts) == 0 {
 		return append(bson.D{{Key: "ambiguous_at", Value: nil}}, free...)
 	}
-	policy := bson.A{bson.D{{Key: "on_ambiguous", Value: bson.D{{Key: "$in", Value: bson.A{outbox.Park, outbox.Retry}}}}}}
+	policy := bson.A{bson.D{{Key: "on_ambiguous", Value: expr.In(bson.A{outbox.Park, outbox.Retry})}}}
 	if len(decided) > 0 {
-		policy = append(policy, bson.D{{Key: "on_ambiguous", Value: nil}, {Key: "kind", Value: bson.D{{Key: "$in", Value: decided}}}})
+		policy = append(policy, bson.D{{Key: "on_ambiguous", Value: nil}, {Key: "kind", Value: expr.In(decided)}})
 	}
 	return bson.D{{Key: "ambiguous_at", Value: nil}, {Key: "$or", Value: bson.A{
 		free,
 		bson.D{
-			{Key: "kind", Value: bson.D{{Key: "$in", Value: doubts}}},
+			{Key: "kind", Value: expr.In(doubts)},
 			{Key: "$or", Value: policy},
 			{Key: "$or", Value: bson.A{
 				bson.D{{Key: "status", Value: outbox.StatusPending}},
-				bson.D{{Key: "status", Value: outbox.StatusLeased}, {Key: "$expr", Value: bson.D{{Key: "$lte", Value: bson.A{"$due_at", now}}}}},
+				bson.D{{Key: "status", Value: outbox.StatusLeased}, expr.Expr(expr.Lte("$due_at", now))},
 			}},
 		},
 	}}}
@@ -224,15 +225,15 @@ func undoubted(order outbox.ClaimOrder, now any) bson.D {
 
 func (s *Store) expired(ctx context.Context, order outbox.ClaimOrder, now time.Time, limit int) (*mongo.Cursor, error) {
 	filter := append(bson.D{
-		{Key: "expires_at", Value: bson.D{{Key: "$lte", Value: bson.NewDateTimeFromTime(now)}}},
-		{Key: "due_at", Value: bson.D{{Key: "$exists", Value: true}}},
+		{Key: "expires_at", Value: expr.Lte(bson.NewDateTimeFromTime(now))},
+		{Key: "due_at", Value: expr.Exists(true)},
 	}, undoubted(order, bson.NewDateTimeFromTime(now))...)
 	if order.Kind != "" {
 		filter = append(filter, bson.E{Key: "kind", Value: order.Kind})
 	}
 	return s.hints.Find(ctx, filter, options.Find().
 		SetHint(indexExpires). // its order is wanted, and not asked for: see findRange
-		SetProjection(bson.D{{Key: "_id", Value: 1}}).
+		SetProjection(expr.Fields("_id")).
 		SetLimit(int64(limit)).SetBatchSize(int32(limit)))
 }
 
@@ -275,8 +276,8 @@ func (s *Store) take(ctx context.Context, doing string, ids []bson.RawValue, ord
 		return nil, nil // others were quicker
 	}
 	intents, whole, readErr := s.readBack(ctx, bson.D{
-		{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}},
-		{Key: "lease.token", Value: bson.D{{Key: "$in", Value: tokens}}},
+		{Key: "_id", Value: expr.In(ids)},
+		{Key: "lease.token", Value: expr.In(tokens)},
 	}, ids, nil, mostClaimed)
 	if readErr != nil {
 		forget(nil)
@@ -355,7 +356,7 @@ func (s *Store) lease(ctx context.Context, t *taking, q *scanner) error {
 // byAnother adds to a condition that this claim's first token did not just take it, even if that lease has run out by
 // now: that would be a doubt about nothing. What is pending cannot have been taken.
 func (t *taking) byAnother(condition bson.D) bson.D {
-	return append(bson.D{{Key: "lease.token", Value: bson.D{{Key: "$ne", Value: t.first}}}}, condition...)
+	return append(bson.D{{Key: "lease.token", Value: expr.Ne(t.first)}}, condition...)
 }
 
 // leaseAll leases the candidates that match, and returns how many those were.
@@ -371,7 +372,7 @@ func (s *Store) leaseAll(ctx context.Context, t *taking, condition bson.D, token
 
 // among matches those of the documents that meet a condition.
 func among(ids []bson.RawValue, condition bson.D) bson.D {
-	return append(bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}}, condition...)
+	return append(bson.D{{Key: "_id", Value: expr.In(ids)}}, condition...)
 }
 
 // claimSplitFor is how long a claim looks for what somebody holds among its candidates.
@@ -444,47 +445,37 @@ func lacking(ids []bson.RawValue, intents []*outbox.Intent) []bson.RawValue {
 
 // leasing returns the update that begins an attempt.
 func leasing(token string, order outbox.ClaimOrder) mongo.Pipeline {
-	attempts := bson.D{{Key: "$cond", Value: bson.A{bson.D{{Key: "$isNumber", Value: "$attempts"}}, "$attempts", 0}}}
-	return mongo.Pipeline{{{Key: "$set", Value: bson.D{
+	attempts := expr.Cond(expr.IsNumber("$attempts"), "$attempts", 0)
+	return mongo.Pipeline{expr.Set(bson.D{
 		{Key: "lease", Value: leaseOf(token, order.Owner)},
 		{Key: "status", Value: outbox.StatusLeased},
-		{Key: "due_at", Value: bson.D{{Key: "$add", Value: bson.A{"$$NOW", order.Lease.Milliseconds()}}}},
-		{Key: "attempts", Value: bson.D{{Key: "$add", Value: bson.A{attempts, 1}}}},
-		{Key: "first_attempt_at", Value: bson.D{{Key: "$ifNull", Value: bson.A{"$first_attempt_at", "$$NOW"}}}},
-		{Key: "first_due_at", Value: bson.D{{Key: "$ifNull", Value: bson.A{"$first_due_at", firstDue}}}},
-	}}}}
+		{Key: "due_at", Value: expr.Add("$$NOW", order.Lease.Milliseconds())},
+		{Key: "attempts", Value: expr.Add(attempts, 1)},
+		{Key: "first_attempt_at", Value: expr.IfNull("$first_attempt_at", "$$NOW")},
+		{Key: "first_due_at", Value: expr.IfNull("$first_due_at", firstDue)},
+	})}
 }
 
 // firstDue is the due_at that the producer wrote, if it still stands there: once an intent was attempted, it is
 // another.
-var firstDue = bson.D{{Key: "$cond", Value: bson.A{
-	bson.D{{Key: "$and", Value: bson.A{
-		bson.D{{Key: "$eq", Value: bson.A{"$status", outbox.StatusPending}}},
-		bson.D{{Key: "$eq", Value: bson.A{bson.D{{Key: "$type", Value: "$first_attempt_at"}}, "missing"}}},
-	}}}, "$due_at", "$$REMOVE"}}}
+var firstDue = expr.Cond(expr.And(expr.Eq("$status", outbox.StatusPending), expr.Missing("$first_attempt_at")), "$due_at", "$$REMOVE")
 
 // leaseOf returns a new lease. Where one stands already its holder may have called: it ran out, or a person made the
 // intent pending while it was leased. Without $mergeObjects around it, $set would merge it into what stands there.
 func leaseOf(token, owner string) bson.D {
-	return bson.D{{Key: "$mergeObjects", Value: bson.A{bson.D{
+	return expr.MergeObjects(bson.D{
 		{Key: "token", Value: token},
-		{Key: "owner", Value: literal(owner)},
+		{Key: "owner", Value: expr.Literal(owner)},
 		{Key: "at", Value: "$$NOW"},
-		{Key: "reclaimed", Value: bson.D{{Key: "$or", Value: bson.A{
-			bson.D{{Key: "$eq", Value: bson.A{"$status", outbox.StatusLeased}}},
-			bson.D{{Key: "$ne", Value: bson.A{bson.D{{Key: "$type", Value: "$lease"}}, "missing"}}},
-		}}}},
-	}}}}
+		{Key: "reclaimed", Value: expr.Or(expr.Eq("$status", outbox.StatusLeased), expr.Present("$lease"))},
+	})
 }
-
-// literal keeps a value from being read as an expression.
-func literal(v any) bson.D { return bson.D{{Key: "$literal", Value: v}} }
 
 // readBack returns the intents that match, in the order of ids.
 //
 // It stops after the given number of bytes, 0 for none; then they are not whole.
 func (s *Store) readBack(ctx context.Context, filter bson.D, ids []bson.RawValue, projection bson.D, most int) (_ []*outbox.Intent, whole bool, _ error) {
-	o := options.Find().SetHint(bson.D{{Key: "_id", Value: 1}}).SetLimit(int64(len(ids))).SetBatchSize(int32(len(ids)))
+	o := options.Find().SetHint(expr.Fields("_id")).SetLimit(int64(len(ids))).SetBatchSize(int32(len(ids)))
 	if projection != nil {
 		o.SetProjection(projection)
 	}

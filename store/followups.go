@@ -11,6 +11,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store/internal/expr"
 )
 
 // ownedFollowUp is a follow-up with the row that brings it along.
@@ -42,11 +43,11 @@ func (s *Store) missing(ctx context.Context, rows []*row) (intents, letters []ow
 	if len(ids) == 0 {
 		return nil, nil, nil
 	}
-	filter := bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}}
+	filter := bson.D{{Key: "_id", Value: expr.In(ids)}}
 	if len(keys) > 0 {
-		filter = bson.D{{Key: "$or", Value: bson.A{filter, bson.D{{Key: "dedup_key", Value: bson.D{{Key: "$in", Value: keys}}}}}}}
+		filter = expr.Or(filter, bson.D{{Key: "dedup_key", Value: expr.In(keys)}})
 	}
-	cursor, err := s.intents.Find(ctx, filter, options.Find().SetProjection(bson.D{{Key: "dedup_key", Value: 1}}))
+	cursor, err := s.intents.Find(ctx, filter, options.Find().SetProjection(expr.Fields("dedup_key")))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -97,7 +98,7 @@ func (s *Store) missing(ctx context.Context, rows []*row) (intents, letters []ow
 func (s *Store) renumber(ctx context.Context, r *row, f *followUp) (there bool, err error) {
 	if r.Decision.Status == outbox.StatusDone {
 		raw, err := s.intents.FindOne(ctx, bson.D{{Key: "_id", Value: f.ID.String()}},
-			options.FindOne().SetProjection(bson.D{{Key: "kind", Value: 1}, {Key: "payload", Value: 1}})).Raw()
+			options.FindOne().SetProjection(expr.Fields("kind", "payload"))).Raw()
 		if err != nil && !errors.Is(err, mongo.ErrNoDocuments) {
 			return false, err
 		}
@@ -109,7 +110,7 @@ func (s *Store) renumber(ctx context.Context, r *row, f *followUp) (there bool, 
 	for n := f.number + 1; n <= f.number+mostNumbers; n++ {
 		ids = append(ids, f.base.Numbered(max(2, n)).ID.String())
 	}
-	cursor, err := s.intents.Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}}, options.Find().SetProjection(bson.D{{Key: "_id", Value: 1}}))
+	cursor, err := s.intents.Find(ctx, bson.D{{Key: "_id", Value: expr.In(ids)}}, options.Find().SetProjection(expr.Fields("_id")))
 	if err != nil {
 		return false, err
 	}

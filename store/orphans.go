@@ -8,6 +8,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store/internal/expr"
 )
 
 // orphan is a claim that may have been made although nobody was told: its update or the read after it failed. What it
@@ -84,11 +85,11 @@ func (s *Store) adopt(ctx context.Context) error {
 
 // notLarge leaves out what can be large and is of no interest to one who gives an intent back. What is missing then
 // breaks the contract, which makes no difference to giving back.
-var notLarge = bson.D{{Key: "payload", Value: 0}, {Key: "metadata", Value: 0}, {Key: "on_done", Value: 0}, {Key: "on_dead", Value: 0}, {Key: "write_back", Value: 0}}
+var notLarge = expr.Without("payload", "metadata", "on_done", "on_dead", "write_back")
 
 func (s *Store) giveBack(ctx context.Context, each orphan) error {
 	held, _, err := s.readBack(ctx, bson.D{
-		{Key: "_id", Value: bson.D{{Key: "$in", Value: each.ids}}},
+		{Key: "_id", Value: expr.In(each.ids)},
 		{Key: "lease.token", Value: each.token},
 	}, each.ids, notLarge, 0)
 	if err != nil || len(held) == 0 {

@@ -12,6 +12,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
 
 	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store/internal/expr"
 	"github.com/outboxd/outboxd/store/internal/scan"
 )
 
@@ -35,27 +36,27 @@ func (s *Store) Remaining(ctx context.Context, kinds []string, within map[string
 	defer cancel()
 	const doing = "count what remains"
 	count := func(condition any) bson.D {
-		return bson.D{{Key: "$sum", Value: bson.D{{Key: "$cond", Value: bson.A{condition, 1, 0}}}}}
+		return bson.D{{Key: "$sum", Value: expr.Cond(condition, 1, 0)}}
 	}
-	leased := bson.D{{Key: "$eq", Value: bson.A{"$status", outbox.StatusLeased}}}
-	dueBy := func(at any) bson.D { return bson.D{{Key: "$lte", Value: bson.A{"$due_at", at}}} }
+	leased := expr.Eq("$status", outbox.StatusLeased)
+	dueBy := func(at any) bson.D { return expr.Lte("$due_at", at) }
 	var soon any = "$$NOW"
 	for kind, d := range within {
-		soon = bson.D{{Key: "$cond", Value: bson.A{bson.D{{Key: "$eq", Value: bson.A{"$kind", literal(kind)}}}, fromNow(max(0, d)), soon}}}
+		soon = expr.Cond(expr.Eq("$kind", expr.Literal(kind)), fromNow(max(0, d)), soon)
 	}
 	pending := func(conditions ...any) bson.D {
-		return bson.D{{Key: "$and", Value: append(bson.A{bson.D{{Key: "$ne", Value: bson.A{"$status", outbox.StatusLeased}}}}, conditions...)}}
+		return bson.D{{Key: "$and", Value: append(bson.A{expr.Ne("$status", outbox.StatusLeased)}, conditions...)}}
 	}
 	not := func(condition any) bson.D { return bson.D{{Key: "$not", Value: bson.A{condition}}} }
 	cursor, err := s.intents.Clone(options.Collection().SetReadConcern(readconcern.Snapshot())).Aggregate(ctx, mongo.Pipeline{
-		{{Key: "$match", Value: bson.D{{Key: "kind", Value: bson.D{{Key: "$in", Value: append([]string{}, kinds...)}}}, {Key: "due_at", Value: bson.D{{Key: "$gte", Value: earliest}}}}}},
-		{{Key: "$group", Value: bson.D{
+		expr.Match(bson.D{{Key: "kind", Value: expr.In(append([]string{}, kinds...))}, {Key: "due_at", Value: expr.Gte(earliest)}}),
+		expr.Group(bson.D{
 			{Key: "_id", Value: "$kind"},
 			{Key: "leased", Value: count(leased)},
 			{Key: "due", Value: count(pending(dueBy("$$NOW")))},
 			{Key: "soon", Value: count(pending(not(dueBy("$$NOW")), dueBy(soon)))},
 			{Key: "later", Value: count(pending(not(dueBy(soon))))},
-		}}},
+		}),
 	}, options.Aggregate().SetHint(indexClaim))
 	if err != nil {
 		return nil, failed(err, doing)

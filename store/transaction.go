@@ -14,6 +14,7 @@ import (
 
 	"github.com/outboxd/outboxd/internal/timing"
 	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store/internal/expr"
 )
 
 // Bounds of the transactions that settle intents with consequences.
@@ -233,8 +234,8 @@ func (s *Store) try(ctx context.Context, rows []*row, answers []outbox.Settled) 
 }
 
 // transaction runs do within a transaction and commits it, if do says that there is something to commit. What follows
-// is done in the same session when it was made. If the user turns out not to be allowed past the validator, do runs once
-// more.
+// is done in the same session when it was made. If the user turns out not to be allowed past the validator, do runs
+// once more.
 func (s *Store) transaction(ctx context.Context, do func(context.Context) (write bool, err error), following ...func(context.Context)) error {
 	return s.bypassing(ctx, func(bool) error { return s.transactOnce(ctx, do, following) })
 }
@@ -323,9 +324,9 @@ func (s *Store) writeAll(ctx context.Context, rows []*row) (live []*row, stop *s
 // live returns the rows whose token holds, and the database's time.
 func (s *Store) live(ctx context.Context, rows []*row) ([]*row, time.Time, error) {
 	cursor, err := s.intents.Aggregate(ctx, mongo.Pipeline{
-		{{Key: "$match", Value: fence(rows)}},
-		{{Key: "$project", Value: bson.D{{Key: "now", Value: "$$NOW"}}}},
-	}, options.Aggregate().SetHint(bson.D{{Key: "_id", Value: 1}}).SetBatchSize(int32(len(rows)+1)))
+		expr.Match(fence(rows)),
+		expr.Project(bson.D{{Key: "now", Value: "$$NOW"}}),
+	}, options.Aggregate().SetHint(expr.Fields("_id")).SetBatchSize(int32(len(rows)+1)))
 	if err != nil {
 		return nil, time.Time{}, err
 	}

@@ -8,6 +8,8 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/outboxd/outboxd/store/internal/expr"
 )
 
 // mostUpcoming bounds what one look at what becomes due reads.
@@ -27,7 +29,7 @@ func (s *Store) Upcoming(ctx context.Context, kind string, within time.Duration)
 	cursor, err := s.hints.Find(ctx,
 		bson.D{
 			{Key: "kind", Value: kind},
-			{Key: "due_at", Value: bson.D{{Key: "$lte", Value: bson.NewDateTimeFromTime(now.Add(within))}}},
+			{Key: "due_at", Value: expr.Lte(bson.NewDateTimeFromTime(now.Add(within)))},
 		},
 		options.Find().SetHint(indexClaim).SetProjection(bson.D{{Key: "_id", Value: 0}, {Key: "due_at", Value: 1}}).
 			SetLimit(mostUpcoming).SetBatchSize(mostUpcoming))

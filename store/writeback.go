@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 
-	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store/internal/expr"
 )
 
 // writeBack updates the rows' business documents. Values are literal and names are paths, as $set has them.
@@ -32,7 +32,7 @@ func (s *Store) writeBack(ctx context.Context, rows []*row) (*setback, error) {
 func (s *Store) writeBackTo(ctx context.Context, target *mongo.Collection, rows []*row) (*setback, error) {
 	models := make([]mongo.WriteModel, len(rows))
 	for i, r := range rows {
-		models[i] = mongo.NewUpdateOneModel().SetFilter(identity(r.update.ID)).SetUpdate(bson.D{{Key: "$set", Value: encodeDocument(r.update.Set)}})
+		models[i] = mongo.NewUpdateOneModel().SetFilter(identity(r.update.ID)).SetUpdate(expr.Set(encodeDocument(r.update.Set)))
 	}
 	drop := func(r *row, note string, why error) *setback {
 		r.update = nil
@@ -54,7 +54,7 @@ func (s *Store) writeBackTo(ctx context.Context, target *mongo.Collection, rows 
 	}
 	var missed *setback
 	for _, r := range rows {
-		switch err := target.FindOne(ctx, identity(r.update.ID), options.FindOne().SetProjection(bson.D{{Key: "_id", Value: 1}})).Err(); {
+		switch err := target.FindOne(ctx, identity(r.update.ID), options.FindOne().SetProjection(expr.Fields("_id"))).Err(); {
 		case errors.Is(err, mongo.ErrNoDocuments):
 			missed = drop(r, outbox.UpdateMissed(r.update.Update), err)
 		case err != nil:

@@ -57,6 +57,9 @@ func (w *world) enter(o Order) *Claim {
 			}
 		}
 	}
+	if !c.all.IsZero() {
+		w.all = c.all
+	}
 	if !o.Soon && !o.Sample && !c.enough() {
 		for b := range last {
 			if !slices.ContainsFunc(last[b], func(r Range) bool { return r.From == Earliest }) {
@@ -92,7 +95,6 @@ func (w *world) check(c *Claim, o Order, plan []Range, step int) {
 		}
 		return
 	}
-	w.all = w.now
 	for b := range w.read {
 		if since := w.now.Sub(w.read[b]); since > fullMost && w.q.looker == nil {
 			w.t.Fatalf("band %d was last read from the very front %v ago, and now %+v", b, since, plan)

@@ -55,16 +55,16 @@ type Result struct {
 }
 
 const (
-	// mostRuns bounds how many runs of Limit entries a claim reads to choose one from. It is two for each worker, so that
-	// two seldom meet, and no more than cost less to read than it costs to meet.
+	// mostRuns bounds how many runs of Limit entries a claim reads to choose one from. It is two for each worker, so
+	// that two seldom meet, and no more than cost less to read than it costs to meet.
 	mostRuns = 8
 	// mostSkipped bounds how many runs a claim in a long backlog chooses from without reading those before its own. It
 	// is four for each worker, which may have two claims under way.
 	mostSkipped = 16
 	// aloneFor is how long nothing is expected in another priority, beside a backlog of one.
 	aloneFor = 100 * time.Millisecond
-	// deadFor is longer than the server keeps dead entries (minSnapshotHistoryWindowInSeconds is 300 s). A band in which
-	// nothing was seen for so long costs nothing to search from the front, so that such bands share a search.
+	// deadFor is longer than the server keeps dead entries (minSnapshotHistoryWindowInSeconds is 300 s). A band in
+	// which nothing was seen for so long costs nothing to search from the front, so that such bands share a search.
 	deadFor = 6 * time.Minute
 )
 
