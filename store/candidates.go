@@ -37,16 +37,12 @@ const earliest = bson.DateTime(math.MinInt64)
 const defaultPriority = 1
 
 // searchOf says what a claim's search is to find.
-func searchOf(order outbox.ClaimOrder) (scan.Order, error) {
+func searchOf(order outbox.ClaimOrder) scan.Order {
 	o := scan.Order{Limit: order.Limit, Spread: order.Spread, Soon: order.Soon, Sample: order.Sample, Draw: rand.IntN}
 	for _, id := range order.Except {
-		raw, err := rawOf(encode(id))
-		if err != nil {
-			return o, err
-		}
-		o.Except = append(o.Except, keyOf(raw))
+		o.Except = append(o.Except, keyOf(rawID(id)))
 	}
-	return o, nil
+	return o
 }
 
 // search reads what the scanner plans for a claim, index entries alone, until it has enough.

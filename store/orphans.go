@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -103,4 +104,23 @@ func (s *Store) giveBack(ctx context.Context, each orphan) error {
 	}
 	_, err = s.Settle(ctx, batch)
 	return err
+}
+
+// orphan remembers what a claim may hold beside the intents that it read, under each of its tokens.
+func (s *Store) orphan(t *taking, read []*outbox.Intent) {
+	for _, token := range t.tokens {
+		known := slices.DeleteFunc(slices.Clone(read), func(in *outbox.Intent) bool { return in.Lease.Token != token })
+		s.orphans.add(lacking(t.ids, known), token, t.order.Lease+s.operation)
+	}
+}
+
+// lacking returns the ids that are of none of the intents.
+func lacking(ids []bson.RawValue, intents []*outbox.Intent) []bson.RawValue {
+	held := make(map[string]bool, len(intents))
+	for _, in := range intents {
+		if raw, err := rawOf(idOf(in)); err == nil { // it was read, so it can be written
+			held[keyOf(raw)] = true
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(ids), func(id bson.RawValue) bool { return held[keyOf(id)] })
 }
