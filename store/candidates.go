@@ -3,8 +3,10 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -47,9 +49,10 @@ func searchOf(order outbox.ClaimOrder) scan.Order {
 
 // search reads what the scanner plans for a claim, index entries alone, until it has enough.
 func (s *Store) search(ctx context.Context, q *scanner, c *scan.Claim, kind string, now time.Time) error {
-	until := bson.NewDateTimeFromTime(now)
+	until := scan.Instant(bson.NewDateTimeFromTime(now))
 	for {
-		ranges := q.plan(c, until)
+		var ranges []scan.Range
+		q.with(func(q *scan.Queue, now time.Time) { ranges = q.Plan(now, until, c) })
 		if len(ranges) == 0 {
 			return nil
 		}
@@ -57,7 +60,11 @@ func (s *Store) search(ctx context.Context, q *scanner, c *scan.Claim, kind stri
 		if err != nil {
 			return err
 		}
-		q.observe(c, ranges, results)
+		q.with(func(q *scan.Queue, now time.Time) {
+			for i, r := range ranges {
+				q.Observe(now, c, r, results[i])
+			}
+		})
 	}
 }
 
@@ -182,4 +189,36 @@ func keyOf(id bson.RawValue) string { return string([]byte{byte(id.Type)}) + str
 // idOfKey returns the _id of which [keyOf] made a key.
 func idOfKey(key string) bson.RawValue {
 	return bson.RawValue{Type: bson.Type(key[0]), Value: []byte(key[1:])}
+}
+
+// mostUpcoming bounds what one look at what becomes due reads.
+const mostUpcoming = 100
+
+// Upcoming returns when intents of the kind become claimable between now and the given time from now: soonest first, by
+// the database's clock, those that are claimable already included. whole is false if there may be more. It reads at
+// most a hundred index entries, in one round trip.
+func (s *Store) Upcoming(ctx context.Context, kind string, within time.Duration) (due []time.Time, whole bool, err error) {
+	doing := fmt.Sprintf("look for what of kind %q becomes due", kind)
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	now, err := s.freshNow(ctx)
+	if err != nil {
+		return nil, false, failed(err, "%s", doing)
+	}
+	cursor, err := s.hints.Find(ctx,
+		bson.D{
+			{Key: "kind", Value: kind},
+			{Key: "due_at", Value: expr.Lte(bson.NewDateTimeFromTime(now.Add(within)))},
+		},
+		options.Find().SetHint(indexClaim).SetProjection(bson.D{{Key: "_id", Value: 0}, {Key: "due_at", Value: 1}}).
+			SetLimit(mostUpcoming).SetBatchSize(mostUpcoming))
+	found, err := read(ctx, cursor, err)
+	if err != nil {
+		return nil, false, failed(err, "%s", doing)
+	}
+	for _, c := range found {
+		due = append(due, bson.DateTime(c.Due).Time())
+	}
+	slices.SortFunc(due, time.Time.Compare)
+	return due, len(found) < mostUpcoming, nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/outboxd/outboxd/outbox"
 	"github.com/outboxd/outboxd/store/internal/expr"
+	"github.com/outboxd/outboxd/store/internal/scan"
 )
 
 // Bounds of a census, whatever lies in the outbox.
@@ -239,7 +240,8 @@ func (r *censusReader) workers(ctx context.Context, before outbox.Census) map[st
 // due counts what waits, and finds what is due for longest.
 func (r *censusReader) due(ctx context.Context, kind string, k *outbox.KindCensus, before outbox.KindCensus) {
 	until := bson.NewDateTimeFromTime(r.now)
-	begin := r.store.scanners.of(kind).start()
+	begin := earliest
+	r.store.scanners.of(kind).with(func(q *scan.Queue, now time.Time) { begin = bson.DateTime(q.Start(now)) })
 	waiting := func(due bson.D) bson.D { return bson.D{{Key: "kind", Value: kind}, {Key: "due_at", Value: due}} }
 	k.Due = r.many(ctx, waiting(bson.D{{Key: "$gte", Value: begin}, {Key: "$lte", Value: until}}), indexClaim, before.Due)
 	k.Scheduled = r.many(ctx, waiting(expr.Gt(until)), indexClaim, before.Scheduled)

@@ -28,7 +28,7 @@ func (s *Store) lease(ctx context.Context, q *scanner, t *taking) error {
 	if t.unsure || !t.reclaims || n == int64(len(t.ids)) || !q.reclaims(n == 0) {
 		return nil
 	}
-	// What this claim just took is left out, even if that lease has run out by now: that would be a doubt about nothing.
+	// What this claim just took is left out, even if that lease has run out by now. It would be a doubt about nothing.
 	abandoned := append(bson.D{{Key: "lease.token", Value: expr.Ne(t.tokens[0])}, {Key: "status", Value: outbox.StatusLeased}}, t.condition...)
 	if _, err = s.leaseAll(ctx, t, abandoned, t.token()); err != nil {
 		return s.leaseEach(ctx, t, abandoned, err)
@@ -53,8 +53,8 @@ func among(ids []bson.RawValue, condition bson.D) bson.D {
 	return append(bson.D{{Key: "_id", Value: expr.In(ids)}}, condition...)
 }
 
-// leaseEach leases what an update left that failed by one of its documents: one cannot be leased, or somebody else holds
-// it, a hand's transaction or a worker that froze in one. Any other error stands.
+// leaseEach leases what an update left that failed by one of its documents: one cannot be leased, or somebody else
+// holds it, a hand's transaction or a worker that froze in one. Any other error stands.
 func (s *Store) leaseEach(ctx context.Context, t *taking, condition bson.D, err error) error {
 	t.unsure = true
 	if ctx.Err() == nil && ofDocument(err) {

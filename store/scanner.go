@@ -19,80 +19,52 @@ type scanner struct {
 }
 
 // scanners are those of all kinds. It is safe for concurrent use.
-type scanners struct {
-	mu   sync.Mutex
-	kind map[string]*scanner
-}
+type scanners struct{ kind sync.Map }
 
 func (s *scanners) of(kind string) *scanner {
+	known, _ := s.kind.LoadOrStore(kind, &scanner{})
+	return known.(*scanner)
+}
+
+// with lends the queue to a function that does not block.
+func (s *scanner) with(do func(q *scan.Queue, now time.Time)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.kind == nil {
-		s.kind = make(map[string]*scanner)
-	}
-	if s.kind[kind] == nil {
-		s.kind[kind] = &scanner{}
-	}
-	return s.kind[kind]
+	do(&s.queue, time.Now())
 }
 
 // enter begins a claim, with no larger a limit than the size of the documents allows. It must be ended by leave.
-func (s *scanner) enter(o scan.Order) *scan.Claim {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.most > 0 {
-		o.Limit = min(o.Limit, s.most)
-	}
-	return s.queue.Enter(time.Now(), o)
+func (s *scanner) enter(o scan.Order) (c *scan.Claim) {
+	s.with(func(q *scan.Queue, now time.Time) {
+		if s.most > 0 {
+			o.Limit = min(o.Limit, s.most)
+		}
+		c = q.Enter(now, o)
+	})
+	return c
 }
 
 func (s *scanner) leave(c *scan.Claim) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.queue.Leave(c)
-}
-
-// plan returns what the claim reads next of what is due until the given instant.
-func (s *scanner) plan(c *scan.Claim, until bson.DateTime) []scan.Range {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.queue.Plan(time.Now(), scan.Instant(until), c)
-}
-
-func (s *scanner) observe(c *scan.Claim, ranges []scan.Range, results []scan.Result) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i, r := range ranges {
-		s.queue.Observe(time.Now(), c, r, results[i])
-	}
+	s.with(func(q *scan.Queue, _ time.Time) { q.Leave(c) })
 }
 
 // choose returns the _ids that the claim is to take, and no other claim of this process.
-func (s *scanner) choose(c *scan.Claim) []bson.RawValue {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	chosen := s.queue.Choose(c)
-	ids := make([]bson.RawValue, len(chosen))
-	for i, id := range chosen {
-		ids[i] = idOfKey(id)
-	}
+func (s *scanner) choose(c *scan.Claim) (ids []bson.RawValue) {
+	s.with(func(q *scan.Queue, _ time.Time) {
+		for _, id := range q.Choose(c) {
+			ids = append(ids, idOfKey(id))
+		}
+	})
 	return ids
 }
 
 // shun leaves what somebody else holds alone for a while.
 func (s *scanner) shun(ids []bson.RawValue) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, id := range ids {
-		s.queue.Shun(time.Now(), keyOf(id))
-	}
-}
-
-// start returns where a look at all that is due may begin.
-func (s *scanner) start() bson.DateTime {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return bson.DateTime(s.queue.Start(time.Now()))
+	s.with(func(q *scan.Queue, now time.Time) {
+		for _, id := range ids {
+			q.Shun(now, keyOf(id))
+		}
+	})
 }
 
 // unbounded is how many documents of a claim that were no large ones end the caution.

@@ -19,9 +19,11 @@ type band struct {
 	back  time.Time // when the next search begins lookBack before that
 	full  time.Time // when the next look from the very front is due; zero: there was none
 	seen  time.Time // when something was last found
-	some  bool      // the last search found something,
-	rich  bool      // and as much as it asked for
+	rich  bool      // the last search found as much as it asked for
 }
+
+// used reports whether something was found in the band within the time that dead entries are kept.
+func (b *band) used(now time.Time) bool { return now.Sub(b.seen) < deadFor }
 
 // near returns where a search begins that is to cost little.
 func (b *band) near() Instant { return b.first.before(lookNear) }
@@ -29,18 +31,13 @@ func (b *band) near() Instant { return b.first.before(lookNear) }
 // from returns where the next search begins. Soon says that another claim follows.
 func (b *band) from(now time.Time, soon bool) Instant {
 	switch {
-	case b.full.IsZero(), !soon && !b.rich:
+	case b.full.IsZero(), !soon && !b.rich, !b.used(now):
 		return Earliest
 	case now.Before(b.back):
 		return b.near()
 	default:
 		return b.first.before(lookBack)
 	}
-}
-
-// lookDue reports whether it is time to look at the very front. Searches that begin there anyhow need no such look.
-func (b *band) lookDue(now time.Time, soon bool) bool {
-	return (soon || b.rich) && !b.full.IsZero() && !now.Before(b.full)
 }
 
 // searched notes what a search up to the present found. One that began later than what is known to wait first says
@@ -55,14 +52,14 @@ func (b *band) searched(now time.Time, r Range, found []Entry, took time.Duratio
 			b.first = found[0].Due
 		}
 	}
-	b.some, b.rich = len(found) > 0, len(found) >= r.Limit && len(r.Bands) == 1
+	b.rich = len(found) >= r.Limit && len(r.Bands) == 1
 	b.found(now, r, found, took)
 }
 
 // lookedAhead notes what a look at the very front found: the next search begins there.
 func (b *band) lookedAhead(now time.Time, r Range, found []Entry, took time.Duration) {
 	if len(found) > 0 {
-		b.first, b.some = min(b.first, found[0].Due), true
+		b.first = min(b.first, found[0].Due)
 	}
 	b.rich = b.rich || len(found) >= r.Limit
 	b.found(now, r, found, took)

@@ -37,9 +37,8 @@ type Claim struct {
 	took    []string        // what it chose
 	chose   bool
 	from    [Bands]Instant // from where it has read each band
-	began   bool           // it has read something
+	again   bool           // it has to read a band once more
 	skipped bool           // it has read what it wants without what stands before
-	all     time.Time      // when it read all bands; zero: only the one of a backlog
 
 	order  []Band // of a sample: the bands that it has not read
 	newest bool
@@ -85,9 +84,6 @@ func (q *Queue) Enter(now time.Time, o Order) *Claim {
 // Leave ends a claim, whatever became of it.
 func (q *Queue) Leave(c *Claim) {
 	q.claims = slices.DeleteFunc(q.claims, func(other *Claim) bool { return other == c })
-	if q.looker == c {
-		q.looker = nil
-	}
 }
 
 // Reads returns how many entries the claim reads at most to have as many as it wants.
@@ -108,9 +104,6 @@ func (q *Queue) Shun(now time.Time, id string) {
 // where more waits than one takes, a claim among other workers takes one of the whole runs that the first priority has
 // room for, each as likely. What claims of this process that began earlier are about to choose is left to them.
 func (q *Queue) Choose(c *Claim) []string {
-	if !c.all.IsZero() {
-		q.noteLone(c.all)
-	}
 	free := slices.DeleteFunc(c.Found, func(e Entry) bool { return c.avoid[e.ID] })
 	switch {
 	case c.Sample && !c.newest:

@@ -4,9 +4,8 @@
 // A claim goes through a [Queue] in five steps:
 //
 //	c := q.Enter(now, order)                  // it is one of this process's claims now
-//	for ranges := q.Plan(now, until, c); ... { // until nothing is left to read
-//	    read them, then for each: q.Observe(now, c, r, result)
-//	}
+//	ranges := q.Plan(now, until, c)           // and again, until nothing is left to read
+//	q.Observe(now, c, r, result)              // for each of them
 //	chosen := q.Choose(c)                     // no other claim of this process chooses these
 //	q.Leave(c)
 //

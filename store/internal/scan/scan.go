@@ -2,6 +2,7 @@ package scan
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -61,20 +62,17 @@ const (
 	// mostSkipped bounds how many runs a claim in a long backlog chooses from without reading those before its own. It
 	// is four for each worker, which may have two claims under way.
 	mostSkipped = 16
-	// aloneFor is how long nothing is expected in another priority, beside a backlog of one.
-	aloneFor = 100 * time.Millisecond
 	// deadFor is longer than the server keeps dead entries (minSnapshotHistoryWindowInSeconds is 300 s). A band in
 	// which nothing was seen for so long costs nothing to search from the front, so that such bands share a search.
 	deadFor = 6 * time.Minute
+	// restEvery is how often a claim looks into bands in which nothing was seen for that long, if others follow soon.
+	restEvery = 100 * time.Millisecond
 )
 
 // Queue is what one process knows about the queue of one kind. The zero value knows nothing.
 type Queue struct {
 	bands  [Bands]band
-	rest   time.Time // when the bands that share a search are searched next, if another claim follows soon
-	lone   Band      // the only band in which something waited,
-	alone  time.Time // when that was seen; zero: there was not just one
-	looker *Claim    // the claim that reads from the very front although it begins later
+	rest   time.Time // when the bands in which nothing was seen for long are searched next, if another claim follows soon
 	claims []*Claim  // under way, in the order in which they began
 	shy    map[string]time.Time
 }
@@ -82,46 +80,41 @@ type Queue struct {
 // Plan returns what the claim reads next, all of it at the same time; nothing when it has read enough. until is the
 // database's time: what is due later is left alone. No two ranges of a claim hold the same entry.
 //
-// In a backlog of one priority, that one is read alone. Otherwise all are, and a claim after which no other follows
-// goes back to the very front, as far as it found less than it wants.
+// A claim after which no other follows goes back to the very front, as far as it found less than it wants.
 func (q *Queue) Plan(now time.Time, until Instant, c *Claim) []Range {
 	if c.Sample {
 		return c.sample(until)
 	}
-	if c.enough() {
+	if c.enough() && !c.again {
 		return nil
 	}
-	only := !c.began && q.loneBacklog(now)
-	c.began = true
-	if !only {
-		c.all = now
-	}
+	c.again = false
 	var plan, ahead []Range
 	var rest []Band
 	for b := range Band(Bands) {
 		known := &q.bands[b]
 		switch from := c.from[b]; {
-		case only && b != q.lone, from == Earliest:
-		case from < unread && !c.Soon:
-			ahead = append(ahead, c.before(b, from))
+		case from < unread && (c.Soon || from == Earliest):
 		case from < unread:
-		case b == NoPriority || now.Sub(known.seen) < deadFor:
-			from = min(known.from(now, c.Soon), until.before(lookNear)) // the database's clock may have gone back
-			plan = append(plan, Range{Bands: []Band{b}, From: from, Until: until, Limit: c.want})
-			if c.from[b] = from; from > Earliest && known.lookDue(now, c.Soon) && (q.looker == nil || q.looker == c) {
-				q.looker = c
-				ahead = append(ahead, c.before(b, from))
-			}
-		case !c.Soon || !now.Before(q.rest):
+			ahead = append(ahead, c.before(b, from))
+		case !known.used(now) && c.Soon && now.Before(q.rest):
+		case !known.used(now) && b != NoPriority: // which cannot share a search
 			rest = append(rest, b)
 			c.from[b] = Earliest
+		default:
+			c.from[b] = min(known.from(now, c.Soon), until.before(lookNear)) // the database's clock may have gone back
+			plan = append(plan, Range{Bands: []Band{b}, From: c.from[b], Until: until, Limit: c.want})
+			if c.from[b] > Earliest && !now.Before(known.full) {
+				known.full = now.Add(fullMost) // until its result is observed
+				ahead = append(ahead, c.before(b, c.from[b]))
+			}
 		}
-	}
-	if only && len(ahead) == 0 && c.Spread > 1 {
-		plan[0] = q.skipping(c, plan[0])
 	}
 	if len(rest) > 0 {
 		plan = append(plan, Range{Bands: rest, From: Earliest, Until: until, Limit: c.want})
+	}
+	if len(ahead) == 0 && c.Spread > 1 {
+		q.leaveRuns(c, plan)
 	}
 	return append(plan, ahead...)
 }
@@ -132,17 +125,17 @@ func (c *Claim) before(b Band, from Instant) Range {
 	return Range{Bands: []Band{b}, From: Earliest, Until: from - 1, Ahead: true, Limit: c.want}
 }
 
-// loneBacklog reports whether more than a claim takes waits in one band, and nothing in the others, as far as is known.
-func (q *Queue) loneBacklog(now time.Time) bool {
-	return q.bands[q.lone].rich && now.Sub(q.alone) < aloneFor
-}
-
-// skipping leaves a random number of runs to other workers, without reading them.
-func (q *Queue) skipping(c *Claim, r Range) Range {
-	if runs := c.Draw(min(4*c.Spread, mostSkipped)); runs > 0 {
-		r.From, r.Skip, r.Limit = min(q.bands[q.lone].near(), r.Until.before(lookNear)), runs*c.Limit, c.Limit+c.taken
+// leaveRuns leaves a random number of runs to other workers without reading them, in the first band in which more
+// waits than a claim takes.
+func (q *Queue) leaveRuns(c *Claim, plan []Range) {
+	for i, r := range plan {
+		if known := &q.bands[r.Bands[0]]; known.rich {
+			if runs := c.Draw(min(4*c.Spread, mostSkipped)); runs > 0 {
+				plan[i].From, plan[i].Skip, plan[i].Limit = min(known.near(), r.Until.before(lookNear)), runs*c.Limit, c.Limit+c.taken
+			}
+			return
+		}
 	}
-	return r
 }
 
 // Observe notes what a search of a range of the claim's plan found. What it found is the claim's to choose from.
@@ -150,53 +143,32 @@ func (q *Queue) Observe(now time.Time, c *Claim, r Range, got Result) {
 	b := r.Bands[0]
 	switch {
 	case c.Sample:
-	case r.Skip > 0 && c.free(got.Found) < c.Limit: // the backlog is shorter than was thought
+	case r.Skip > 0 && c.free(got.Found) < c.Limit: // less waits than was thought: it is read again, from its first
 		q.bands[b].rich = false
-		c.from[b] = unread
+		c.from[b], c.again = unread, true
 		return
 	case r.Skip > 0:
 		c.skipped = true
-	case len(r.Bands) > 1:
-		q.rest = now.Add(min(fullShare*got.Took, fullMost))
-		for _, b := range r.Bands {
-			q.bands[b].searched(now, r, of(b, got.Found), got.Took)
-		}
 	case r.Ahead:
 		q.bands[b].lookedAhead(now, r, got.Found, got.Took)
-		if q.looker == c {
-			q.looker = nil
-		}
 	default:
-		q.bands[b].searched(now, r, got.Found, got.Took)
+		for _, b := range r.Bands {
+			if !q.bands[b].used(now) {
+				q.rest = now.Add(min(max(restEvery, fullShare*got.Took), fullMost))
+			}
+			q.bands[b].searched(now, r, r.of(b, got.Found), got.Took)
+		}
 	}
 	c.Found = append(c.Found, got.Found...)
 }
 
-// of returns the entries of a band among those of several.
-func of(b Band, found []Entry) []Entry {
-	var own []Entry
+// of returns the entries of a band among those that a search of the range found.
+func (r Range) of(b Band, found []Entry) []Entry {
+	if len(r.Bands) == 1 {
+		return found
+	}
 	priority, _ := b.Priority()
-	for _, e := range found {
-		if e.Priority == float64(priority) {
-			own = append(own, e)
-		}
-	}
-	return own
-}
-
-// noteLone notes in which band alone something waited, once a claim has read all of them.
-func (q *Queue) noteLone(at time.Time) {
-	q.alone = time.Time{}
-	for b := range q.bands {
-		if !q.bands[b].some {
-			continue
-		}
-		if !q.alone.IsZero() {
-			q.alone = time.Time{}
-			return
-		}
-		q.lone, q.alone = Band(b), at
-	}
+	return slices.DeleteFunc(slices.Clone(found), func(e Entry) bool { return e.Priority != float64(priority) })
 }
 
 // Start returns where a look at all that is due may begin: a little before what the claims of this process found first.

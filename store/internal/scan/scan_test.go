@@ -150,7 +150,7 @@ func TestWhereASearchBegins(t *testing.T) {
 				begin = c.begin
 			}
 			x, q := begin()
-			if q.bands[NoPriority].some && q.bands[NoPriority].first < head {
+			if first := q.bands[NoPriority].first; first != 0 && first < head {
 				t.Fatalf("the head is at %v", q.bands[NoPriority].first)
 			}
 			_, read := x.claim(q, start.Add(c.after), c.order)
@@ -177,10 +177,10 @@ func TestWhichPrioritiesAreSearched(t *testing.T) {
 	}{
 		"in a backlog of one priority, that alone":           {1, 10 * time.Millisecond, order, "[[1]]"},
 		"ten times a second, the others as well":             {1, 150 * time.Millisecond, order, "[[0] [1] [2 3 4]]"},
-		"and when it has less than the claim takes":          {1, 10 * time.Millisecond, Order{Limit: 95, Draw: first}, "[[1] [0] [2 3 4] [1]]"},
+		"and when it has less than the claim takes":          {1, 10 * time.Millisecond, Order{Limit: 95, Draw: first}, "[[0] [1] [2 3 4] [1]]"},
 		"a priority that was in use has its own search":      {3, 150 * time.Millisecond, order, "[[0] [3] [1 2 4]]"},
-		"after six minutes it shares that of the others":     {3, 7 * time.Minute, order, "[[0] [1 2 3 4] [0]]"},
-		"what has no priority always has a search by itself": {0, 7 * time.Minute, order, "[[0] [1 2 3 4] [0]]"},
+		"after six minutes it shares that of the others":     {3, 7 * time.Minute, order, "[[0] [1 2 3 4]]"},
+		"what has no priority always has a search by itself": {0, 7 * time.Minute, order, "[[0] [1 2 3 4]]"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			x, q := backlog(c.backlog, 100)
@@ -271,6 +271,18 @@ func TestALongBacklogIsShared(t *testing.T) {
 	}
 }
 
+// A backlog that has become short is taken before what has less priority, although a claim was about to skip it.
+func TestAShortBacklogComesFirst(t *testing.T) {
+	x, q := backlog(1, 45)
+	for i := range 1000 {
+		x.add(4, fmt.Sprint("later", i), at(start.Add(-2*time.Hour)))
+	}
+	took, read := x.claim(q, start.Add(150*time.Millisecond), Order{Limit: 10, Soon: true, Spread: 3, Draw: last})
+	if !slices.ContainsFunc(read, func(r Range) bool { return r.Skip > 0 }) || took[0][0] != 'a' {
+		t.Errorf("it read %+v and took %v", read, took)
+	}
+}
+
 // What comes to stand before a backlog is taken by the claim that finds it, and the next one begins there.
 func TestWhatComesToStandInFront(t *testing.T) {
 	x, q := backlog(NoPriority, 1000)
@@ -301,18 +313,20 @@ func TestWhatComesToStandInFront(t *testing.T) {
 	q.Choose(c)
 	q.Leave(c)
 	q.Leave(slow)
-	if len(q.claims) > 0 || q.looker != nil {
-		t.Errorf("claims are left: %v, %v", q.claims, q.looker)
+	if len(q.claims) > 0 {
+		t.Errorf("claims are left: %v", q.claims)
 	}
 }
 
 // Another primary's clock may be behind: then a search begins before the present all the same.
 func TestTheDatabasesClockGoesBack(t *testing.T) {
 	x, q := &index{}, &Queue{}
+	x.add(NoPriority, "a", at(start))
 	x.claim(q, start, Order{Limit: 1, Soon: true, Draw: first})
 	c := q.Enter(start, Order{Limit: 1, Soon: true, Draw: first})
-	for _, r := range q.Plan(start.Add(time.Millisecond), at(start.Add(-time.Hour)), c) {
-		if r.From > r.Until {
+	until := at(start.Add(-time.Hour))
+	for _, r := range q.Plan(start.Add(time.Millisecond), until, c) {
+		if r.From == Earliest || r.From >= until {
 			t.Errorf("a search from %v until %v", r.From, r.Until)
 		}
 	}
@@ -363,5 +377,21 @@ func TestClaimsAtOnce(t *testing.T) {
 	slices.Sort(all)
 	if n := len(slices.Compact(slices.Clone(all))); n != 30 || len(all) != 30 {
 		t.Errorf("three claims took %d, of which %d are different: %v", len(all), n, all)
+	}
+}
+
+// What an earlier claim took is not chosen from what was read before, although that claim is over.
+func TestAClaimThatIsOver(t *testing.T) {
+	x, q := backlog(NoPriority, 100)
+	order := Order{Limit: 10, Soon: true, Draw: first}
+	one, two := q.Enter(start, order), q.Enter(start, order)
+	x.search(q, start, two)
+	x.search(q, start, one)
+	took := q.Choose(one)
+	q.Leave(one)
+	for _, id := range q.Choose(two) {
+		if slices.Contains(took, id) {
+			t.Errorf("%s was taken before", id)
+		}
 	}
 }
