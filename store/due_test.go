@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -44,9 +45,7 @@ func everythingDue(t *testing.T, r *rand.Rand) {
 				fields["priority"] = []any{int64(0), int64(1), int64(2), int64(3), 2.0}[p]
 			}
 			if more != nil {
-				for k, v := range more() {
-					fields[k] = v
-				}
+				maps.Copy(fields, more())
 			}
 			docs[i] = store.Encode(h.intent(id, fields))
 			if due {
