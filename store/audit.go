@@ -11,6 +11,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store/internal/expr"
 )
 
 // actDocument is a record of the audit as it stands in the database.
@@ -75,7 +76,7 @@ func (d *Desk) End(ctx context.Context, acts ...outbox.Act) error {
 			return fmt.Errorf("%s: %w", doing, err)
 		}
 		set := append(bson.D{{Key: "outcome", Value: a.Outcome}}, texts(bson.E{Key: "after", Value: a.After}, bson.E{Key: "code", Value: a.Code})...)
-		models = append(models, mongo.NewUpdateOneModel().SetFilter(bson.D{{Key: "_id", Value: id}}).SetUpdate(bson.D{{Key: "$set", Value: set}}))
+		models = append(models, mongo.NewUpdateOneModel().SetFilter(bson.D{{Key: "_id", Value: id}}).SetUpdate(expr.Set(set)))
 	}
 	if len(models) == 0 {
 		return nil
@@ -94,17 +95,17 @@ func (d *Desk) Acts(ctx context.Context, f outbox.ActFilter) ([]outbox.Act, erro
 		filter = append(filter, bson.E{Key: e.Key, Value: equal(e.Value)})
 	}
 	if !f.Since.IsZero() {
-		filter = append(filter, bson.E{Key: "at", Value: bson.D{{Key: "$gte", Value: f.Since}}})
+		filter = append(filter, bson.E{Key: "at", Value: expr.Gte(f.Since)})
 	}
 	if f.Before != "" {
 		id, err := bson.ObjectIDFromHex(f.Before)
 		if err != nil {
 			return nil, ErrCursor
 		}
-		filter = append(filter, bson.E{Key: "_id", Value: bson.D{{Key: "$lt", Value: id}}})
+		filter = append(filter, bson.E{Key: "_id", Value: expr.Lt(id)})
 	}
 	limit := min(cmp.Or(max(0, f.Limit), defaultPage), mostPage)
-	c, err := d.audit.Find(ctx, filter, options.Find().SetSort(bson.D{{Key: "_id", Value: -1}}).SetLimit(int64(limit)))
+	c, err := d.audit.Find(ctx, filter, options.Find().SetSort(expr.Descending("_id")).SetLimit(int64(limit)))
 	if err != nil {
 		return nil, failed(err, doing)
 	}

@@ -8,6 +8,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store/internal/expr"
 )
 
 // handFields are what people's changes are judged by. A change is written only where all of them still are as they were
@@ -24,12 +25,12 @@ func (s *Store) byHand(ctx context.Context, doing string, raw bson.Raw, set bson
 		if v, err := raw.LookupErr(field); err == nil {
 			filter = append(filter, bson.E{Key: field, Value: equal(v)})
 		} else {
-			filter = append(filter, bson.E{Key: field, Value: bson.D{{Key: "$exists", Value: false}}})
+			filter = append(filter, bson.E{Key: field, Value: expr.Exists(false)})
 		}
 	}
-	pipeline := mongo.Pipeline{{{Key: "$set", Value: set}}}
+	pipeline := mongo.Pipeline{expr.Set(set)}
 	if len(unset) > 0 {
-		pipeline = append(pipeline, bson.D{{Key: "$unset", Value: unset}})
+		pipeline = append(pipeline, expr.Unset(unset))
 	}
 	result, err := s.updateMany(ctx, filter, pipeline, "_id")
 	if err != nil {
@@ -44,7 +45,7 @@ func (s *Store) byHand(ctx context.Context, doing string, raw bson.Raw, set bson
 // stamped returns an expression for a document with the given fields and, between the first and the others, the instant
 // at.
 func stamped(first bson.E, others ...bson.E) bson.D {
-	return bson.D{{Key: "$mergeObjects", Value: bson.A{literal(bson.D{first}), bson.D{{Key: "at", Value: "$$NOW"}}, literal(append(bson.D{}, others...))}}}
+	return expr.MergeObjects(expr.Literal(bson.D{first}), bson.D{{Key: "at", Value: "$$NOW"}}, expr.Literal(append(bson.D{}, others...)))
 }
 
 // recording returns what appends a person's act to history, and drops the oldest of such events beyond those that
@@ -72,7 +73,7 @@ func recording(raw bson.Raw, what outbox.What, fields ...bson.E) bson.D {
 		dropped++
 	}
 	record := stamped(bson.E{Key: "what", Value: what}, fields...)
-	set := bson.D{{Key: "history", Value: bson.D{{Key: "$concatArrays", Value: bson.A{literal(append(bson.A{}, kept...)), bson.A{record}}}}}}
+	set := bson.D{{Key: "history", Value: expr.ConcatArrays(expr.Literal(append(bson.A{}, kept...)), bson.A{record})}}
 	if dropped > before {
 		set = append(set, bson.E{Key: "dropped", Value: int32(dropped)})
 	}

@@ -7,6 +7,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store/internal/expr"
 )
 
 // Cancel cancels the pending intent that [Store.Get] returned and that [outbox.Cancel] lets go. Nothing that should
@@ -16,7 +17,7 @@ func (s *Store) Cancel(ctx context.Context, raw bson.Raw) error {
 	set := bson.D{
 		{Key: "status", Value: outbox.StatusCancelled},
 		{Key: "cancelled_at", Value: "$$NOW"},
-		{Key: "purge_at", Value: bson.D{{Key: "$add", Value: bson.A{"$$NOW", s.cancelled.Milliseconds()}}}},
+		{Key: "purge_at", Value: expr.Add("$$NOW", s.cancelled.Milliseconds())},
 	}
 	return s.byHand(ctx, fmt.Sprintf("cancel intent %s", raw.Lookup("_id")), raw, set, "due_at")
 }

@@ -12,6 +12,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store/internal/expr"
+	"github.com/outboxd/outboxd/store/internal/scan"
 )
 
 // Bounds of a census, whatever lies in the outbox.
@@ -57,7 +59,7 @@ func (s *Store) TakeCensus(ctx context.Context, worker string, kinds []string) (
 	}
 	c.By = worker
 	_, err = s.meta.UpdateOne(bounded, bson.D{{Key: "_id", Value: censusID}, {Key: "worker", Value: worker}},
-		bson.D{{Key: "$set", Value: documentOf(c)}})
+		expr.Set(documentOf(c)))
 	if err != nil {
 		return outbox.Census{}, failed(err, "%s: write it", doing)
 	}
@@ -68,12 +70,12 @@ func (s *Store) TakeCensus(ctx context.Context, worker string, kinds []string) (
 // which is zero if another worker has it.
 func (s *Store) leaseCensus(ctx context.Context, worker string) (outbox.Census, time.Time, error) {
 	var doc censusDocument
-	over := bson.D{{Key: "$lte", Value: bson.A{bson.D{{Key: "$ifNull", Value: bson.A{"$until", earliest}}}, "$$NOW"}}}
-	lease := mongo.Pipeline{{{Key: "$set", Value: bson.D{
-		{Key: "worker", Value: literal(worker)}, {Key: "now", Value: "$$NOW"}, {Key: "until", Value: fromNow(CensusEvery - time.Second)},
-	}}}}
+	over := expr.Lte(expr.IfNull("$until", earliest), "$$NOW")
+	lease := mongo.Pipeline{expr.Set(bson.D{
+		{Key: "worker", Value: expr.Literal(worker)}, {Key: "now", Value: "$$NOW"}, {Key: "until", Value: fromNow(CensusEvery - time.Second)},
+	})}
 	for range 2 {
-		err := s.meta.FindOneAndUpdate(ctx, bson.D{{Key: "_id", Value: censusID}, {Key: "$expr", Value: over}}, lease,
+		err := s.meta.FindOneAndUpdate(ctx, bson.D{{Key: "_id", Value: censusID}, expr.Expr(over)}, lease,
 			options.FindOneAndUpdate().SetReturnDocument(options.After)).Decode(&doc)
 		if !errors.Is(err, mongo.ErrNoDocuments) {
 			return doc.census(), doc.Now, err
@@ -173,7 +175,7 @@ func (r *censusReader) many(ctx context.Context, filter bson.D, hint string, bef
 // first reads index entries of a kind, in the order of the index: its bounds need no sort, whatever a field holds.
 func (r *censusReader) first(ctx context.Context, index, kind string, least any, fields []string, limit int) ([]bson.Raw, bool) {
 	from, to := bson.D{{Key: "kind", Value: kind}}, bson.D{{Key: "kind", Value: kind}}
-	project := bson.D{{Key: "_id", Value: 0}}
+	project := expr.Without("_id")
 	for i, field := range fields {
 		if i > 0 {
 			least = bson.MinKey{}
@@ -238,10 +240,11 @@ func (r *censusReader) workers(ctx context.Context, before outbox.Census) map[st
 // due counts what waits, and finds what is due for longest.
 func (r *censusReader) due(ctx context.Context, kind string, k *outbox.KindCensus, before outbox.KindCensus) {
 	until := bson.NewDateTimeFromTime(r.now)
-	begin := r.store.fronts.of(kind).begin()
+	begin := earliest
+	r.store.scanners.of(kind).with(func(q *scan.Queue, now time.Time) { begin = bson.DateTime(q.Start(now)) })
 	waiting := func(due bson.D) bson.D { return bson.D{{Key: "kind", Value: kind}, {Key: "due_at", Value: due}} }
 	k.Due = r.many(ctx, waiting(bson.D{{Key: "$gte", Value: begin}, {Key: "$lte", Value: until}}), indexClaim, before.Due)
-	k.Scheduled = r.many(ctx, waiting(bson.D{{Key: "$gt", Value: until}}), indexClaim, before.Scheduled)
+	k.Scheduled = r.many(ctx, waiting(expr.Gt(until)), indexClaim, before.Scheduled)
 	k.Waiting = k.Due.Plus(k.Scheduled)
 	k.OldestDue = before.OldestDue
 	if _, ok := r.left(); !ok {
@@ -261,29 +264,6 @@ func (r *censusReader) due(ctx context.Context, kind string, k *outbox.KindCensu
 	}
 }
 
-// begin returns where the census begins to look for what is due: a little before what the claims of this process found
-// first, since a search from the very beginning walks over the dead entries of what was claimed lately. Where nobody
-// claims, it is the very beginning.
-func (f *front) begin() bson.DateTime {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	begin := bson.DateTime(0)
-	for b := range f.bands {
-		known := &f.bands[b]
-		if known.full.IsZero() || time.Since(known.full) > fullMost {
-			return earliest
-		}
-		at := before(known.first, lookBack)
-		if known.ahead != nil {
-			at = min(at, *known.ahead)
-		}
-		if begin == 0 || at < begin {
-			begin = at
-		}
-	}
-	return begin
-}
-
 // doubts counts what nobody knows of, and workers are on.
 func (r *censusReader) doubts(ctx context.Context, kind string, k *outbox.KindCensus, before outbox.KindCensus) {
 	k.InDoubt, k.OldestInDoubt = before.InDoubt, before.OldestInDoubt
@@ -300,7 +280,7 @@ func (r *censusReader) doubts(ctx context.Context, kind string, k *outbox.KindCe
 // dead counts the dead letters that need a person's verdict.
 func (r *censusReader) dead(ctx context.Context, kind string, before outbox.Count) outbox.Count {
 	return r.many(ctx, bson.D{{Key: "kind", Value: kind}, {Key: "dead_reason", Value: outbox.ReasonAmbiguous},
-		{Key: "dead_at", Value: bson.D{{Key: "$gte", Value: earliest}}}}, indexDeadGroups, before)
+		{Key: "dead_at", Value: expr.Gte(earliest)}}, indexDeadGroups, before)
 }
 
 // unfinished finds since when the oldest of a kind waits, whatever has put it off since.

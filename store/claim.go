@@ -5,14 +5,13 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"slices"
-	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store/internal/expr"
 )
 
 // Claim takes up to order.Limit intents of a kind that are due, or whose lease ran out, under a new lease. They come in
@@ -30,518 +29,126 @@ func (s *Store) Claim(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.I
 	if err := s.adopt(ctx); err != nil {
 		return nil, failed(err, "%s", doing)
 	}
-	due := bson.D{
-		{Key: "due_at", Value: bson.D{{Key: "$type", Value: "date"}}},
-		{Key: "$expr", Value: bson.D{{Key: "$lte", Value: bson.A{"$due_at", "$$NOW"}}}},
-	}
+	q := s.scanners.of(order.Kind)
 	if order.Only != nil {
-		return s.takeNamed(ctx, doing, order, append(bson.D{{Key: "kind", Value: order.Kind}}, due...))
+		return s.claimNamed(ctx, doing, q, order)
 	}
 	now, err := s.freshNow(ctx)
 	if err != nil {
 		return nil, failed(err, "%s", doing)
 	}
-	order.Limit = s.fronts.of(order.Kind).bounded(order.Limit)
-	ids, chosen, err := s.candidates(ctx, order, now)
-	defer chosen()
-	if err != nil {
+	claim := q.enter(searchOf(order))
+	defer q.leave(claim)
+	if err := s.search(ctx, q, claim, order.Kind, now); err != nil {
 		return nil, failed(err, "%s: find what is due", doing)
 	}
-	intents, err := s.take(ctx, doing, ids, order, due, order.Kind)
-	if err == nil && len(intents) < len(ids) {
+	t := taking{ids: q.choose(claim), order: order, condition: due("due_at"), reclaims: true}
+	intents, err := s.take(ctx, doing, q, &t)
+	if err == nil && len(intents) < len(t.ids) {
 		s.clearHead(ctx)
 	}
 	return intents, err
 }
 
-// takeNamed leases those of the named intents that are pending and match the condition.
-func (s *Store) takeNamed(ctx context.Context, doing string, order outbox.ClaimOrder, condition bson.D) ([]*outbox.Intent, error) {
-	ids := make([]bson.RawValue, 0, len(order.Only))
-	for _, id := range order.Only[:min(len(order.Only), order.Limit)] {
-		raw, err := rawOf(encode(id))
-		if err != nil {
-			return nil, failed(err, "%s", doing)
-		}
-		ids = append(ids, raw)
-	}
-	if len(ids) == 1 {
-		return s.takeOne(ctx, doing, ids[0], order, append(bson.D{{Key: "status", Value: outbox.StatusPending}}, condition...))
-	}
-	return s.take(ctx, doing, ids, order, condition, order.Kind)
+// due matches what has the date in the field behind it, by the database's clock.
+func due(field string) bson.D {
+	return bson.D{{Key: field, Value: expr.Type("date")}, expr.Expr(expr.Lte("$"+field, "$$NOW"))}
 }
 
-// takeOne leases one intent if it matches the condition, and reads it, by one command. The driver repeats that, and the
-// server carries it out once. What somebody else holds is left alone for a while. After an error that stood, what it
-// may hold is given back as after any claim.
-func (s *Store) takeOne(ctx context.Context, doing string, id bson.RawValue, order outbox.ClaimOrder, condition bson.D) ([]*outbox.Intent, error) {
-	token := rand.Text()
-	var raw bson.Raw
-	short, cancel := s.briefly(ctx, 1)
-	defer cancel()
-	err := s.bypassing(short, func(bypass bool) (err error) {
-		raw, err = s.intents.FindOneAndUpdate(short, append(bson.D{{Key: "_id", Value: id}}, condition...), leasing(token, order),
-			options.FindOneAndUpdate().SetReturnDocument(options.After).SetHint(bson.D{{Key: "_id", Value: 1}}).SetBypassDocumentValidation(bypass)).Raw()
-		return err
-	})
-	switch {
-	case errors.Is(err, mongo.ErrNoDocuments):
-		return nil, nil // another was quicker
-	case err != nil && ctx.Err() == nil && outOfTime(err):
-		s.orphans.add([]bson.RawValue{id}, token, order.Lease+s.operation)
-		s.fronts.of(order.Kind).shun([]bson.RawValue{id})
-		return nil, nil
-	case err != nil:
-		s.orphans.add([]bson.RawValue{id}, token, order.Lease+s.operation)
-		return nil, failed(err, "%s: take the lease", doing)
-	}
-	in, err := s.intent(raw)
-	if err != nil {
-		s.orphans.add([]bson.RawValue{id}, token, order.Lease+s.operation)
-		return nil, failed(err, "%s: read what was claimed", doing)
-	}
-	return []*outbox.Intent{in}, nil
-}
-
-// ClaimToSettle takes up to order.Limit intents that need no call to a provider, whatever their lane is doing:
-// order.Kind "" takes those of every kind. The outcomes that are recorded and due come first, then what has expired,
-// the longest expired first.
-//
-// What expired is taken while it is pending, whenever it is due, and when its lease ran out, as far as order.Doubts
-// says that this can be decided without asking the provider. Where the provider has to be asked it is left to its lane.
-func (s *Store) ClaimToSettle(ctx context.Context, order outbox.ClaimOrder) ([]*outbox.Intent, error) {
-	const doing = "claim what needs no call"
-	ctx, cancel := s.bound(ctx)
-	defer cancel()
-	if err := s.adopt(ctx); err != nil {
-		return nil, failed(err, doing)
-	}
-	now, err := s.freshNow(ctx)
-	if err != nil {
-		return nil, failed(err, doing)
-	}
-	var claimed []*outbox.Intent
-	for _, search := range []func(context.Context, outbox.ClaimOrder, time.Time) ([]*outbox.Intent, error){s.claimRecorded, s.claimExpired} {
-		if order.Limit <= len(claimed) {
-			break
-		}
-		part := order
-		part.Limit = s.fronts.of(settling).bounded(order.Limit - len(claimed))
-		more, err := search(ctx, part, now)
-		if claimed = append(claimed, more...); err != nil && len(claimed) == 0 {
-			return nil, err
-		}
-	}
-	return claimed, nil
-}
-
-// claimRecorded takes intents whose recorded outcome is due to be written, and those that were claimed for that and
-// whose lease ran out.
-func (s *Store) claimRecorded(ctx context.Context, order outbox.ClaimOrder, now time.Time) ([]*outbox.Intent, error) {
-	const doing = "claim recorded outcomes"
-	shy := s.fronts.of(settling).avoided()
-	found, err := read(ctx, s.recorded(ctx, order.Kind, now, order.Limit+len(shy)))
-	if err != nil {
-		return nil, failed(err, "%s: find them", doing)
-	}
-	return s.take(ctx, doing, idsAt(first(s.fronts.of(settling).free(found, shy), order.Limit)), order, bson.D{
-		{Key: "outcome", Value: bson.D{{Key: "$type", Value: "object"}}},
-		{Key: "due_at", Value: bson.D{{Key: "$type", Value: "date"}}},
-		{Key: "$expr", Value: bson.D{{Key: "$lte", Value: bson.A{"$due_at", "$$NOW"}}}},
-	}, settling)
-}
-
-func (s *Store) recorded(ctx context.Context, kind string, now time.Time, limit int) search {
-	filter := bson.D{}
-	if kind != "" {
-		filter = bson.D{{Key: "kind", Value: kind}}
-	}
-	bounds := func(due, rest any) bson.D {
-		return bson.D{{Key: "due_at", Value: due}, {Key: "kind", Value: rest}, {Key: "outcome.at", Value: rest}, {Key: "_id", Value: rest}}
-	}
-	cursor, err := s.hints.Find(ctx, filter, options.Find().
-		SetMin(bounds(earliest, bson.MinKey{})).SetMax(bounds(bson.NewDateTimeFromTime(now), bson.MaxKey{})).
-		SetHint(indexRecorded).
-		SetProjection(bson.D{{Key: "_id", Value: 1}}).
-		SetLimit(int64(limit)).SetBatchSize(int32(limit)))
-	return search{cursor, err}
-}
-
-// settling is the queue of what needs no call. It is no kind of an intent.
-const settling = ""
-
-// claimExpired takes intents whose expires_at has passed and about which nothing has to be asked.
-func (s *Store) claimExpired(ctx context.Context, order outbox.ClaimOrder, now time.Time) ([]*outbox.Intent, error) {
-	const doing = "claim expired intents"
-	shy := s.fronts.of(settling).avoided()
-	found, err := read(ctx, s.expired(ctx, order, now, order.Limit+len(shy)))
-	if err != nil {
-		return nil, failed(err, "%s: find them", doing)
-	}
-	return s.take(ctx, doing, idsAt(first(s.fronts.of(settling).free(found, shy), order.Limit)), order, append(bson.D{
-		{Key: "expires_at", Value: bson.D{{Key: "$type", Value: "date"}}},
-		{Key: "$expr", Value: bson.D{{Key: "$lte", Value: bson.A{"$expires_at", "$$NOW"}}}},
-	}, undoubted(order, "$$NOW")...), settling)
-}
-
-// undoubted matches the expired intents about which nothing has to be asked: those of which nobody doubts what became
-// of them, and those whose doubt is decided without the provider. now is the database's time, as an expression.
-func undoubted(order outbox.ClaimOrder, now any) bson.D {
-	var doubts, decided bson.A
-	for kind, policy := range order.Doubts {
-		if doubts = append(doubts, kind); policy != outbox.Reconcile {
-			decided = append(decided, kind)
-		}
-	}
-	free := bson.D{{Key: "status", Value: outbox.StatusPending}, {Key: "lease", Value: nil}}
-	if len(doubts) == 0 {
-		return append(bson.D{{Key: "ambiguous_at", Value: nil}}, free...)
-	}
-	policy := bson.A{bson.D{{Key: "on_ambiguous", Value: bson.D{{Key: "$in", Value: bson.A{outbox.Park, outbox.Retry}}}}}}
-	if len(decided) > 0 {
-		policy = append(policy, bson.D{{Key: "on_ambiguous", Value: nil}, {Key: "kind", Value: bson.D{{Key: "$in", Value: decided}}}})
-	}
-	return bson.D{{Key: "ambiguous_at", Value: nil}, {Key: "$or", Value: bson.A{
-		free,
-		bson.D{
-			{Key: "kind", Value: bson.D{{Key: "$in", Value: doubts}}},
-			{Key: "$or", Value: policy},
-			{Key: "$or", Value: bson.A{
-				bson.D{{Key: "status", Value: outbox.StatusPending}},
-				bson.D{{Key: "status", Value: outbox.StatusLeased}, {Key: "$expr", Value: bson.D{{Key: "$lte", Value: bson.A{"$due_at", now}}}}},
-			}},
-		},
-	}}}
-}
-
-func (s *Store) expired(ctx context.Context, order outbox.ClaimOrder, now time.Time, limit int) search {
-	filter := append(bson.D{
-		{Key: "expires_at", Value: bson.D{{Key: "$lte", Value: bson.NewDateTimeFromTime(now)}}},
-		{Key: "due_at", Value: bson.D{{Key: "$exists", Value: true}}},
-	}, undoubted(order, bson.NewDateTimeFromTime(now))...)
-	if order.Kind != "" {
-		filter = append(filter, bson.E{Key: "kind", Value: order.Kind})
-	}
-	cursor, err := s.hints.Find(ctx, filter, options.Find().
-		SetHint(indexExpires). // its order is wanted, and not asked for: see withPriorities
-		SetProjection(bson.D{{Key: "_id", Value: 1}}).
-		SetLimit(int64(limit)).SetBatchSize(int32(limit)))
-	return search{cursor, err}
-}
-
-func first(found []candidate, limit int) []candidate { return found[:min(len(found), limit)] }
-
-// take leases those of the candidates that still match the condition and returns them in the candidates' order. queue
-// is whose front is told of what could not be taken; "" is what needs no call.
-//
-// What was pending and what was leased take one command each: the leases that ran out are looked for only where the
-// first came home with less than was chosen. The update cannot be retried by the driver. After an error it is sent
-// again: what the first one took no longer matches, and what a majority acknowledges the second time includes it. Each
-// has a token of its own, for the first may come into effect long after the second, when what that took is settled:
-// from a server that hung, say. Whatever comes of them, the read by token tells what is held, and what shows later is
-// given back.
-//
-// A document that somebody else holds, a hand's transaction or a worker that froze in one, makes an update wait. So
-// updates are short, and what they missed is taken piece by piece by transactions, to which the server says at once
-// that something is held. That is left alone for a while.
-func (s *Store) take(ctx context.Context, doing string, ids []bson.RawValue, order outbox.ClaimOrder, condition bson.D, queue string) ([]*outbox.Intent, error) {
-	if len(ids) == 0 {
-		return nil, nil
-	}
-	t := &taking{ids: ids, order: order, first: rand.Text(), second: rand.Text(), reclaims: order.Only == nil}
-	t.pending = append(bson.D{{Key: "status", Value: outbox.StatusPending}}, condition...)
-	t.leased = append(bson.D{{Key: "status", Value: outbox.StatusLeased}}, condition...)
-	front := s.fronts.of(queue)
-	err := s.lease(ctx, t, front)
-	tokens := bson.A{t.first}
-	if t.again {
-		tokens = append(tokens, t.second)
-	}
-	forget := func(held []*outbox.Intent) {
-		for _, token := range tokens {
-			s.orphans.add(notHeld(ids, held, token.(string)), token.(string), order.Lease+s.operation)
-		}
-	}
-	switch {
-	case err != nil && ctx.Err() != nil:
-		forget(nil)
-		return nil, failed(err, "%s: take the lease", doing)
-	case err == nil && !t.unsure && t.matched == 0:
-		return nil, nil // others were quicker
-	}
-	intents, whole, readErr := s.readBack(ctx, bson.D{
-		{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}},
-		{Key: "lease.token", Value: bson.D{{Key: "$in", Value: tokens}}},
-	}, ids, nil, mostClaimed)
-	if readErr != nil {
-		forget(nil)
-		return nil, failed(readErr, "%s: read what was claimed", doing)
-	}
-	front.read(len(intents), whole)
-	if t.unsure || !whole { // more may come into effect than was read, or is held already
-		forget(intents)
-	}
-	if !whole {
-		_ = s.adopt(ctx) // what fails now is tried again with the next claim
-	}
-	front.shun(t.held)
-	if err != nil && len(intents) == 0 {
-		return nil, failed(err, "%s: take the lease", doing)
-	}
-	return intents, nil
-}
-
-// taking is a claim under way.
+// taking is a claim that has chosen, on its way to its leases.
 type taking struct {
-	ids             []bson.RawValue
-	order           outbox.ClaimOrder
-	pending, leased bson.D // what is taken
-	first, second   string // tokens
-	reclaims        bool   // leases that ran out may be among the candidates
+	ids       []bson.RawValue
+	order     outbox.ClaimOrder
+	condition bson.D // what is taken, beside the status
+	reclaims  bool   // leases that ran out may be among the candidates
 
+	tokens  []string        // that were used
 	matched int64           // at least so many were taken
-	again   bool            // the second token was used
 	unsure  bool            // more may have been taken
 	held    []bson.RawValue // what somebody else holds
 }
 
-// lease writes the leases. An error is one that stood after the second try.
-func (s *Store) lease(ctx context.Context, t *taking, front *front) error {
-	n, err := s.leaseAll(ctx, t, t.pending, t.first)
-	t.matched = n
+// token returns a new token, under which the claim may hold something from now on. Each command that leases has its
+// own. One may come into effect long after the next, when what that took is settled: from a server that hung, say.
+func (t *taking) token() string {
+	token := rand.Text()
+	t.tokens = append(t.tokens, token)
+	return token
+}
+
+// take leases those of the candidates that still match the condition and returns them in the candidates' order.
+// Whatever becomes of the commands, the read by token tells what is held, and what shows later is given back.
+func (s *Store) take(ctx context.Context, doing string, q *scanner, t *taking) ([]*outbox.Intent, error) {
+	if len(t.ids) == 0 {
+		return nil, nil
+	}
+	leaseErr := s.lease(ctx, q, t)
+	if leaseErr == nil && !t.unsure && t.matched == 0 {
+		return nil, nil // others were quicker
+	}
+	intents, whole, readErr := s.readBack(ctx, bson.D{
+		{Key: "_id", Value: expr.In(t.ids)},
+		{Key: "lease.token", Value: expr.In(t.tokens)},
+	}, t.ids, nil, mostClaimed)
+	if t.unsure || !whole { // more may come into effect than was read, or is held already
+		s.orphan(t, intents)
+	}
+	q.shun(t.held)
+	switch {
+	case leaseErr != nil && len(intents) == 0:
+		return nil, failed(leaseErr, "%s: take the lease", doing)
+	case readErr != nil:
+		return nil, failed(readErr, "%s: read what was claimed", doing)
+	}
+	q.read(len(intents), whole)
+	if !whole {
+		_ = s.adopt(ctx) // what fails now is tried again with the next claim
+	}
+	return intents, nil
+}
+
+// claimNamed takes those of the named intents that are of the kind, pending and due.
+func (s *Store) claimNamed(ctx context.Context, doing string, q *scanner, order outbox.ClaimOrder) ([]*outbox.Intent, error) {
+	ids := make([]bson.RawValue, min(len(order.Only), order.Limit))
+	for i := range ids {
+		ids[i] = rawID(order.Only[i])
+	}
+	condition := append(bson.D{{Key: "kind", Value: order.Kind}}, due("due_at")...)
+	if len(ids) == 1 {
+		return s.takeOne(ctx, doing, q, ids[0], order, condition)
+	}
+	return s.take(ctx, doing, q, &taking{ids: ids, order: order, condition: condition})
+}
+
+// takeOne leases one intent if it is pending and matches the condition, and reads it, by one command. The driver
+// repeats that, and the server carries it out once. What somebody else holds is left alone for a while. After an error
+// that stood, what it may hold is given back as after any claim.
+func (s *Store) takeOne(ctx context.Context, doing string, q *scanner, id bson.RawValue, order outbox.ClaimOrder, condition bson.D) ([]*outbox.Intent, error) {
+	token := rand.Text()
+	filter := append(bson.D{{Key: "_id", Value: id}, {Key: "status", Value: outbox.StatusPending}}, condition...)
+	var raw bson.Raw
+	short, cancel := s.briefly(ctx, 1)
+	defer cancel()
+	err := s.bypassing(short, func(bypass bool) (err error) {
+		raw, err = s.intents.FindOneAndUpdate(short, filter, leasing(token, order),
+			options.FindOneAndUpdate().SetReturnDocument(options.After).SetHint(expr.Fields("_id")).SetBypassDocumentValidation(bypass)).Raw()
+		return err
+	})
+	if errors.Is(err, mongo.ErrNoDocuments) {
+		return nil, nil // another was quicker
+	}
+	var in *outbox.Intent
+	held := err != nil && ctx.Err() == nil && outOfTime(err)
+	if err == nil {
+		in, err = s.intent(raw)
+	}
 	switch {
 	case err == nil:
-		if !t.reclaims || n == int64(len(t.ids)) || !front.reclaims(n == 0) {
-			return nil
-		}
-		t.again = true
-		n, err = s.leaseAll(ctx, t, t.byAnother(t.leased), t.second)
-		t.matched += n
-		if err == nil {
-			return nil
-		}
-		t.unsure = true
-		if ctx.Err() == nil && outOfTime(err) {
-			return s.leaseHeld(ctx, t, t.byAnother(t.leased))
-		}
-		if ofDocument(err) {
-			return s.takeEach(ctx, t.ids, t.byAnother(t.leased), leasing(t.second, t.order))
-		}
-		return err
-	case ctx.Err() != nil:
-		t.unsure = true
-		return err
-	case outOfTime(err):
-		t.again, t.unsure = true, true
-		return s.leaseHeld(ctx, t, t.pending)
-	default: // how many the first try took is not known
-		t.again, t.unsure = true, true
-		_, err = s.leaseAll(ctx, t, t.pending, t.second)
-		if ofDocument(err) {
-			err = s.takeEach(ctx, t.ids, t.pending, leasing(t.second, t.order))
-		}
-		if err != nil && ctx.Err() == nil && outOfTime(err) {
-			return s.leaseHeld(ctx, t, t.pending)
-		}
-		return err
+		return []*outbox.Intent{in}, nil
+	case held:
+		q.shun([]bson.RawValue{id})
+		err = nil
 	}
+	s.orphans.add([]bson.RawValue{id}, token, order.Lease+s.operation)
+	return nil, failed(err, "%s: take the lease", doing)
 }
-
-// byAnother adds to a condition that this claim's first token did not just take it, even if that lease has run out by
-// now: that would be a doubt about nothing. What is pending cannot have been taken.
-func (t *taking) byAnother(condition bson.D) bson.D {
-	return append(bson.D{{Key: "lease.token", Value: bson.D{{Key: "$ne", Value: t.first}}}}, condition...)
-}
-
-// leaseAll leases the candidates that match, and returns how many those were.
-func (s *Store) leaseAll(ctx context.Context, t *taking, condition bson.D, token string) (int64, error) {
-	ctx, cancel := s.briefly(ctx, len(t.ids))
-	defer cancel()
-	result, err := s.updateMany(ctx, among(t.ids, condition), leasing(token, t.order), "_id")
-	if err != nil {
-		return 0, err
-	}
-	return result.MatchedCount, nil
-}
-
-// among matches those of the documents that meet a condition.
-func among(ids []bson.RawValue, condition bson.D) bson.D {
-	return append(bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}}, condition...)
-}
-
-// claimSplitFor is how long a claim looks for what somebody holds among its candidates.
-const claimSplitFor = time.Second
-
-// leaseHeld leases the candidates piece by piece, each piece in a transaction, and notes what somebody else holds. What
-// it has no time for is the next claim's.
-func (s *Store) leaseHeld(ctx context.Context, t *taking, condition bson.D) error {
-	began := time.Now()
-	for parts := [][]bson.RawValue{t.ids}; len(parts) > 0; {
-		part := parts[len(parts)-1]
-		parts = parts[:len(parts)-1]
-		if time.Since(began) > claimSplitFor {
-			return nil
-		}
-		n, err := s.leaseWithin(ctx, part, condition, leasing(t.second, t.order))
-		t.matched += n
-		switch {
-		case err == nil:
-		case ctx.Err() != nil:
-			return err
-		case hasCode(err, codeLockTimeout): // the whole collection
-			return err
-		case contended(err) && len(part) == 1:
-			t.held = append(t.held, part...)
-		case contended(err):
-			middle := len(part) / 2
-			parts = append(parts, part[middle:], part[:middle])
-		case ofDocument(err):
-			if err := s.takeEach(ctx, part, condition, leasing(t.second, t.order)); err != nil {
-				return err
-			}
-		default:
-			return err
-		}
-	}
-	return nil
-}
-
-// leaseWithin leases documents in a transaction of its own, which meets what somebody else holds without waiting.
-func (s *Store) leaseWithin(ctx context.Context, ids []bson.RawValue, condition bson.D, lease mongo.Pipeline) (matched int64, err error) {
-	err = s.transaction(ctx, func(ctx context.Context) (bool, error) {
-		result, err := s.updateMany(ctx, among(ids, condition), lease, "_id")
-		if err == nil {
-			matched = result.MatchedCount
-		}
-		return matched > 0, err
-	})
-	if err != nil {
-		return 0, err
-	}
-	return matched, nil
-}
-
-// notHeld returns the ids that are of none of the intents held under the token.
-func notHeld(ids []bson.RawValue, intents []*outbox.Intent, token string) []bson.RawValue {
-	return lacking(ids, slices.DeleteFunc(slices.Clone(intents), func(in *outbox.Intent) bool { return in.Lease.Token != token }))
-}
-
-// lacking returns the ids that are of none of the intents.
-func lacking(ids []bson.RawValue, intents []*outbox.Intent) []bson.RawValue {
-	held := make(map[string]bool, len(intents))
-	for _, in := range intents {
-		if raw, err := rawOf(idOf(in)); err == nil { // it was read, so it can be written
-			held[keyOf(raw)] = true
-		}
-	}
-	return slices.DeleteFunc(slices.Clone(ids), func(id bson.RawValue) bool { return held[keyOf(id)] })
-}
-
-// leasing returns the update that begins an attempt.
-func leasing(token string, order outbox.ClaimOrder) mongo.Pipeline {
-	attempts := bson.D{{Key: "$cond", Value: bson.A{bson.D{{Key: "$isNumber", Value: "$attempts"}}, "$attempts", 0}}}
-	return mongo.Pipeline{{{Key: "$set", Value: bson.D{
-		{Key: "lease", Value: leaseOf(token, order.Owner)},
-		{Key: "status", Value: outbox.StatusLeased},
-		{Key: "due_at", Value: bson.D{{Key: "$add", Value: bson.A{"$$NOW", order.Lease.Milliseconds()}}}},
-		{Key: "attempts", Value: bson.D{{Key: "$add", Value: bson.A{attempts, 1}}}},
-		{Key: "first_attempt_at", Value: bson.D{{Key: "$ifNull", Value: bson.A{"$first_attempt_at", "$$NOW"}}}},
-		{Key: "first_due_at", Value: bson.D{{Key: "$ifNull", Value: bson.A{"$first_due_at", firstDue}}}},
-	}}}}
-}
-
-// firstDue is the due_at that the producer wrote, if it still stands there: once an intent was attempted, it is
-// another.
-var firstDue = bson.D{{Key: "$cond", Value: bson.A{
-	bson.D{{Key: "$and", Value: bson.A{
-		bson.D{{Key: "$eq", Value: bson.A{"$status", outbox.StatusPending}}},
-		bson.D{{Key: "$eq", Value: bson.A{bson.D{{Key: "$type", Value: "$first_attempt_at"}}, "missing"}}},
-	}}}, "$due_at", "$$REMOVE"}}}
-
-// leaseOf returns a new lease. Where one stands already its holder may have called: it ran out, or a person made the
-// intent pending while it was leased. Without $mergeObjects around it, $set would merge it into what stands there.
-func leaseOf(token, owner string) bson.D {
-	return bson.D{{Key: "$mergeObjects", Value: bson.A{bson.D{
-		{Key: "token", Value: token},
-		{Key: "owner", Value: literal(owner)},
-		{Key: "at", Value: "$$NOW"},
-		{Key: "reclaimed", Value: bson.D{{Key: "$or", Value: bson.A{
-			bson.D{{Key: "$eq", Value: bson.A{"$status", outbox.StatusLeased}}},
-			bson.D{{Key: "$ne", Value: bson.A{bson.D{{Key: "$type", Value: "$lease"}}, "missing"}}},
-		}}}},
-	}}}}
-}
-
-// literal keeps a value from being read as an expression.
-func literal(v any) bson.D { return bson.D{{Key: "$literal", Value: v}} }
-
-// readBack returns the intents that match, in the order of ids.
-//
-// It stops after the given number of bytes, 0 for none; then they are not whole.
-func (s *Store) readBack(ctx context.Context, filter bson.D, ids []bson.RawValue, projection bson.D, most int) (_ []*outbox.Intent, whole bool, _ error) {
-	o := options.Find().SetHint(bson.D{{Key: "_id", Value: 1}}).SetLimit(int64(len(ids))).SetBatchSize(int32(len(ids)))
-	if projection != nil {
-		o.SetProjection(projection)
-	}
-	cursor, err := s.intents.Find(ctx, filter, o)
-	if err != nil {
-		return nil, false, err
-	}
-	defer cursor.Close(context.WithoutCancel(ctx))
-	place := make(map[string]int, len(ids))
-	for i, id := range ids {
-		place[keyOf(id)] = i
-	}
-	ordered, bytes := make([]*outbox.Intent, len(ids)), 0
-	for (most == 0 || bytes < most) && cursor.Next(ctx) {
-		bytes += len(cursor.Current)
-		in, err := s.intent(cursor.Current)
-		if err != nil {
-			return nil, false, err
-		}
-		if i, ok := place[keyOf(cursor.Current.Lookup("_id"))]; ok {
-			ordered[i] = in
-		} else { // an _id that the index shows in another form
-			ordered = append(ordered, in)
-		}
-	}
-	if err := cursor.Err(); err != nil {
-		return nil, false, err
-	}
-	intents := ordered[:0]
-	for _, in := range ordered {
-		if in != nil {
-			intents = append(intents, in)
-		}
-	}
-	return intents, most == 0 || bytes < most, nil
-}
-
-// mostClaimed bounds what one claim reads, in bytes, and one document more. Documents of 16 MiB are rare, but a lane
-// full of them would take all of the memory that a worker has. What is not read is given back.
-const mostClaimed = 16 << 20
-
-// intent reads a claimed intent, which tells the database's time as well.
-func (s *Store) intent(raw bson.Raw) (*outbox.Intent, error) {
-	doc, err := decode(raw)
-	if err != nil {
-		return nil, err
-	}
-	in := outbox.Parse(doc, s.rules)
-	in.Size = len(raw)
-	if len(raw) > maxDocument-room {
-		in.Problems = append(in.Problems, roomless)
-	}
-	if !in.Lease.At.IsZero() {
-		s.clock.atLeast(in.Lease.At)
-	}
-	return in, nil
-}
-
-// rawOf returns a value as the driver writes it.
-func rawOf(v any) (bson.RawValue, error) {
-	t, value, err := bson.MarshalValue(v)
-	return bson.RawValue{Type: t, Value: value}, err
-}
-
-// keyOf makes an _id usable as the key of a map.
-func keyOf(id bson.RawValue) string { return string(rune(id.Type)) + string(id.Value) }

@@ -156,13 +156,6 @@ func (r *row) giveUp(err error) {
 	r.followUps, r.update = nil, nil
 }
 
-// degraded is returned by a try of a transaction that found out what cannot be done; the next try does without it.
-type degraded struct{ err error }
-
-func (d *degraded) Error() string { return "part of a transaction was refused: " + reason(d.err) }
-
-func (d *degraded) Unwrap() error { return d.err }
-
 // refusedAt returns which of the writes of an insert or bulk write the server refused, and why; false for an error that
 // is not about one of them, or that is no refusal.
 func refusedAt(err error) (at int, refused bool, why error) {

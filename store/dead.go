@@ -10,6 +10,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store/internal/expr"
 )
 
 // Filter chooses dead letters. Its zero value chooses all.
@@ -30,14 +31,14 @@ func (s *Store) Dead(ctx context.Context, f Filter) iter.Seq2[bson.Raw, error] {
 		if !f.Since.IsZero() {
 			since = bson.NewDateTimeFromTime(f.Since)
 		}
-		filter := bson.D{{Key: "dead_at", Value: bson.D{{Key: "$gte", Value: since}}}, {Key: "status", Value: outbox.StatusDead}}
+		filter := bson.D{{Key: "dead_at", Value: expr.Gte(since)}, {Key: "status", Value: outbox.StatusDead}}
 		for _, field := range [][2]string{{"kind", f.Kind}, {"dead_reason", string(f.Reason)}, {"last_error.code", f.Code}} {
 			if field[1] != "" {
 				filter = append(filter, bson.E{Key: field[0], Value: field[1]})
 			}
 		}
 		cursor, err := s.intents.Find(ctx, filter, options.Find().SetHint(indexDead).SetLimit(int64(f.Limit)).
-			SetSort(bson.D{{Key: "dead_at", Value: -1}, {Key: "_id", Value: -1}}))
+			SetSort(expr.Descending("dead_at", "_id")))
 		if err != nil {
 			yield(nil, failed(err, doing))
 			return

@@ -7,6 +7,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store/internal/expr"
 )
 
 // RetryDead makes a dead letter pending again and due at once, as [outbox.RetryDead] decided from the document that
@@ -28,14 +29,14 @@ func (s *Store) retryDead(ctx context.Context, raw bson.Raw, retry outbox.DeadRe
 		{Key: "due_at", Value: due},
 		{Key: "max_attempts", Value: retry.MaxAttempts},
 		// The contract allows last_error and history only beside it. One that died without an attempt has none.
-		{Key: "first_attempt_at", Value: bson.D{{Key: "$ifNull", Value: bson.A{"$first_attempt_at", "$$NOW"}}}},
+		{Key: "first_attempt_at", Value: expr.IfNull("$first_attempt_at", "$$NOW")},
 		{Key: "retried", Value: stamped(bson.E{Key: "n", Value: int32(times + 1)}, who...)},
 	}
 	if retry.Generation > 0 {
 		set = append(set, bson.E{Key: "generation", Value: retry.Generation})
 	}
 	if retry.Doubt {
-		set = append(set, bson.E{Key: "ambiguous_at", Value: bson.D{{Key: "$ifNull", Value: bson.A{"$ambiguous_at", "$$NOW"}}}})
+		set = append(set, bson.E{Key: "ambiguous_at", Value: expr.IfNull("$ambiguous_at", "$$NOW")})
 	}
 	set = append(set, recording(raw, outbox.WhatRetry, append(who, texts(bson.E{Key: "job", Value: hand.Job})...)...)...)
 	return s.byHand(ctx, fmt.Sprintf("retry the dead letter %s", raw.Lookup("_id")), raw, set, "dead_at", "dead_reason", "purge_at", "lease")

@@ -9,6 +9,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store/internal/expr"
 )
 
 // idOf returns an intent's _id as the driver writes it, whatever type it has.
@@ -87,7 +88,7 @@ func identity(id any) bson.D {
 	}
 	var orders bson.A
 	permute(doc, 0, func(order bson.D) { orders = append(orders, slices.Clone(order)) })
-	return bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: orders}}}}
+	return bson.D{{Key: "_id", Value: expr.In(orders)}}
 }
 
 // permute calls do with all orders of the fields from the given one on. It restores the document.

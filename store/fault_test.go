@@ -271,6 +271,40 @@ func TestWithoutBypass(t *testing.T) {
 	}
 }
 
+// That holds wherever the store writes: by a transaction, which is made anew, and by a bulk write.
+func TestWithoutBypassAnywhere(t *testing.T) {
+	for name, write := range map[string]func(*harness) bool{
+		"a transaction": func(h *harness) bool {
+			h.orders(1)
+			batch := done(h.custom(1, nil))
+			h.fail(1, []string{"update"}, bson.E{Key: "errorCode", Value: 13})
+			notes := h.settle(batch)
+			return len(notes[0]) == 0 && h.Get("a0")["status"] == "done" && h.Get("a0:done:0") != nil && h.Business("orders", "o0")["state"] == "paid"
+		},
+		"a sweep": func(h *harness) bool {
+			h.insertMany("odd", 3, map[string]any{"status": "odd"})
+			h.fail(1, []string{"update"}, bson.E{Key: "errorCode", Value: 13})
+			n, err := h.store.Sweep(h.t.Context())
+			return n == 3 && err == nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t)
+			if !write(h) {
+				t.Error("it was not done without going past the validator")
+			}
+			h.insertMany("next", 1, nil)
+			h.commands.take()
+			h.claim(10)
+			for _, c := range h.commands.take() {
+				if _, err := c.body.LookupErr("bypassDocumentValidation"); err == nil {
+					t.Error("it asks again to go past the validator")
+				}
+			}
+		})
+	}
+}
+
 // No error of the store quotes a document, whatever the server says.
 func TestErrorsQuoteNothing(t *testing.T) {
 	h := newHarness(t)

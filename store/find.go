@@ -13,6 +13,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store/internal/expr"
 )
 
 // Bounds of a page.
@@ -137,10 +138,10 @@ func (f finder) also() bson.D {
 	}
 	switch f.Stage {
 	case outbox.StageWaiting:
-		d = append(d, bson.E{Key: "status", Value: bson.D{{Key: "$in", Value: bson.A{outbox.StatusPending, outbox.StatusLeased}}}})
+		d = append(d, bson.E{Key: "status", Value: expr.In(bson.A{outbox.StatusPending, outbox.StatusLeased})})
 	case outbox.StageInDoubt:
-		d = append(d, bson.E{Key: "status", Value: bson.D{{Key: "$in", Value: bson.A{outbox.StatusPending, outbox.StatusLeased}}}},
-			bson.E{Key: "ambiguous_at", Value: bson.D{{Key: "$gte", Value: earliest}}})
+		d = append(d, bson.E{Key: "status", Value: expr.In(bson.A{outbox.StatusPending, outbox.StatusLeased})},
+			bson.E{Key: "ambiguous_at", Value: expr.Gte(earliest)})
 	case outbox.StageDone, outbox.StageDead, outbox.StageCancelled:
 		d = append(d, bson.E{Key: "status", Value: string(f.Stage)})
 	}
@@ -158,7 +159,7 @@ func (f finder) byID(ctx context.Context) ([]bson.Raw, func(bson.Raw) cursor, er
 		bounds[0] = bson.E{Key: "$gt", Value: f.after.ID}
 	}
 	raws, err := f.read(ctx, append(bson.D{{Key: "_id", Value: bounds}}, f.also()...),
-		options.Find().SetHint(bson.D{{Key: "_id", Value: 1}}).SetSort(bson.D{{Key: "_id", Value: 1}}))
+		options.Find().SetHint(expr.Fields("_id")).SetSort(expr.Fields("_id")))
 	if err != nil || f.more {
 		return raws, byIDCursor, err
 	}
@@ -166,7 +167,7 @@ func (f finder) byID(ctx context.Context) ([]bson.Raw, func(bson.Raw) cursor, er
 	if len(whole) == 0 {
 		return raws, byIDCursor, nil
 	}
-	exact, err := f.read(ctx, append(bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: whole}}}}, f.also()...), options.Find().SetHint(bson.D{{Key: "_id", Value: 1}}))
+	exact, err := f.read(ctx, append(bson.D{{Key: "_id", Value: expr.In(whole)}}, f.also()...), options.Find().SetHint(expr.Fields("_id")))
 	for _, raw := range exact {
 		if raw.Lookup("_id").Type != bson.TypeString {
 			raws = slices.Insert(raws, 0, raw)
@@ -196,9 +197,9 @@ func (f finder) byField(ctx context.Context) ([]bson.Raw, func(bson.Raw) cursor,
 		return nil, nil, &outbox.NotIndexed{Field: wanted[0].Key}
 	}
 	if f.more {
-		wanted = append(wanted, bson.E{Key: "$expr", Value: bson.D{{Key: "$gt", Value: bson.A{"$_id", literal(f.after.ID)}}}})
+		wanted = append(wanted, expr.Expr(expr.Gt("$_id", expr.Literal(f.after.ID))))
 	}
-	raws, err := f.read(ctx, append(wanted, f.also()...), options.Find().SetHint(hint).SetSort(bson.D{{Key: "_id", Value: 1}}))
+	raws, err := f.read(ctx, append(wanted, f.also()...), options.Find().SetHint(hint).SetSort(expr.Fields("_id")))
 	return raws, byIDCursor, err
 }
 
@@ -242,12 +243,9 @@ func (f finder) dead(ctx context.Context) ([]bson.Raw, func(bson.Raw) cursor, er
 			return nil, nil, ErrCursor
 		}
 		until = bson.NewDateTimeFromTime(at)
-		past = bson.D{{Key: "$or", Value: bson.A{
-			bson.D{{Key: "dead_at", Value: bson.D{{Key: "$lt", Value: until}}}},
-			bson.D{{Key: "$expr", Value: bson.D{{Key: "$lt", Value: bson.A{"$_id", literal(f.after.ID)}}}}},
-		}}}
+		past = expr.Or(bson.D{{Key: "dead_at", Value: expr.Lt(until)}}, bson.D{expr.Expr(expr.Lt("$_id", expr.Literal(f.after.ID)))})
 	}
-	newest := bson.D{{Key: "dead_at", Value: -1}, {Key: "_id", Value: -1}}
+	newest := expr.Descending("dead_at", "_id")
 	if f.Kind == "" && f.Reason == "" && f.Code == "" && f.ProviderCode == "" {
 		filter := bson.D{{Key: "dead_at", Value: bson.D{{Key: "$gte", Value: since}, {Key: "$lte", Value: until}}}, {Key: "status", Value: outbox.StatusDead}}
 		raws, err := f.read(ctx, append(filter, past...), options.Find().SetHint(indexDead).SetSort(newest))
@@ -325,17 +323,17 @@ func (f finder) inDoubt(ctx context.Context) ([]bson.Raw, func(bson.Raw) cursor,
 	if f.Kind == "" {
 		return nil, nil, &outbox.NotIndexed{Field: "doubt without a kind"}
 	}
-	filter := bson.D{{Key: "kind", Value: equal(f.Kind)}, {Key: "due_at", Value: bson.D{{Key: "$exists", Value: true}}}}
-	least := bson.D{{Key: "$gte", Value: earliest}}
+	filter := bson.D{{Key: "kind", Value: equal(f.Kind)}, {Key: "due_at", Value: expr.Exists(true)}}
+	least := expr.Gte(earliest)
 	if f.more {
-		least = bson.D{{Key: "$gte", Value: f.after.Key}}
+		least = expr.Gte(f.after.Key)
 		filter = append(filter, bson.E{Key: "$or", Value: bson.A{
-			bson.D{{Key: "ambiguous_at", Value: bson.D{{Key: "$gt", Value: f.after.Key}}}},
-			bson.D{{Key: "$expr", Value: bson.D{{Key: "$gt", Value: bson.A{"$_id", literal(f.after.ID)}}}}},
+			bson.D{{Key: "ambiguous_at", Value: expr.Gt(f.after.Key)}},
+			bson.D{expr.Expr(expr.Gt("$_id", expr.Literal(f.after.ID)))},
 		}})
 	}
 	raws, err := f.read(ctx, append(filter, bson.E{Key: "ambiguous_at", Value: least}), options.Find().SetHint(indexInDoubt).
-		SetSort(bson.D{{Key: "ambiguous_at", Value: 1}, {Key: "_id", Value: 1}}))
+		SetSort(expr.Fields("ambiguous_at", "_id")))
 	return raws, end, err
 }
 
@@ -343,14 +341,14 @@ func (f finder) inDoubt(ctx context.Context) ([]bson.Raw, func(bson.Raw) cursor,
 // so a page also counts how many of its last instant came before.
 func (f finder) final(ctx context.Context) ([]bson.Raw, func(bson.Raw) cursor, error) {
 	most := any(latestDate)
-	o := options.Find().SetHint("ttl").SetSort(bson.D{{Key: "purge_at", Value: -1}})
+	o := options.Find().SetHint("ttl").SetSort(expr.Descending("purge_at"))
 	if f.more {
 		most = f.after.Key
 		o.SetSkip(f.after.Same)
 	}
 	filter := append(f.also(), bson.E{Key: "purge_at", Value: bson.D{{Key: "$lte", Value: most}, {Key: "$gte", Value: earliest}}})
 	if !f.Since.IsZero() {
-		filter = append(filter, bson.E{Key: string(f.Stage) + "_at", Value: bson.D{{Key: "$gte", Value: bson.NewDateTimeFromTime(f.Since)}}})
+		filter = append(filter, bson.E{Key: string(f.Stage) + "_at", Value: expr.Gte(bson.NewDateTimeFromTime(f.Since))})
 	}
 	raws, err := f.read(ctx, filter, o)
 	end := func(last bson.Raw) cursor {

@@ -139,9 +139,9 @@ func TestABusyWorkersSearches(t *testing.T) {
 				}
 				for _, c := range h.commands.take() {
 					from, ok := c.body.Lookup("min", "due_at").TimeOK()
-					limit, _ := c.body.Lookup("limit").AsInt64OK()
+					until, _ := c.body.Lookup("max", "due_at").TimeOK()
 					switch skip, _ := c.body.Lookup("skip").AsInt64OK(); {
-					case !ok || limit == 1: // no search, or a look at the front
+					case !ok || until.Before(due): // no search, or a look at what stands before the backlog
 					case skip > 0:
 						skipped = true
 					case from.After(due.Add(-10 * time.Second)):

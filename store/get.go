@@ -8,6 +8,8 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/outboxd/outboxd/store/internal/expr"
 )
 
 // Get returns the intent whose _id a person means by the text: the hex of an ObjectId, a UUID, a string, or any _id as
@@ -49,7 +51,7 @@ func (s *Store) GetExactly(ctx context.Context, id bson.RawValue) (bson.Raw, err
 func (s *Store) findByID(ctx context.Context, ids bson.A) (found []bson.Raw, err error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	cursor, err := s.intents.Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}}, options.Find().SetHint(bson.D{{Key: "_id", Value: 1}}))
+	cursor, err := s.intents.Find(ctx, bson.D{{Key: "_id", Value: expr.In(ids)}}, options.Find().SetHint(expr.Fields("_id")))
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store/internal/expr"
 )
 
 // MostGroups bounds how many groups of dead letters are looked at.
@@ -104,7 +105,7 @@ func (d *Desk) Groups(ctx context.Context, kind string) ([]outbox.Group, error) 
 		for _, order := range []int{-1, 1} {
 			raw, err := d.intents.FindOne(ctx, key.filter(earliest, latestDate), options.FindOne().SetHint(indexDeadGroups).
 				SetSort(bson.D{{Key: "dead_at", Value: order}, {Key: "_id", Value: order}}).
-				SetProjection(bson.D{{Key: "dead_at", Value: 1}})).Raw()
+				SetProjection(expr.Fields("dead_at"))).Raw()
 			if errors.Is(err, mongo.ErrNoDocuments) { // it is no longer there
 				continue
 			}

@@ -13,6 +13,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store/internal/expr"
 )
 
 // jobDocument is a bulk job as it stands in the database. Reasons of refusals are text of any form, so they are values
@@ -149,7 +150,7 @@ func (d *Desk) Jobs(ctx context.Context, limit int) ([]outbox.Job, error) {
 	ctx, cancel := d.bound(ctx)
 	defer cancel()
 	limit = min(cmp.Or(max(0, limit), defaultPage), mostPage)
-	c, err := d.jobs.Find(ctx, bson.D{}, options.Find().SetSort(bson.D{{Key: "planned", Value: -1}}).SetLimit(int64(limit)))
+	c, err := d.jobs.Find(ctx, bson.D{}, options.Find().SetSort(expr.Descending("planned")).SetLimit(int64(limit)))
 	if err != nil {
 		return nil, failed(err, doing)
 	}
@@ -185,14 +186,14 @@ func (d *Desk) SaveJob(ctx context.Context, j outbox.Job) (outbox.Job, error) {
 func (d *Desk) LeaseJob(ctx context.Context, owner string, lease time.Duration) (j outbox.Job, ok bool, err error) {
 	ctx, cancel := d.bound(ctx)
 	defer cancel()
-	over := bson.D{{Key: "$lte", Value: bson.A{bson.D{{Key: "$ifNull", Value: bson.A{"$lease.until", earliest}}}, "$$NOW"}}}
+	over := expr.Lte(expr.IfNull("$lease.until", earliest), "$$NOW")
 	var doc jobDocument
-	err = d.jobs.FindOneAndUpdate(ctx, bson.D{{Key: "state", Value: outbox.JobRunning}, {Key: "$expr", Value: over}},
-		mongo.Pipeline{{{Key: "$set", Value: bson.D{
-			{Key: "lease", Value: bson.D{{Key: "owner", Value: literal(owner)}, {Key: "token", Value: rand.Text()}, {Key: "until", Value: fromNow(lease)}}},
-			{Key: "version", Value: bson.D{{Key: "$add", Value: bson.A{"$version", 1}}}},
-		}}}},
-		options.FindOneAndUpdate().SetReturnDocument(options.After).SetSort(bson.D{{Key: "planned", Value: 1}})).Decode(&doc)
+	err = d.jobs.FindOneAndUpdate(ctx, bson.D{{Key: "state", Value: outbox.JobRunning}, expr.Expr(over)},
+		mongo.Pipeline{expr.Set(bson.D{
+			{Key: "lease", Value: bson.D{{Key: "owner", Value: expr.Literal(owner)}, {Key: "token", Value: rand.Text()}, {Key: "until", Value: fromNow(lease)}}},
+			{Key: "version", Value: expr.Add("$version", 1)},
+		})},
+		options.FindOneAndUpdate().SetReturnDocument(options.After).SetSort(expr.Fields("planned"))).Decode(&doc)
 	if errors.Is(err, mongo.ErrNoDocuments) {
 		return outbox.Job{}, false, nil
 	}

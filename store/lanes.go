@@ -10,6 +10,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store/internal/expr"
 )
 
 // Lanes returns what all workers share about each lane, by kind. A kind without an entry is open. People write these
@@ -83,7 +84,7 @@ func (s *Store) CloseGate(ctx context.Context, kind string, d time.Duration) err
 
 // Hold makes every worker hold the lane because of the failure's code. A hold that stands keeps its instant and code.
 func (s *Store) Hold(ctx context.Context, kind, code string) error {
-	hold := bson.D{{Key: "since", Value: "$$NOW"}, {Key: "code", Value: literal(code)}}
+	hold := bson.D{{Key: "since", Value: "$$NOW"}, {Key: "code", Value: expr.Literal(code)}}
 	return s.setLane(ctx, "hold", kind, bson.D{
 		{Key: "hold", Value: unless("object", "$hold", hold)},
 	})
@@ -96,10 +97,10 @@ func (s *Store) Unhold(ctx context.Context, kind string) error {
 
 // Break tells the other workers that the breaker of this one is open for d.
 func (s *Store) Break(ctx context.Context, kind, worker string, d time.Duration) error {
-	broken := bson.D{{Key: "until", Value: fromNow(d)}, {Key: "by", Value: literal(worker)}}
-	longer := bson.D{{Key: "$gt", Value: bson.A{"$broken.until", fromNow(d)}}}
+	broken := bson.D{{Key: "until", Value: fromNow(d)}, {Key: "by", Value: expr.Literal(worker)}}
+	longer := expr.Gt("$broken.until", fromNow(d))
 	return s.setLane(ctx, "tell of the open breaker of", kind, bson.D{
-		{Key: "broken", Value: bson.D{{Key: "$cond", Value: bson.A{longer, "$broken", broken}}}},
+		{Key: "broken", Value: expr.Cond(longer, "$broken", broken)},
 	})
 }
 
@@ -111,7 +112,7 @@ func (s *Store) Unbreak(ctx context.Context, kind, worker string) error {
 // Pause stops the lane on every worker. why is for people; by tells who did it.
 func (s *Store) Pause(ctx context.Context, kind, why, by string) error {
 	return s.setLane(ctx, "pause", kind, bson.D{
-		{Key: "paused", Value: true}, {Key: "why", Value: literal(why)}, {Key: "by", Value: literal(by)},
+		{Key: "paused", Value: true}, {Key: "why", Value: expr.Literal(why)}, {Key: "by", Value: expr.Literal(by)},
 	})
 }
 
@@ -150,16 +151,16 @@ func (s *Store) Hasten(ctx context.Context, kind string) error {
 	}
 	for range hastenMost {
 		cursor, err := s.intents.Find(ctx, waits, options.Find().SetHint(indexClaim).
-			SetProjection(bson.D{{Key: "_id", Value: 1}}).SetLimit(hastenBatch).SetBatchSize(hastenBatch))
-		found, err := read(ctx, search{cursor, err})
+			SetProjection(expr.Fields("_id")).SetLimit(hastenBatch).SetBatchSize(hastenBatch))
+		found, err := read(ctx, cursor, err)
 		if err != nil {
 			return failed(err, "%s: find it", doing)
 		}
 		if len(found) == 0 {
 			return nil
 		}
-		_, err = s.updateMany(ctx, append(bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: idsAt(found)}}}}, waits...),
-			mongo.Pipeline{{{Key: "$set", Value: bson.D{{Key: "due_at", Value: bson.NewDateTimeFromTime(now)}}}}}, "_id")
+		_, err = s.updateMany(ctx, append(bson.D{{Key: "_id", Value: expr.In(idsAt(found))}}, waits...),
+			mongo.Pipeline{expr.Set(bson.D{{Key: "due_at", Value: bson.NewDateTimeFromTime(now)}})}, "_id")
 		if err != nil {
 			return failed(err, "%s", doing)
 		}
@@ -175,25 +176,25 @@ func (s *Store) ShowRate(ctx context.Context, kind, rate string) error {
 	if rate == "" {
 		return s.clearLane(ctx, "note the rate of", bson.D{{Key: "_id", Value: kind}}, kind, "rate")
 	}
-	return s.setLane(ctx, "note the rate of", kind, bson.D{{Key: "rate", Value: literal(rate)}})
+	return s.setLane(ctx, "note the rate of", kind, bson.D{{Key: "rate", Value: expr.Literal(rate)}})
 }
 
 // fromNow is the expression for an instant d after the database's now.
 func fromNow(d time.Duration) bson.D {
-	return bson.D{{Key: "$add", Value: bson.A{"$$NOW", d.Milliseconds()}}}
+	return expr.Add("$$NOW", d.Milliseconds())
 }
 
 // unless keeps what stands in the field if it has the type, and else gives the new value.
 func unless(bsonType, field string, value any) bson.D {
-	is := bson.D{{Key: "$eq", Value: bson.A{bson.D{{Key: "$type", Value: field}}, bsonType}}}
-	return bson.D{{Key: "$cond", Value: bson.A{is, field, value}}}
+	is := expr.Eq(expr.Type(field), bsonType)
+	return expr.Cond(is, field, value)
 }
 
 // setLane sets fields of a lane's document, which it makes if there is none.
 func (s *Store) setLane(ctx context.Context, doing, kind string, set bson.D) error {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	_, err := s.lanes.UpdateOne(ctx, bson.D{{Key: "_id", Value: kind}}, mongo.Pipeline{{{Key: "$set", Value: set}}}, options.UpdateOne().SetUpsert(true))
+	_, err := s.lanes.UpdateOne(ctx, bson.D{{Key: "_id", Value: kind}}, mongo.Pipeline{expr.Set(set)}, options.UpdateOne().SetUpsert(true))
 	return failed(err, "%s", fmt.Sprintf("%s lane %q", doing, kind))
 }
 
@@ -205,6 +206,6 @@ func (s *Store) clearLane(ctx context.Context, doing string, filter bson.D, kind
 	for _, f := range fields {
 		unset = append(unset, bson.E{Key: f, Value: ""})
 	}
-	_, err := s.lanes.UpdateOne(ctx, filter, bson.D{{Key: "$unset", Value: unset}})
+	_, err := s.lanes.UpdateOne(ctx, filter, expr.Unset(unset))
 	return failed(err, "%s", fmt.Sprintf("%s lane %q", doing, kind))
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/event"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/outboxd/outboxd/internal/timing"
 	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store/internal/expr"
 )
 
 // Options configure a [Store]. The zero value of each field takes its default.
@@ -142,7 +142,7 @@ func (s *Store) hello(ctx context.Context) error {
 	defer cancel()
 	var answer hello
 	asked := time.Now()
-	if err := s.db.RunCommand(ctx, bson.D{{Key: "hello", Value: 1}}).Decode(&answer); err != nil {
+	if err := s.db.RunCommand(ctx, expr.Fields("hello")).Decode(&answer); err != nil {
 		return failed(err, "reach a primary of MongoDB")
 	}
 	if err := answer.usable(); err != nil {

@@ -2,12 +2,14 @@ package store
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store/internal/expr"
 )
 
 // orphan is a claim that may have been made although nobody was told: its update or the read after it failed. What it
@@ -84,11 +86,11 @@ func (s *Store) adopt(ctx context.Context) error {
 
 // notLarge leaves out what can be large and is of no interest to one who gives an intent back. What is missing then
 // breaks the contract, which makes no difference to giving back.
-var notLarge = bson.D{{Key: "payload", Value: 0}, {Key: "metadata", Value: 0}, {Key: "on_done", Value: 0}, {Key: "on_dead", Value: 0}, {Key: "write_back", Value: 0}}
+var notLarge = expr.Without("payload", "metadata", "on_done", "on_dead", "write_back")
 
 func (s *Store) giveBack(ctx context.Context, each orphan) error {
 	held, _, err := s.readBack(ctx, bson.D{
-		{Key: "_id", Value: bson.D{{Key: "$in", Value: each.ids}}},
+		{Key: "_id", Value: expr.In(each.ids)},
 		{Key: "lease.token", Value: each.token},
 	}, each.ids, notLarge, 0)
 	if err != nil || len(held) == 0 {
@@ -102,4 +104,23 @@ func (s *Store) giveBack(ctx context.Context, each orphan) error {
 	}
 	_, err = s.Settle(ctx, batch)
 	return err
+}
+
+// orphan remembers what a claim may hold beside the intents that it read, under each of its tokens.
+func (s *Store) orphan(t *taking, read []*outbox.Intent) {
+	for _, token := range t.tokens {
+		known := slices.DeleteFunc(slices.Clone(read), func(in *outbox.Intent) bool { return in.Lease.Token != token })
+		s.orphans.add(lacking(t.ids, known), token, t.order.Lease+s.operation)
+	}
+}
+
+// lacking returns the ids that are of none of the intents.
+func lacking(ids []bson.RawValue, intents []*outbox.Intent) []bson.RawValue {
+	held := make(map[string]bool, len(intents))
+	for _, in := range intents {
+		if raw, err := rawOf(idOf(in)); err == nil { // it was read, so it can be written
+			held[keyOf(raw)] = true
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(ids), func(id bson.RawValue) bool { return held[keyOf(id)] })
 }

@@ -88,7 +88,7 @@ func ofDriver(err error) bool {
 // contended reports whether somebody else holds what was to be written. Within a transaction the server says so at
 // once.
 func contended(err error) bool {
-	return hasCode(err, codeWriteConflict) || hasCode(err, codeLockTimeout) || errors.Is(err, errMoved)
+	return hasCode(err, codeWriteConflict) || hasCode(err, codeLockTimeout)
 }
 
 // away reports whether the database could not be reached or did not tell what became of it, so that nothing is known of

@@ -9,6 +9,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store/internal/expr"
 )
 
 // SaveProgress stores p as the intent's progress, whole. It returns [outbox.ErrLeaseLost] if the claim's token no
@@ -19,7 +20,7 @@ func (s *Store) SaveProgress(ctx context.Context, in *outbox.Intent, p outbox.Pr
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	fence := bson.D{{Key: "_id", Value: equal(idOf(in))}, {Key: "lease.token", Value: in.Lease.Token}}
-	update := bson.D{{Key: "$set", Value: bson.D{{Key: "progress", Value: encodeDocument(p)}}}}
+	update := expr.Set(bson.D{{Key: "progress", Value: encodeDocument(p)}})
 	var result *mongo.UpdateResult
 	err := s.bypassing(ctx, func(bypass bool) (err error) {
 		// One document by a classic update: the driver repeats it by itself, exactly once.
@@ -38,4 +39,4 @@ func (s *Store) SaveProgress(ctx context.Context, in *outbox.Intent, p outbox.Pr
 }
 
 // equal matches a value whatever it is: without $eq a document that begins with an operator would be one.
-func equal(v any) bson.D { return bson.D{{Key: "$eq", Value: v}} }
+func equal(v any) bson.D { return expr.Eq(v) }

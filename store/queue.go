@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -13,6 +12,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
 
 	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store/internal/expr"
+	"github.com/outboxd/outboxd/store/internal/scan"
 )
 
 // Remaining is what is left of one kind.
@@ -35,27 +36,27 @@ func (s *Store) Remaining(ctx context.Context, kinds []string, within map[string
 	defer cancel()
 	const doing = "count what remains"
 	count := func(condition any) bson.D {
-		return bson.D{{Key: "$sum", Value: bson.D{{Key: "$cond", Value: bson.A{condition, 1, 0}}}}}
+		return bson.D{{Key: "$sum", Value: expr.Cond(condition, 1, 0)}}
 	}
-	leased := bson.D{{Key: "$eq", Value: bson.A{"$status", outbox.StatusLeased}}}
-	dueBy := func(at any) bson.D { return bson.D{{Key: "$lte", Value: bson.A{"$due_at", at}}} }
+	leased := expr.Eq("$status", outbox.StatusLeased)
+	dueBy := func(at any) bson.D { return expr.Lte("$due_at", at) }
 	var soon any = "$$NOW"
 	for kind, d := range within {
-		soon = bson.D{{Key: "$cond", Value: bson.A{bson.D{{Key: "$eq", Value: bson.A{"$kind", literal(kind)}}}, fromNow(max(0, d)), soon}}}
+		soon = expr.Cond(expr.Eq("$kind", expr.Literal(kind)), fromNow(max(0, d)), soon)
 	}
 	pending := func(conditions ...any) bson.D {
-		return bson.D{{Key: "$and", Value: append(bson.A{bson.D{{Key: "$ne", Value: bson.A{"$status", outbox.StatusLeased}}}}, conditions...)}}
+		return bson.D{{Key: "$and", Value: append(bson.A{expr.Ne("$status", outbox.StatusLeased)}, conditions...)}}
 	}
 	not := func(condition any) bson.D { return bson.D{{Key: "$not", Value: bson.A{condition}}} }
 	cursor, err := s.intents.Clone(options.Collection().SetReadConcern(readconcern.Snapshot())).Aggregate(ctx, mongo.Pipeline{
-		{{Key: "$match", Value: bson.D{{Key: "kind", Value: bson.D{{Key: "$in", Value: append([]string{}, kinds...)}}}, {Key: "due_at", Value: bson.D{{Key: "$gte", Value: earliest}}}}}},
-		{{Key: "$group", Value: bson.D{
+		expr.Match(bson.D{{Key: "kind", Value: expr.In(append([]string{}, kinds...))}, {Key: "due_at", Value: expr.Gte(earliest)}}),
+		expr.Group(bson.D{
 			{Key: "_id", Value: "$kind"},
 			{Key: "leased", Value: count(leased)},
 			{Key: "due", Value: count(pending(dueBy("$$NOW")))},
 			{Key: "soon", Value: count(pending(not(dueBy("$$NOW")), dueBy(soon)))},
 			{Key: "later", Value: count(pending(not(dueBy(soon))))},
-		}}},
+		}),
 	}, options.Aggregate().SetHint(indexClaim))
 	if err != nil {
 		return nil, failed(err, doing)
@@ -207,18 +208,18 @@ func leastAbove(kind string, v bson.RawValue) string {
 
 // oldestOf returns the least due_at of a kind over its priorities, from the given instant on.
 func (s *Store) oldestOf(ctx context.Context, kind string, from bson.DateTime, now time.Time) (time.Time, bool, error) {
-	var all []candidate
-	for b := range bands {
-		found, err := read(ctx, s.inBand(ctx, kind, b, from, bson.NewDateTimeFromTime(now), 0, 1))
+	oldest := scan.Earliest
+	for b := range scan.Band(scan.Bands) {
+		cursor, err := s.findRange(ctx, kind, scan.Range{Bands: []scan.Band{b}, From: scan.Instant(from), Until: scan.Instant(bson.NewDateTimeFromTime(now)), Limit: 1})
+		found, err := read(ctx, cursor, err)
 		if err != nil {
 			return time.Time{}, false, err
 		}
-		all = append(all, found...)
+		for _, e := range found { // what is no date has waited for nothing
+			if e.Due != scan.Earliest && (oldest == scan.Earliest || e.Due < oldest) {
+				oldest = e.Due
+			}
+		}
 	}
-	all = slices.DeleteFunc(all, func(c candidate) bool { return c.DueAt.Type != bson.TypeDateTime }) // has waited for nothing
-	if len(all) == 0 {
-		return time.Time{}, false, nil
-	}
-	oldest := slices.MinFunc(all, func(a, b candidate) int { return cmp.Compare(a.due(), b.due()) })
-	return oldest.due().Time(), true, nil
+	return bson.DateTime(oldest).Time(), oldest != scan.Earliest, nil
 }

@@ -12,6 +12,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store/internal/expr"
 )
 
 // MostRates bounds how many minutes [Store.Rates] returns: more than eight days of three kinds hold.
@@ -79,7 +80,7 @@ func (s *Store) Rates(ctx context.Context, kind string, from, until time.Time) (
 	if kind != "" {
 		filter = append(filter, bson.E{Key: "_id.k", Value: kind})
 	}
-	cursor, err := s.rates.Find(ctx, filter, options.Find().SetSort(bson.D{{Key: "at", Value: -1}}).SetLimit(MostRates))
+	cursor, err := s.rates.Find(ctx, filter, options.Find().SetSort(expr.Descending("at")).SetLimit(MostRates))
 	if err != nil {
 		return nil, failed(err, doing)
 	}

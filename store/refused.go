@@ -8,6 +8,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store/internal/expr"
 )
 
 const (
@@ -56,14 +57,13 @@ func (s *Store) bury(ctx context.Context, filter bson.D, why error) error {
 	if tooLarge(why) {
 		failure.Message = roomless.String() + "; it was not sent, and nothing that should follow it was done"
 	}
-	var mark any = bson.D{{Key: "$cond", Value: bson.A{bson.D{{Key: "$eq", Value: bson.A{"$status", outbox.StatusLeased}}},
-		bson.D{{Key: "$ifNull", Value: bson.A{"$ambiguous_at", "$$NOW"}}}, "$ambiguous_at"}}}
+	var mark any = expr.Cond(expr.Eq("$status", outbox.StatusLeased), expr.IfNull("$ambiguous_at", "$$NOW"), "$ambiguous_at")
 	least := bson.D{{Key: "status", Value: outbox.StatusDead}, {Key: "dead_at", Value: "$$NOW"}, {Key: "due_at", Value: remove}, {Key: "lease", Value: remove}, {Key: "ambiguous_at", Value: mark}}
 	more := append(least[:len(least):len(least)], bson.E{Key: "dead_reason", Value: outbox.ReasonInvalid})
-	most := append(more[:len(more):len(more)], bson.E{Key: "last_error", Value: bson.D{{Key: "$mergeObjects", Value: bson.A{literal(failureDocument(failure)), bson.D{{Key: "at", Value: "$$NOW"}}}}}})
+	most := append(more[:len(more):len(more)], bson.E{Key: "last_error", Value: expr.MergeObjects(expr.Literal(failureDocument(failure)), bson.D{{Key: "at", Value: "$$NOW"}})})
 	var err error
 	for _, set := range []bson.D{most, more, least} {
-		_, err = s.updateMany(ctx, filter, mongo.Pipeline{{{Key: "$set", Value: set}}}, "_id")
+		_, err = s.updateMany(ctx, filter, mongo.Pipeline{expr.Set(set)}, "_id")
 		if !ofDocument(err) {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/outboxd/outboxd/internal/timing"
 	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store/internal/expr"
 )
 
 const (
@@ -41,7 +42,7 @@ func (s *Store) Resolve(ctx context.Context, raw bson.Raw, r outbox.Resolution) 
 	token := rand.Text()
 	set = append(set,
 		bson.E{Key: "status", Value: outbox.StatusLeased},
-		bson.E{Key: "due_at", Value: bson.D{{Key: "$add", Value: bson.A{"$$NOW", resolveLease.Milliseconds()}}}},
+		bson.E{Key: "due_at", Value: expr.Add("$$NOW", resolveLease.Milliseconds())},
 		bson.E{Key: "lease", Value: leaseOf(token, r.By)},
 		bson.E{Key: "outcome", Value: stamped(bson.E{Key: "event", Value: r.Outcome.Event.String()},
 			bson.E{Key: "class", Value: r.Outcome.Class}, bson.E{Key: "attempts", Value: r.Outcome.Attempts}, bson.E{Key: "tries", Value: 0},

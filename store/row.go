@@ -11,6 +11,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/x/bsonx/bsoncore"
 
 	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store/internal/expr"
 )
 
 // row is one settlement on its way into the database.
@@ -62,11 +63,11 @@ func fence(rows []*row) bson.D {
 		same = same && r.Intent.Lease.Token == rows[0].Intent.Lease.Token
 		return bson.RawValue{Type: bson.TypeString, Value: bsoncore.AppendString(nil, r.Intent.Lease.Token)}
 	})
-	among := bson.E{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}
+	among := bson.E{Key: "_id", Value: expr.In(ids)}
 	if same { // they were claimed together
 		return bson.D{among, {Key: "lease.token", Value: rows[0].Intent.Lease.Token}}
 	}
-	return bson.D{among, {Key: "$expr", Value: bson.D{{Key: "$eq", Value: bson.A{"$lease.token", pick(ids, tokens)}}}}}
+	return bson.D{among, expr.Expr(expr.Eq("$lease.token", pick(ids, tokens)))}
 }
 
 // idsOf returns the rows' _ids as one BSON array.
@@ -89,7 +90,7 @@ func array(rows []*row, value func(*row) bson.RawValue) bson.RawValue {
 // pick chooses the entry of a table that stands where the document's _id stands among ids. The server makes a hash map
 // of a literal array that it searches.
 func pick(ids, table any) bson.D {
-	return bson.D{{Key: "$arrayElemAt", Value: bson.A{literal(table), bson.D{{Key: "$indexOfArray", Value: bson.A{literal(ids), "$_id"}}}}}}
+	return expr.ArrayElemAt(expr.Literal(table), expr.IndexOfArray(expr.Literal(ids), "$_id"))
 }
 
 // settling returns the one update that writes the decisions of all rows: a literal table of the rows, and expressions
@@ -125,14 +126,14 @@ func (s *Store) settling(rows []*row) mongo.Pipeline {
 		case len(rows):
 			return then
 		default:
-			return bson.D{{Key: "$cond", Value: bson.A{condition, then, otherwise}}}
+			return expr.Cond(condition, then, otherwise)
 		}
 	}
-	is := func(name string, value any) bson.D { return bson.D{{Key: "$eq", Value: bson.A{own(name), value}}} }
+	is := func(name string, value any) bson.D { return expr.Eq(own(name), value) }
 	has := func(name string, then, otherwise any) any {
-		return where(name, bson.D{{Key: "$ne", Value: bson.A{bson.D{{Key: "$type", Value: own(name)}}, "missing"}}}, then, otherwise)
+		return where(name, expr.Present(own(name)), then, otherwise)
 	}
-	later := func(name string) bson.D { return bson.D{{Key: "$add", Value: bson.A{"$$NOW", own(name)}}} }
+	later := func(name string) bson.D { return expr.Add("$$NOW", own(name)) }
 	const remove = "$$REMOVE"
 
 	set := bson.D{
@@ -140,9 +141,9 @@ func (s *Store) settling(rows []*row) mongo.Pipeline {
 		{Key: "attempts", Value: own("attempts")},
 		{Key: "lease", Value: remove},
 		{Key: "due_at", Value: has("delay", later("delay"), remove)},
-		{Key: "ambiguous_at", Value: where("marked", is("mark", int(outbox.SetMark)), bson.D{{Key: "$ifNull", Value: bson.A{"$ambiguous_at", "$$NOW"}}},
+		{Key: "ambiguous_at", Value: where("marked", is("mark", int(outbox.SetMark)), expr.IfNull("$ambiguous_at", "$$NOW"),
 			where("cleared", is("mark", int(outbox.ClearMark)), remove, "$ambiguous_at"))},
-		{Key: "last_error", Value: has("error", bson.D{{Key: "$mergeObjects", Value: bson.A{own("error"), bson.D{{Key: "at", Value: "$$NOW"}}}}}, "$last_error")},
+		{Key: "last_error", Value: has("error", expr.MergeObjects(own("error"), bson.D{{Key: "at", Value: "$$NOW"}}), "$last_error")},
 		{Key: "history", Value: has("history", own("history"), "$history")},
 		{Key: "dropped", Value: has("dropped", own("dropped"), "$dropped")},
 		{Key: "result", Value: has("result", own("result"), "$result")},
@@ -152,19 +153,19 @@ func (s *Store) settling(rows []*row) mongo.Pipeline {
 		{Key: "dead_reason", Value: has("reason", own("reason"), remove)},
 	}
 	if count["outcome"]+count["recorded"] > 0 {
-		since := bson.D{{Key: "$ifNull", Value: bson.A{own("outcome.at"), "$$NOW"}}}
+		since := expr.IfNull(own("outcome.at"), "$$NOW")
 		set = append(set, bson.E{Key: "outcome", Value: has("outcome",
-			bson.D{{Key: "$mergeObjects", Value: bson.A{own("outcome"), bson.D{{Key: "at", Value: since}}}}},
-			bson.D{{Key: "$cond", Value: bson.A{is("status", outbox.StatusPending), "$outcome", remove}}})})
+			expr.MergeObjects(own("outcome"), bson.D{{Key: "at", Value: since}}),
+			expr.Cond(is("status", outbox.StatusPending), "$outcome", remove))})
 	}
 	set = slices.DeleteFunc(set, func(e bson.E) bool { return e.Value == "$"+e.Key }) // set to what it is
 	pipeline := mongo.Pipeline{
-		{{Key: "$set", Value: bson.D{{Key: rowField, Value: pick(idsOf(rows), table)}}}},
-		{{Key: "$set", Value: set}},
-		{{Key: "$unset", Value: rowField}},
+		expr.Set(bson.D{{Key: rowField, Value: pick(idsOf(rows), table)}}),
+		expr.Set(set),
+		expr.Unset(rowField),
 	}
 	if count["unattempted"] > 0 {
-		pipeline = append(pipeline, bson.D{{Key: "$set", Value: bson.D{{Key: "first_attempt_at", Value: untouched()}}}})
+		pipeline = append(pipeline, expr.Set(bson.D{{Key: "first_attempt_at", Value: untouched()}}))
 	}
 	return pipeline
 }
@@ -175,11 +176,11 @@ var traces = [...]string{"ambiguous_at", "dropped", "generation", "history", "la
 // untouched returns first_attempt_at without the claim that was given back: none, unless the document shows that there
 // was more than that. What has none is taken for a producer's insert, which may carry nothing of the worker's.
 func untouched() bson.D {
-	missing := bson.A{bson.D{{Key: "$eq", Value: bson.A{"$attempts", 0}}}}
+	missing := bson.A{expr.Eq("$attempts", 0)}
 	for _, field := range traces {
-		missing = append(missing, bson.D{{Key: "$eq", Value: bson.A{bson.D{{Key: "$type", Value: "$" + field}}, "missing"}}})
+		missing = append(missing, expr.Missing("$"+field))
 	}
-	return bson.D{{Key: "$cond", Value: bson.A{bson.D{{Key: "$and", Value: missing}}, "$$REMOVE", "$first_attempt_at"}}}
+	return expr.Cond(expr.And(missing...), "$$REMOVE", "$first_attempt_at")
 }
 
 // status is the one that the document gets.

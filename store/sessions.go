@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/outboxd/outboxd/store/internal/expr"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
@@ -22,7 +23,7 @@ func (s *Sessions) Start(ctx context.Context, key, person string, data []byte, l
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	_, err := s.sessions.UpdateOne(ctx, bson.D{{Key: "_id", Value: equal(key)}}, mongo.Pipeline{{{Key: "$set", Value: bson.D{
-		{Key: "who", Value: literal(person)}, {Key: "data", Value: literal(bson.Binary{Data: data})},
+		{Key: "who", Value: expr.Literal(person)}, {Key: "data", Value: expr.Literal(bson.Binary{Data: data})},
 		{Key: "since", Value: "$$NOW"}, {Key: "ends", Value: fromNow(life)}, {Key: "purge_at", Value: fromNow(min(idle, life))},
 	}}}}, options.UpdateOne().SetUpsert(true))
 	return failed(err, "store a session")

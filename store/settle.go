@@ -8,6 +8,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store/internal/expr"
 )
 
 // maxRows bounds the settlements in one command.
@@ -133,10 +134,8 @@ func (s *Store) judge(ctx context.Context, rows []*row, answers []outbox.Settled
 	for i, r := range rows {
 		ids[i] = r.id
 	}
-	cursor, err := s.intents.Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}},
-		options.Find().SetHint(bson.D{{Key: "_id", Value: 1}}).SetLimit(int64(len(ids))).SetBatchSize(int32(len(ids))).SetProjection(bson.D{
-			{Key: "status", Value: 1}, {Key: "attempts", Value: 1}, {Key: "lease", Value: 1}, {Key: "history", Value: 1}, {Key: "last_error", Value: 1}, {Key: "outcome", Value: 1},
-		}))
+	cursor, err := s.intents.Find(ctx, bson.D{{Key: "_id", Value: expr.In(ids)}},
+		options.Find().SetHint(expr.Fields("_id")).SetLimit(int64(len(ids))).SetBatchSize(int32(len(ids))).SetProjection(expr.Fields("status", "attempts", "lease", "history", "last_error", "outcome")))
 	if err != nil {
 		return err
 	}

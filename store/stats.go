@@ -10,6 +10,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store/internal/expr"
 )
 
 // KindStats counts the intents of one kind.
@@ -28,21 +29,17 @@ type KindStats struct {
 // Stats counts all intents by kind, sorted by kind. It reads the whole collection: it is for people, not for loops.
 func (s *Store) Stats(ctx context.Context) ([]KindStats, error) {
 	const doing = "count the intents"
-	due := bson.D{{Key: "$and", Value: bson.A{
-		bson.D{{Key: "$eq", Value: bson.A{bson.D{{Key: "$type", Value: "$due_at"}}, "date"}}},
-		bson.D{{Key: "$lte", Value: bson.A{"$due_at", "$$NOW"}}},
-		bson.D{{Key: "$in", Value: bson.A{"$status", bson.A{outbox.StatusPending, outbox.StatusLeased}}}},
-	}}}
+	due := expr.And(expr.Eq(expr.Type("$due_at"), "date"), expr.Lte("$due_at", "$$NOW"), expr.In(bson.A{"$status", bson.A{outbox.StatusPending, outbox.StatusLeased}}))
 	text := func(field string) bson.D {
-		return bson.D{{Key: "$cond", Value: bson.A{bson.D{{Key: "$eq", Value: bson.A{bson.D{{Key: "$type", Value: field}}, "string"}}}, field, ""}}}
+		return expr.Cond(expr.Eq(expr.Type(field), "string"), field, "")
 	}
 	cursor, err := s.hints.Aggregate(ctx, mongo.Pipeline{
-		{{Key: "$group", Value: bson.D{
+		expr.Group(bson.D{
 			{Key: "_id", Value: bson.D{{Key: "kind", Value: text("$kind")}, {Key: "status", Value: text("$status")}}},
 			{Key: "n", Value: bson.D{{Key: "$sum", Value: 1}}},
-			{Key: "due", Value: bson.D{{Key: "$sum", Value: bson.D{{Key: "$cond", Value: bson.A{due, 1, 0}}}}}},
-			{Key: "oldest", Value: bson.D{{Key: "$max", Value: bson.D{{Key: "$cond", Value: bson.A{due, bson.D{{Key: "$subtract", Value: bson.A{"$$NOW", "$due_at"}}}, nil}}}}}},
-		}}},
+			{Key: "due", Value: bson.D{{Key: "$sum", Value: expr.Cond(due, 1, 0)}}},
+			{Key: "oldest", Value: bson.D{{Key: "$max", Value: expr.Cond(due, expr.Subtract("$$NOW", "$due_at"), nil)}}},
+		}),
 	})
 	if err != nil {
 		return nil, failed(err, doing)

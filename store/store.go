@@ -49,7 +49,7 @@ type Store struct {
 
 	clock    clock
 	orphans  orphans
-	fronts   fronts
+	scanners scanners
 	head     head
 	validate atomic.Bool // the user may not bypass the validator, so writes go through it
 }

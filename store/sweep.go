@@ -13,6 +13,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store/internal/expr"
 )
 
 const (
@@ -115,7 +116,7 @@ func (s *Store) sweep(ctx context.Context, docs []bson.Raw) (int, error) {
 			return 0, err
 		}
 		in := outbox.Parse(doc, s.rules)
-		var change any = mongo.Pipeline{{{Key: "$set", Value: bson.D{{Key: "lease", Value: leaseOf(token, sweeper)}}}}}
+		var change any = mongo.Pipeline{expr.Set(bson.D{{Key: "lease", Value: leaseOf(token, sweeper)}})}
 		if in.Status.Final() {
 			change = s.tidied(in.Status)
 		} else {
@@ -144,7 +145,7 @@ func (s *Store) sweep(ctx context.Context, docs []bson.Raw) (int, error) {
 	if len(ids) == 0 {
 		return changed, nil
 	}
-	held, _, err := s.readBack(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}, {Key: "lease.token", Value: token}}, ids, nil, 0)
+	held, _, err := s.readBack(ctx, bson.D{{Key: "_id", Value: expr.In(ids)}, {Key: "lease.token", Value: token}}, ids, nil, 0)
 	if err != nil {
 		return 0, err
 	}
@@ -168,10 +169,10 @@ func (s *Store) sweep(ctx context.Context, docs []bson.Raw) (int, error) {
 // tidied returns the update of a document in a final status: nothing is left that claims go by, and what was cancelled
 // by hand leaves in time.
 func (s *Store) tidied(status outbox.Status) mongo.Pipeline {
-	tidy := mongo.Pipeline{{{Key: "$unset", Value: bson.A{"due_at", "lease"}}}}
+	tidy := mongo.Pipeline{expr.Unset(bson.A{"due_at", "lease"})}
 	if status == outbox.StatusCancelled {
-		purge := bson.D{{Key: "$ifNull", Value: bson.A{"$purge_at", bson.D{{Key: "$add", Value: bson.A{"$$NOW", s.cancelled.Milliseconds()}}}}}}
-		tidy = append(tidy, bson.D{{Key: "$set", Value: bson.D{{Key: "purge_at", Value: purge}}}})
+		purge := expr.IfNull("$purge_at", expr.Add("$$NOW", s.cancelled.Milliseconds()))
+		tidy = append(tidy, expr.Set(bson.D{{Key: "purge_at", Value: purge}}))
 	}
 	return tidy
 }
@@ -197,25 +198,21 @@ func as(raw bson.Raw) bson.D {
 	for i, field := range sweepFields {
 		value, err := raw.LookupErr(field)
 		if err == nil && len(value.Value) > sweepExact { // the server takes no command that is much larger than a document
-			same[i] = bson.D{{Key: "$ne", Value: bson.A{bson.D{{Key: "$type", Value: "$" + field}}, "missing"}}}
+			same[i] = expr.Present("$" + field)
 		} else if err == nil {
-			same[i] = bson.D{{Key: "$eq", Value: bson.A{"$" + field, literal(value)}}}
+			same[i] = expr.Eq("$"+field, expr.Literal(value))
 		} else {
-			same[i] = bson.D{{Key: "$eq", Value: bson.A{bson.D{{Key: "$type", Value: "$" + field}}, "missing"}}}
+			same[i] = expr.Missing("$" + field)
 		}
 	}
-	return bson.D{{Key: "_id", Value: equal(raw.Lookup("_id"))}, {Key: "$expr", Value: bson.D{{Key: "$and", Value: same}}}}
+	return bson.D{{Key: "_id", Value: equal(raw.Lookup("_id"))}, expr.Expr(expr.And(same...))}
 }
 
 // bulk updates documents of the outbox one by one, past the validator where the user may.
-func (s *Store) bulk(ctx context.Context, models []mongo.WriteModel) (*mongo.BulkWriteResult, error) {
-	for {
-		validate := s.validate.Load()
-		result, err := s.intents.BulkWrite(ctx, models, options.BulkWrite().SetOrdered(false).SetBypassDocumentValidation(!validate))
-		if !validate && hasCode(err, codeUnauthorized) {
-			s.validate.Store(true)
-			continue
-		}
-		return result, err
-	}
+func (s *Store) bulk(ctx context.Context, models []mongo.WriteModel) (result *mongo.BulkWriteResult, err error) {
+	err = s.bypassing(ctx, func(bypass bool) (err error) {
+		result, err = s.intents.BulkWrite(ctx, models, options.BulkWrite().SetOrdered(false).SetBypassDocumentValidation(bypass))
+		return err
+	})
+	return result, err
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/outboxd/outboxd/internal/timing"
 	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store/internal/expr"
 )
 
 // Bounds of the transactions that settle intents with consequences.
@@ -30,28 +31,24 @@ const (
 	labelUnknown   = "UnknownTransactionCommitResult"
 )
 
-// errMoved is returned by a try whose own fence found fewer documents than it had just read.
+// errMoved is why a fence found fewer documents than the transaction had just read.
 var errMoved = errors.New("a document changed under the transaction")
 
-// held is returned by a try that met what somebody else holds.
-type held struct {
-	err  error
-	rows []*row // which of its rows may have met it; nil: all
-	own  bool   // it was the intents' own documents
+// setback is why a try of a transaction ended although the database did what it was asked: somebody else holds what the
+// transaction concerns, or part of it cannot be done.
+type setback struct {
+	retry bool   // part of it cannot be done: the rows ask for less now, and the same transaction is tried again
+	rows  []*row // otherwise, which of them may have met what somebody else holds; nil: all
+	own   bool   // it was the intents' own documents
+	why   error
 }
 
-func (h *held) Error() string {
-	return "somebody else holds what a transaction concerns: " + reason(h.err)
-}
-
-func (h *held) Unwrap() error { return h.err }
-
-// holding makes a held of an error that says so.
-func holding(err error, own bool, rows []*row) error {
+// held makes a setback of an error that says that somebody else holds something. Other errors stay what they are.
+func held(err error, own bool, rows []*row) (*setback, error) {
 	if err == nil || !contended(err) {
-		return err
+		return nil, err
 	}
-	return &held{err: err, own: own, rows: rows}
+	return &setback{rows: rows, own: own, why: err}, nil
 }
 
 // settleParts settles rows that may have consequences. What these are is worked out for one part after the other, and
@@ -101,45 +98,43 @@ func (s *Store) settleTogether(ctx context.Context, rows []*row, answers []outbo
 		if len(part) == 0 {
 			continue
 		}
-		err := s.transact(ctx, part, answers)
-		h, isHeld := errors.AsType[*held](err)
+		stop, err := s.transact(ctx, part, answers)
 		switch {
-		case err == nil:
-		case isHeld:
-			suspects := h.rows
-			if suspects == nil {
-				suspects = part
-			}
-			rest := without(part, suspects)
-			whole := hasCode(err, codeLockTimeout) || time.Since(began) > splitFor // a collection is held, or it takes too long
-			switch {
-			case h.own && (len(suspects) == 1 || whole):
-				for _, r := range suspects {
-					answers[r.at] = outbox.Settled{Busy: reason(h.err)}
-				}
-			case h.own:
-				parts = append(parts, halves(suspects)...)
-			case whole || oneTarget(suspects) && (allEager(suspects) || suspects[0].update == nil):
-				later, why = append(later, suspects...), h.err
-			case oneTarget(suspects):
-				for _, r := range suspects {
-					r.eager = true
-				}
-				parts = append(parts, suspects)
-			default:
-				parts = append(parts, halves(suspects)...)
-			}
-			parts = append(parts, rest)
-		case ctx.Err() != nil || !refusal(err):
+		case err != nil && (ctx.Err() != nil || !refusal(err)):
 			return err
-		case len(part) > 1:
+		case err != nil && len(part) > 1:
 			parts = append(parts, halves(part)...)
-		default:
+			continue
+		case err != nil:
 			part[0].giveUp(err)
 			if err := s.settleSimple(ctx, part, answers); err != nil {
 				return err
 			}
+			continue
+		case stop == nil:
+			continue
 		}
+		suspects := stop.rows
+		if suspects == nil {
+			suspects = part
+		}
+		whole := hasCode(stop.why, codeLockTimeout) || time.Since(began) > splitFor // a collection is held, or it takes too long
+		switch {
+		case stop.own && (len(suspects) == 1 || whole):
+			for _, r := range suspects {
+				answers[r.at] = outbox.Settled{Busy: reason(stop.why)}
+			}
+		case stop.own:
+			parts = append(parts, halves(suspects)...)
+		case whole || oneTarget(suspects) && (allEager(suspects) || suspects[0].update == nil):
+			later, why = append(later, suspects...), stop.why
+		case oneTarget(suspects):
+			setEager(suspects, true)
+			parts = append(parts, suspects)
+		default:
+			parts = append(parts, halves(suspects)...)
+		}
+		parts = append(parts, without(part, suspects)) // these first
 	}
 	return s.record(ctx, later, why, answers)
 }
@@ -189,49 +184,42 @@ func without(rows, others []*row) []*row {
 	return slices.DeleteFunc(slices.Clone(rows), func(r *row) bool { return slices.Contains(others, r) })
 }
 
+// setEager says whether the rows' business documents are written first.
+func setEager(rows []*row, eager bool) {
+	for _, r := range rows {
+		r.eager = eager
+	}
+}
+
 // transact runs the transaction until it is made, or fails by what does not go away within a moment.
-func (s *Store) transact(ctx context.Context, rows []*row, answers []outbox.Settled) error {
-	for try := 1; ; try++ {
-		err := s.try(ctx, rows, answers)
-		if err == nil || ctx.Err() != nil {
-			return err
+func (s *Store) transact(ctx context.Context, rows []*row, answers []outbox.Settled) (*setback, error) {
+	for n := 1; ; n++ {
+		stop, err := s.try(ctx, rows, answers)
+		for stop != nil && stop.retry && ctx.Err() == nil { // each time there is less to do
+			stop, err = s.try(ctx, rows, answers)
 		}
-		if _, ok := errors.AsType[*degraded](err); ok {
-			try--
-			continue
-		}
-		if hasCode(err, codeUnauthorized) && s.validate.CompareAndSwap(false, true) {
-			continue
-		}
-		if errors.Is(err, errMoved) && allEager(rows) {
-			for _, r := range rows {
-				r.eager = false
-			}
-			continue
-		}
-		if _, ok := errors.AsType[*held](err); ok || refusal(err) {
-			return err
-		}
-		if try >= maxTries {
-			if away(err) {
-				return err
-			}
-			return &held{err: err}
-		}
-		if timing.Sleep(ctx, timing.Backoff(firstPause, longestPause, try)) != nil {
-			return err
+		switch {
+		case err == nil || ctx.Err() != nil || refusal(err):
+			return stop, err
+		case n >= maxTries && !away(err):
+			return &setback{why: err}, nil
+		case n >= maxTries || timing.Sleep(ctx, timing.Backoff(firstPause, longestPause, n)) != nil:
+			return nil, err
 		}
 	}
 }
 
 // try runs the transaction once.
-func (s *Store) try(ctx context.Context, rows []*row, answers []outbox.Settled) error {
+func (s *Store) try(ctx context.Context, rows []*row, answers []outbox.Settled) (stop *setback, err error) {
 	var live []*row
 	var judged error
-	err := s.transaction(ctx, func(ctx context.Context) (write bool, err error) {
-		live, err = s.writeAll(ctx, rows)
-		return len(live) > 0, err
+	err = s.transaction(ctx, func(ctx context.Context) (write bool, err error) {
+		live, stop, err = s.writeAll(ctx, rows)
+		return len(live) > 0 && stop == nil, err
 	}, func(ctx context.Context) { // in the session, so that it reads nothing older than the transaction did
+		if stop != nil {
+			return
+		}
 		for _, r := range live {
 			answers[r.at] = r.written()
 		}
@@ -239,12 +227,20 @@ func (s *Store) try(ctx context.Context, rows []*row, answers []outbox.Settled) 
 			judged = s.judge(ctx, refused, answers)
 		}
 	})
-	return cmp.Or(err, judged)
+	if err != nil { // what is held may show in the commit
+		return held(err, false, nil)
+	}
+	return stop, judged
 }
 
 // transaction runs do within a transaction and commits it, if do says that there is something to commit. What follows
-// is done in the same session when it was made.
+// is done in the same session when it was made. If the user turns out not to be allowed past the validator, do runs
+// once more.
 func (s *Store) transaction(ctx context.Context, do func(context.Context) (write bool, err error), following ...func(context.Context)) error {
+	return s.bypassing(ctx, func(bool) error { return s.transactOnce(ctx, do, following) })
+}
+
+func (s *Store) transactOnce(ctx context.Context, do func(context.Context) (write bool, err error), following []func(context.Context)) error {
 	session, err := s.db.Client().StartSession()
 	if err != nil {
 		return err
@@ -257,7 +253,7 @@ func (s *Store) transaction(ctx context.Context, do func(context.Context) (write
 	within := mongo.NewSessionContext(ctx, session)
 	write, err := do(within)
 	if err == nil && write {
-		err = holding(commit(ctx, session), false, nil)
+		err = commit(ctx, session)
 	}
 	if err != nil || !write {
 		abort, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
@@ -283,52 +279,54 @@ func commit(ctx context.Context, session *mongo.Session) error {
 }
 
 // writeAll writes the rows whose token still holds, and their consequences, and returns those rows.
-func (s *Store) writeAll(ctx context.Context, rows []*row) ([]*row, error) {
+func (s *Store) writeAll(ctx context.Context, rows []*row) (live []*row, stop *setback, err error) {
 	eager := allEager(rows)
 	if eager { // whatever was written to these until now does not stand against the transaction, which begins with them
-		if err := s.writeBack(ctx, rows); err != nil {
-			return nil, err
+		if stop, err := s.writeBack(ctx, rows); stop != nil || err != nil {
+			return nil, stop, err
 		}
 	}
 	live, now, err := s.live(ctx, rows)
-	if err != nil {
-		return nil, holding(err, true, nil)
+	if err == nil && eager && len(live) != len(rows) {
+		setEager(rows, false)
+		return nil, &setback{retry: true, why: errMoved}, nil
 	}
-	if eager && len(live) != len(rows) {
-		return nil, errMoved
+	if err == nil && len(live) == 0 {
+		return nil, nil, nil
 	}
-	if len(live) == 0 {
-		return nil, nil
+	var intents, letters []ownedFollowUp
+	if err == nil {
+		intents, letters, err = s.missing(ctx, live)
 	}
-	intents, letters, err := s.missing(ctx, live)
-	if err != nil {
-		return nil, holding(err, true, nil)
+	var result *mongo.UpdateResult
+	if err == nil {
+		result, err = s.updateMany(ctx, fence(live), s.settling(live), "_id")
 	}
-	result, err := s.updateMany(ctx, fence(live), s.settling(live), "_id")
-	if err != nil {
-		return nil, holding(err, true, nil)
+	switch {
+	case err != nil:
+		stop, err = held(err, true, nil)
+		return nil, stop, err
+	case result.MatchedCount != int64(len(live)) && eager:
+		setEager(rows, false)
+		return nil, &setback{retry: true, why: errMoved}, nil
+	case result.MatchedCount != int64(len(live)):
+		return nil, &setback{own: true, why: errMoved}, nil
 	}
-	if result.MatchedCount != int64(len(live)) {
-		return nil, &held{err: errMoved, own: true}
+	if stop, err = s.insert(ctx, intents, now, false); stop == nil && err == nil {
+		stop, err = s.insert(ctx, letters, now, !s.validate.Load())
 	}
-	if err := s.insert(ctx, intents, now, false); err != nil {
-		return nil, err
+	if stop == nil && err == nil && !eager {
+		stop, err = s.writeBack(ctx, live)
 	}
-	if err := s.insert(ctx, letters, now, !s.validate.Load()); err != nil {
-		return nil, err
-	}
-	if eager {
-		return live, nil
-	}
-	return live, s.writeBack(ctx, live)
+	return live, stop, err
 }
 
 // live returns the rows whose token holds, and the database's time.
 func (s *Store) live(ctx context.Context, rows []*row) ([]*row, time.Time, error) {
 	cursor, err := s.intents.Aggregate(ctx, mongo.Pipeline{
-		{{Key: "$match", Value: fence(rows)}},
-		{{Key: "$project", Value: bson.D{{Key: "now", Value: "$$NOW"}}}},
-	}, options.Aggregate().SetHint(bson.D{{Key: "_id", Value: 1}}).SetBatchSize(int32(len(rows)+1)))
+		expr.Match(fence(rows)),
+		expr.Project(bson.D{{Key: "now", Value: "$$NOW"}}),
+	}, options.Aggregate().SetHint(expr.Fields("_id")).SetBatchSize(int32(len(rows)+1)))
 	if err != nil {
 		return nil, time.Time{}, err
 	}
@@ -351,199 +349,4 @@ func (s *Store) live(ctx context.Context, rows []*row) ([]*row, time.Time, error
 		}
 	}
 	return live, now, nil
-}
-
-// ownedFollowUp is a follow-up with the row that brings it along.
-type ownedFollowUp struct {
-	*followUp
-	row *row
-}
-
-// mostNumbers bounds how far a follow-up's number is raised because its ids are taken.
-const mostNumbers = 100
-
-// missing returns the rows' follow-ups that do not exist yet: those to insert as intents, and those to keep as dead
-// letters. One whose dedup_key exists is not wanted.
-//
-// Since a parent and its follow-ups are one transaction, none of this settlement's can exist while the parent's token
-// holds. What stands under the _id of an on_done follow-up is this one only if it says the same: a parent that was done
-// before and was made pending by hand. Anything else is a stranger, or belongs to an earlier death. The follow-up then
-// has the next free number.
-func (s *Store) missing(ctx context.Context, rows []*row) (intents, letters []ownedFollowUp, err error) {
-	var ids, keys bson.A
-	for _, r := range rows {
-		for _, f := range r.followUps {
-			ids = append(ids, f.ID.String())
-			if f.DedupKey != "" {
-				keys = append(keys, f.DedupKey)
-			}
-		}
-	}
-	if len(ids) == 0 {
-		return nil, nil, nil
-	}
-	filter := bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}}
-	if len(keys) > 0 {
-		filter = bson.D{{Key: "$or", Value: bson.A{filter, bson.D{{Key: "dedup_key", Value: bson.D{{Key: "$in", Value: keys}}}}}}}
-	}
-	cursor, err := s.intents.Find(ctx, filter, options.Find().SetProjection(bson.D{{Key: "dedup_key", Value: 1}}))
-	if err != nil {
-		return nil, nil, err
-	}
-	var found []struct {
-		ID       bson.RawValue `bson:"_id"`
-		DedupKey bson.RawValue `bson:"dedup_key"`
-	}
-	if err := cursor.All(ctx, &found); err != nil {
-		return nil, nil, err
-	}
-	taken := make(map[[2]string]bool, 2*len(found)) // by which field, and its value
-	for _, f := range found {
-		if id, ok := f.ID.StringValueOK(); ok {
-			taken[[2]string{"_id", id}] = true
-		}
-		if key, ok := f.DedupKey.StringValueOK(); ok {
-			taken[[2]string{"dedup_key", key}] = true
-		}
-	}
-	for _, r := range rows {
-		for _, f := range r.followUps {
-			if f.gone || f.DedupKey != "" && taken[[2]string{"dedup_key", f.DedupKey}] {
-				continue
-			}
-			if taken[[2]string{"_id", f.ID.String()}] {
-				switch there, err := s.renumber(ctx, r, f); {
-				case err != nil:
-					return nil, nil, err
-				case there:
-					continue
-				}
-			}
-			if f.failure == nil {
-				intents = append(intents, ownedFollowUp{f, r})
-			} else {
-				letters = append(letters, ownedFollowUp{f, r})
-			}
-			if f.DedupKey != "" {
-				taken[[2]string{"dedup_key", f.DedupKey}] = true
-			}
-		}
-	}
-	return intents, letters, nil
-}
-
-// renumber gives a follow-up whose _id is taken the next number that is free, unless what stands there is that
-// follow-up.
-func (s *Store) renumber(ctx context.Context, r *row, f *followUp) (there bool, err error) {
-	if r.Decision.Status == outbox.StatusDone {
-		raw, err := s.intents.FindOne(ctx, bson.D{{Key: "_id", Value: f.ID.String()}},
-			options.FindOne().SetProjection(bson.D{{Key: "kind", Value: 1}, {Key: "payload", Value: 1}})).Raw()
-		if err != nil && !errors.Is(err, mongo.ErrNoDocuments) {
-			return false, err
-		}
-		if doc, err := decode(raw); err == nil && f.Same(doc) {
-			return true, nil
-		}
-	}
-	ids := make(bson.A, 0, mostNumbers)
-	for n := f.number + 1; n <= f.number+mostNumbers; n++ {
-		ids = append(ids, f.base.Numbered(max(2, n)).ID.String())
-	}
-	cursor, err := s.intents.Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}}, options.Find().SetProjection(bson.D{{Key: "_id", Value: 1}}))
-	if err != nil {
-		return false, err
-	}
-	var found []struct {
-		ID string `bson:"_id"`
-	}
-	if err := cursor.All(ctx, &found); err != nil {
-		return false, err
-	}
-	for i, id := range ids {
-		if !slices.ContainsFunc(found, func(d struct {
-			ID string `bson:"_id"`
-		}) bool {
-			return d.ID == id
-		}) {
-			f.number = max(2, f.number+1+i)
-			f.FollowUp = f.base.Numbered(f.number)
-			return false, nil
-		}
-	}
-	f.gone = true
-	r.note(outbox.CodeFollowUpRefused, f.Lost("all of its ids are taken"))
-	return true, nil
-}
-
-func (s *Store) insert(ctx context.Context, list []ownedFollowUp, now time.Time, bypass bool) error {
-	if len(list) == 0 {
-		return nil
-	}
-	docs := make([]bson.D, len(list))
-	for i, f := range list {
-		docs[i] = f.document(now)
-	}
-	_, err := s.intents.InsertMany(ctx, docs, options.InsertMany().SetBypassDocumentValidation(bypass))
-	if at, ok, why := refusedAt(err); ok {
-		list[at].refuse(list[at].row, why)
-		return &degraded{why}
-	}
-	var owners []*row
-	for _, f := range list {
-		if n := len(owners); n == 0 || owners[n-1] != f.row {
-			owners = append(owners, f.row)
-		}
-	}
-	return holding(err, false, owners)
-}
-
-// writeBack updates the rows' business documents. Values are literal and names are paths, as $set has them.
-func (s *Store) writeBack(ctx context.Context, rows []*row) error {
-	byCollection := make(map[string][]*row)
-	for _, r := range rows {
-		if r.update != nil {
-			byCollection[r.update.Collection] = append(byCollection[r.update.Collection], r)
-		}
-	}
-	for name, rows := range byCollection {
-		if err := s.writeBackTo(ctx, s.db.Collection(name), rows); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (s *Store) writeBackTo(ctx context.Context, target *mongo.Collection, rows []*row) error {
-	models := make([]mongo.WriteModel, len(rows))
-	for i, r := range rows {
-		models[i] = mongo.NewUpdateOneModel().SetFilter(identity(r.update.ID)).SetUpdate(bson.D{{Key: "$set", Value: encodeDocument(r.update.Set)}})
-	}
-	drop := func(r *row, note string, err error) error {
-		r.update = nil
-		r.note(outbox.CodeWriteBackMissed, note)
-		return &degraded{err}
-	}
-	result, err := target.BulkWrite(ctx, models, options.BulkWrite().SetOrdered(true))
-	if at, ok, why := refusedAt(err); ok {
-		return drop(rows[at], "write_back was not made: "+reason(why), why)
-	}
-	if err != nil {
-		if refusal(err) && len(rows) == 1 { // such as a collection that the worker may not write to
-			return drop(rows[0], "write_back was not made: "+reason(err), err)
-		}
-		return holding(err, false, rows)
-	}
-	if result.MatchedCount == int64(len(rows)) {
-		return nil
-	}
-	var missed error
-	for _, r := range rows {
-		switch err := target.FindOne(ctx, identity(r.update.ID), options.FindOne().SetProjection(bson.D{{Key: "_id", Value: 1}})).Err(); {
-		case errors.Is(err, mongo.ErrNoDocuments):
-			missed = drop(r, outbox.UpdateMissed(r.update.Update), err)
-		case err != nil:
-			return holding(err, false, []*row{r})
-		}
-	}
-	return missed
 }

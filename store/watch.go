@@ -11,6 +11,7 @@ import (
 
 	"github.com/outboxd/outboxd/internal/timing"
 	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store/internal/expr"
 )
 
 const (
@@ -161,17 +162,17 @@ func named(raw bson.RawValue) (outbox.ID, bool) {
 func (s *Store) changes() mongo.Pipeline {
 	const updated = "updateDescription.updatedFields."
 	intents := bson.D{{Key: "ns.coll", Value: s.intents.Name()}, {Key: "$or", Value: bson.A{
-		bson.D{{Key: "operationType", Value: bson.D{{Key: "$in", Value: bson.A{"insert", "replace"}}}}, {Key: "fullDocument.status", Value: outbox.StatusPending}},
-		bson.D{{Key: "operationType", Value: "update"}, {Key: updated + "due_at", Value: bson.D{{Key: "$exists", Value: true}}},
-			{Key: updated + "status", Value: bson.D{{Key: "$ne", Value: outbox.StatusLeased}}}},
+		bson.D{{Key: "operationType", Value: expr.In(bson.A{"insert", "replace"})}, {Key: "fullDocument.status", Value: outbox.StatusPending}},
+		bson.D{{Key: "operationType", Value: "update"}, {Key: updated + "due_at", Value: expr.Exists(true)},
+			{Key: updated + "status", Value: expr.Ne(outbox.StatusLeased)}},
 	}}}
 	return mongo.Pipeline{
-		{{Key: "$match", Value: bson.D{{Key: "$or", Value: bson.A{bson.D{{Key: "ns.coll", Value: s.lanes.Name()}}, intents}}}}},
-		{{Key: "$project", Value: bson.D{
+		expr.Match(expr.Or(bson.D{{Key: "ns.coll", Value: s.lanes.Name()}}, intents)),
+		expr.Project(bson.D{
 			{Key: "collection", Value: "$ns.coll"},
 			{Key: "id", Value: "$documentKey._id"},
 			{Key: "kind", Value: "$fullDocument.kind"},
-			{Key: "due_at", Value: bson.D{{Key: "$ifNull", Value: bson.A{"$fullDocument.due_at", "$" + updated + "due_at"}}}},
-		}}},
+			{Key: "due_at", Value: expr.IfNull("$fullDocument.due_at", "$"+updated+"due_at")},
+		}),
 	}
 }

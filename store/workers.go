@@ -12,6 +12,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/outboxd/outboxd/outbox"
+	"github.com/outboxd/outboxd/store/internal/expr"
 )
 
 const (
@@ -37,7 +38,7 @@ func (s *Store) Heartbeat(ctx context.Context, w outbox.Worker) (map[string]int,
 	}
 	seen := bson.D{{Key: "seen", Value: "$$NOW"}}
 	_, err := s.workers.UpdateOne(ctx, bson.D{{Key: "_id", Value: w.Name}},
-		mongo.Pipeline{{{Key: "$replaceWith", Value: bson.D{{Key: "$mergeObjects", Value: bson.A{literal(entry), seen}}}}}},
+		mongo.Pipeline{{{Key: "$replaceWith", Value: expr.MergeObjects(expr.Literal(entry), seen)}}},
 		options.UpdateOne().SetUpsert(true))
 	if err != nil {
 		return nil, failed(err, "%s", doing)
@@ -47,8 +48,8 @@ func (s *Store) Heartbeat(ctx context.Context, w outbox.Worker) (map[string]int,
 		return nil, failed(err, "%s: count the live ones", doing)
 	}
 	if stale {
-		long := bson.D{{Key: "$lt", Value: bson.A{"$seen", fromNow(-forgetAfter)}}}
-		if _, err := s.workers.DeleteMany(ctx, bson.D{{Key: "$expr", Value: long}}); err != nil {
+		long := expr.Lt("$seen", fromNow(-forgetAfter))
+		if _, err := s.workers.DeleteMany(ctx, bson.D{expr.Expr(long)}); err != nil {
 			return nil, failed(err, "%s: forget the dead ones", doing)
 		}
 	}
@@ -72,7 +73,7 @@ func (s *Store) Workers(ctx context.Context) ([]outbox.Worker, error) {
 
 // registry returns the live workers, and whether there are entries to forget.
 func (s *Store) registry(ctx context.Context) (live []outbox.Worker, stale bool, err error) {
-	cursor, err := s.workers.Aggregate(ctx, mongo.Pipeline{{{Key: "$set", Value: bson.D{{Key: "now", Value: "$$NOW"}}}}})
+	cursor, err := s.workers.Aggregate(ctx, mongo.Pipeline{expr.Set(bson.D{{Key: "now", Value: "$$NOW"}})})
 	if err != nil {
 		return nil, false, err
 	}
