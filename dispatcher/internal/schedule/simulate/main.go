@@ -12,7 +12,10 @@ package main
 import (
 	"flag"
 	"fmt"
+	"io"
 	"os"
+	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -50,27 +53,29 @@ func main() {
 	seed := flag.Uint64("seed", 1, "of the chance in it")
 	flag.Parse()
 	out := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	head := "without\tworkers"
+	head := []string{"without", "workers"}
 	for _, load := range loads[:len(loads)-1] {
-		head += fmt.Sprintf("\t%d/s", load)
+		head = append(head, fmt.Sprintf("%d/s", load))
 	}
-	_, _ = fmt.Fprintln(out, head+"\tbacklog")
+	printRow(out, append(head, "backlog"))
 	for _, workers := range []int{1, 2} {
 		for _, r := range rules() {
 			p := schedule.Default()
 			r.off(&p)
-			row := fmt.Sprintf("%s\t%d", r.name, workers)
+			row := []string{r.name, strconv.Itoa(workers)}
 			for _, load := range loads {
 				w := newWorld(p, workers, *slots, *calls, load, *seed)
 				w.run(20 * time.Second)
-				row += "\t" + w.summary()
+				row = append(row, w.summary())
 			}
-			_, _ = fmt.Fprintln(out, row)
+			printRow(out, row)
 			if !*without {
 				break
 			}
 		}
 	}
-	_, _ = fmt.Fprintln(out, "\nEach field: median/99th percentile of insert to call in ms (claims for 100 intents); backlog: intents a second.")
 	_ = out.Flush()
+	fmt.Println("\nEach field: median/99th percentile of insert to call in ms (claims for 100 intents); backlog: intents a second.")
 }
+
+func printRow(out io.Writer, fields []string) { _, _ = fmt.Fprintln(out, strings.Join(fields, "\t")) }
