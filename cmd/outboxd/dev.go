@@ -12,8 +12,8 @@ type devCmd struct{}
 
 func (devCmd) Help() string {
 	return `For those who write producers. Starts a throw-away MongoDB, prepares its database "shop", and starts the three providers
-simulated and a worker. Prints where they are, and two producers (mongosh, Node) to copy. Then it tells the life of every
-intent, one line an event, until an interrupt: Ctrl-C ends all of it and leaves nothing behind.
+simulated, a worker, and the operators' page. Prints where they are, and two producers (mongosh, Node) to copy. Then it tells
+the life of every intent, one line an event, until an interrupt: Ctrl-C ends all of it and leaves nothing behind.
 
 It needs a mongod ($MONGOD, the PATH, or .cache/mongod, where "make mongod" puts one) or a Docker engine. It never uses
 OUTBOXD_MONGODB_URI, which may name a database that people need. Real credentials in the environment are kept from the worker.

@@ -16,40 +16,42 @@ import (
 )
 
 const (
-	serveTimeout = 20 * time.Second // for a worker to serve after its start
+	serveTimeout = 20 * time.Second // for a process to serve after its start
 	lastLines    = 10               // of its log, shown when something went wrong
 )
 
-// child is the worker's process. Its log goes to a file, and is read on the way.
+// child is a process of this program: the worker's, or that of the operators. Its log goes to a file, and is read on
+// the way.
 type child struct {
+	name    string // of the command
 	cmd     *exec.Cmd
 	reading sync.WaitGroup
 	serving chan struct{} // closed when it serves
 	ended   chan struct{} // closed when its process has ended
 
 	mu      sync.Mutex
-	address string // of health and metrics
+	address string // that it serves at
 	tail    []string
 	err     error // how it ended
 }
 
-// startWorker starts `outboxd worker` from the given executable.
-func startWorker(ctx context.Context, executable, policies, log string, environ []string) (*child, error) {
+// startChild starts a command of the given executable, with the log in a file.
+func startChild(executable, log string, environ []string, name string, args ...string) (*child, error) {
 	file, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("write the worker's log: %w", err)
+		return nil, fmt.Errorf("write the %s's log: %w", name, err)
 	}
-	c := &child{serving: make(chan struct{}), ended: make(chan struct{})}
-	// Not bound to ctx: it is ended by a signal, in good order.
-	c.cmd = exec.Command(executable, "worker", "--config", policies, "--listen", "127.0.0.1:0", "--log-format", "json", "--drain", "10s")
+	c := &child{name: name, serving: make(chan struct{}), ended: make(chan struct{})}
+	// Not bound to a context: it is ended by a signal, in good order.
+	c.cmd = exec.Command(executable, append([]string{name, "--listen", "127.0.0.1:0", "--log-format", "json", "--drain", "10s"}, args...)...)
 	c.cmd.Env = environ
 	c.cmd.SysProcAttr = ownGroup() // an interrupt typed at the terminal is the demo's to pass on
 	stderr, err := c.cmd.StderrPipe()
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("read the worker's log: %w", err), file.Close())
+		return nil, errors.Join(fmt.Errorf("read the %s's log: %w", name, err), file.Close())
 	}
 	if err := c.cmd.Start(); err != nil {
-		return nil, errors.Join(fmt.Errorf("start the worker %s: %w", executable, err), file.Close())
+		return nil, errors.Join(fmt.Errorf("start the %s %s: %w", name, executable, err), file.Close())
 	}
 	c.reading.Go(func() {
 		c.read(io.TeeReader(stderr, file))
@@ -76,7 +78,7 @@ func (c *child) read(log io.Reader) {
 			if c.tail = append(c.tail, strings.TrimSpace(line)); len(c.tail) > lastLines {
 				c.tail = c.tail[1:]
 			}
-			if isJSON && entry.Msg == "serving" {
+			if isJSON && strings.HasPrefix(entry.Msg, "serving") {
 				c.address = entry.Listen
 				serving()
 			}
@@ -88,7 +90,7 @@ func (c *child) read(log io.Reader) {
 	}
 }
 
-// awaitServing returns once the worker serves.
+// awaitServing returns once it serves.
 func (c *child) awaitServing(ctx context.Context) error {
 	select {
 	case <-c.serving:
@@ -102,21 +104,21 @@ func (c *child) awaitServing(ctx context.Context) error {
 	}
 }
 
-// failure says what is wrong with the worker, with the end of its log.
+// failure says what is wrong with it, with the end of its log.
 func (c *child) failure(what string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	//nolint:errorlint // The error is nil while the worker runs.
-	return fmt.Errorf("the worker %s (%v); the end of its log:\n  %s", what, c.err, strings.Join(c.tail, "\n  "))
+	//nolint:errorlint // The error is nil while it runs.
+	return fmt.Errorf("the %s %s (%v); the end of its log:\n  %s", c.name, what, c.err, strings.Join(c.tail, "\n  "))
 }
 
-// stop ends the worker in good order and returns how it ended. It may be called more than once.
+// stop ends it in good order and returns how it ended. It may be called more than once.
 func (c *child) stop() error {
 	select {
 	case <-c.ended:
 	default:
 		if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
-			return fmt.Errorf("end the worker: %w", err)
+			return fmt.Errorf("end the %s: %w", c.name, err)
 		}
 	}
 	select {
@@ -135,7 +137,7 @@ func (c *child) stop() error {
 	return nil
 }
 
-// listen is the address of the worker's health and metrics.
+// listen is the address that it serves at: a worker its health and metrics, that of the operators their page.
 func (c *child) listen() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -18,7 +18,7 @@ const shop = "shop"
 //
 // The MongoDB is always one of its own: a connection string in the environment may name a database that people need.
 func Develop(ctx context.Context, o Options) (err error) {
-	say(o.Out, "Starting a MongoDB, Stripe, SendGrid and Twilio simulated, and a worker …")
+	say(o.Out, "Starting a MongoDB, Stripe, SendGrid and Twilio simulated, a worker, and the operators' page …")
 	s := new(stage)
 	defer func() { err = errors.Join(err, s.clear()) }()
 	if err := s.develop(ctx, o); err != nil {
@@ -42,6 +42,10 @@ func Develop(ctx context.Context, o Options) (err error) {
 		stop()
 		<-told //nolint:errcheck // a consequence of the worker's end
 		return s.worker.failure("ended")
+	case <-s.admin.ended:
+		stop()
+		<-told //nolint:errcheck // a consequence of its end
+		return s.admin.failure("ended")
 	case err := <-told:
 		if ctx.Err() == nil {
 			return err
@@ -62,7 +66,11 @@ func (s *stage) develop(ctx context.Context, o Options) (err error) {
 	if err := s.setSimulators(ctx, o); err != nil {
 		return err
 	}
-	return s.startWorker(ctx, o, developPolicies)
+	if err := s.startWorker(ctx, o, developPolicies); err != nil {
+		return err
+	}
+	s.admin, err = s.startChild(ctx, o, "admin", "--config", s.policies(), "--metrics-listen", "127.0.0.1:0")
+	return err
 }
 
 // developPolicies are those of the demo. A producer's usual collections may be written back to.
@@ -86,6 +94,7 @@ func (s *stage) guide() string {
   SendGrid   %[5]s/_sim/effects
   Twilio     %[6]s/_sim/effects
   worker     http://%[7]s/metrics
+  page       http://%[8]s/
 
 Write an intent. With mongosh, in a shell:
 
@@ -109,5 +118,5 @@ With Node (npm install mongodb), together with business data:
 
 What breaks the contract is refused with error 121, which only the producer sees: outboxd explain.
 Here is what becomes of the others, until an interrupt (Ctrl-C):
-`, s.server.Version, s.server.How, s.address(), s.sims.StripeURL, s.sims.SendGridURL, s.sims.TwilioURL, s.worker.listen())
+`, s.server.Version, s.server.How, s.address(), s.sims.StripeURL, s.sims.SendGridURL, s.sims.TwilioURL, s.worker.listen(), s.admin.listen())
 }

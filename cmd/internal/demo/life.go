@@ -52,7 +52,11 @@ func (s *stage) follow(ctx context.Context) (*mongo.ChangeStream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("let the outbox keep what changes: %w", err)
 	}
-	stream, err := s.outbox().Watch(ctx, mongo.Pipeline{},
+	client, err := s.connect(ctx, 0) // with a timeout, a wait in which nothing happens would be an error
+	if err != nil {
+		return nil, err
+	}
+	stream, err := client.Database(s.db.Name()).Collection(collection).Watch(ctx, mongo.Pipeline{},
 		options.ChangeStream().SetFullDocument(options.Required).SetFullDocumentBeforeChange(options.WhenAvailable))
 	if err != nil {
 		return nil, fmt.Errorf("watch the outbox: %w", err)

@@ -61,6 +61,7 @@ type stage struct {
 	apiURL string
 	http   *http.Client // of those who order
 	worker *child
+	admin  *child
 	folder string // of the worker's policies and log
 
 	off []func() error
@@ -115,16 +116,10 @@ func (s *stage) openDatabase(ctx context.Context, find mongodb.Options, name str
 		return err
 	}
 	s.later(s.server.Close)
-	client, err := mongo.Connect(options.Client().ApplyURI(s.server.URI).SetAppName("outboxd-demo").SetTimeout(clientTimeout).
-		SetWriteConcern(&writeconcern.WriteConcern{W: writeconcern.WCMajority, Journal: new(true)}).SetReadConcern(readconcern.Majority()))
+	client, err := s.connect(ctx, clientTimeout)
 	if err != nil {
-		return errors.New("the connection string of the demo's MongoDB is not valid") // the driver's error may show it
+		return err
 	}
-	s.later(func() error {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
-		defer cancel()
-		return client.Disconnect(ctx)
-	})
 	s.db = client.Database(name)
 	s.later(func() error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
@@ -138,6 +133,25 @@ func (s *stage) openDatabase(ctx context.Context, find mongodb.Options, name str
 		return fmt.Errorf("create the collection %s: %w", orders, err)
 	}
 	return nil
+}
+
+// connect connects to the MongoDB, until the end. No operation takes longer than the timeout; 0: there is none.
+func (s *stage) connect(ctx context.Context, timeout time.Duration) (*mongo.Client, error) {
+	o := options.Client().ApplyURI(s.server.URI).SetAppName("outboxd-demo").SetReadConcern(readconcern.Majority()).
+		SetWriteConcern(&writeconcern.WriteConcern{W: writeconcern.WCMajority, Journal: new(true)})
+	if timeout > 0 {
+		o.SetTimeout(timeout)
+	}
+	client, err := mongo.Connect(o)
+	if err != nil {
+		return nil, errors.New("the connection string of the demo's MongoDB is not valid") // the driver's error may show it
+	}
+	s.later(func() error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+		defer cancel()
+		return client.Disconnect(ctx)
+	})
+	return client, nil
 }
 
 // setSimulators starts the three providers. SendGrid's log shows an e-mail a second late, so that a look-up has to
@@ -155,18 +169,24 @@ func (s *stage) setWorker(ctx context.Context, o Options) error {
 	return s.startWorker(ctx, o, policies)
 }
 
-func (s *stage) startWorker(ctx context.Context, o Options, policies string) error {
-	path := filepath.Join(s.folder, "outboxd.yaml")
-	if err := os.WriteFile(path, []byte(policies), 0o600); err != nil {
+func (s *stage) startWorker(ctx context.Context, o Options, policies string) (err error) {
+	if err := os.WriteFile(s.policies(), []byte(policies), 0o600); err != nil {
 		return fmt.Errorf("write the worker's policies: %w", err)
 	}
-	worker, err := startWorker(ctx, o.Executable, path, filepath.Join(s.folder, "worker.log"), s.environ(o.Environ))
+	s.worker, err = s.startChild(ctx, o, "worker", "--config", s.policies())
+	return err
+}
+
+func (s *stage) policies() string { return filepath.Join(s.folder, "outboxd.yaml") }
+
+// startChild starts a command and waits until it serves.
+func (s *stage) startChild(ctx context.Context, o Options, name string, args ...string) (*child, error) {
+	c, err := startChild(o.Executable, filepath.Join(s.folder, name+".log"), s.environ(o.Environ), name, args...)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s.worker = worker
-	s.later(worker.stop)
-	return worker.awaitServing(ctx)
+	s.later(c.stop)
+	return c, c.awaitServing(ctx)
 }
 
 // environ is the worker's environment: the demo's own without anything that configures outboxd, so that neither a real
