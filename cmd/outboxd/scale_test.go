@@ -65,7 +65,7 @@ func TestAdminAtScale(t *testing.T) {
 	s.begin()
 	views := scaleViews(intents, planJob(t, s.admin))
 	stop := s.load()
-	s.latencies(views)
+	s.latencies(views, setting(t, "BENCH_ADMIN_REQUESTS", 60))
 	inserted, rate := stop()
 	t.Logf("beside these: %d intents inserted, %.0f a second", inserted, rate)
 	s.until("the end of the load", func() bool { return s.done() >= inserted })

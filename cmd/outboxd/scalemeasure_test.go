@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"text/tabwriter"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -21,8 +20,7 @@ import (
 )
 
 const (
-	scaleRequests = 60 // of each view, one after the other
-	scaleCounted  = 7  // of each view, without other load
+	scaleCounted  = 7 // requests of each view, without other load
 	scaleTick     = 100 * time.Millisecond
 	scaleWatchers = 3
 	scaleWatch    = 2500 * time.Millisecond // between two looks of one of them
@@ -76,11 +74,11 @@ func (s *scale) ask(v scaleView, n int, begin, end func()) (took []time.Duration
 }
 
 // latencies prints how long the views take.
-func (s *scale) latencies(views []scaleView) {
+func (s *scale) latencies(views []scaleView, requests int) {
 	s.t.Helper()
-	s.table("view\tp50 ms\tp95 ms\tmax ms\tnot 200", func(line func(...any)) {
+	s.table([]any{"view", "p50 ms", "p95 ms", "max ms", "not 200"}, func(line func(...any)) {
 		for _, v := range views {
-			took, failed := s.ask(v, scaleRequests, func() {}, func() {})
+			took, failed := s.ask(v, requests, func() {}, func() {})
 			ms := func(q float64) string {
 				d := took[int(math.Ceil(q*float64(len(took))))-1]
 				return fmt.Sprintf("%.1f", float64(d.Microseconds())/1000)
@@ -93,7 +91,7 @@ func (s *scale) latencies(views []scaleView) {
 // examined prints how many documents and index entries the server looks at for a request.
 func (s *scale) examined(views []scaleView) {
 	s.t.Helper()
-	s.table("view\tdocuments\tkeys\tmost documents\tmost keys", func(line func(...any)) {
+	s.table([]any{"view", "documents", "keys", "most documents", "most keys"}, func(line func(...any)) {
 		for _, v := range views {
 			var docs, keys []int64
 			var d, k int64
@@ -126,20 +124,19 @@ func (s *scale) counters() (docs, keys int64) {
 	return status.Metrics.QueryExecutor.ScannedObjects, status.Metrics.QueryExecutor.Scanned
 }
 
-// table prints lines below a heading, all at once.
-func (s *scale) table(heading string, fill func(line func(...any))) {
+// table prints lines below a heading, each as soon as it is known.
+func (s *scale) table(headings []any, fill func(line func(...any))) {
 	s.t.Helper()
-	var text strings.Builder
-	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', tabwriter.AlignRight|tabwriter.Debug)
-	fmt.Fprintln(w, heading+"\t")
-	fill(func(cells ...any) {
-		for _, cell := range cells {
-			fmt.Fprintf(w, "%v\t", cell)
+	line := func(cells ...any) {
+		s.t.Helper()
+		var text strings.Builder
+		for i, cell := range cells {
+			fmt.Fprintf(&text, []string{"%-38v", "%16v"}[min(i, 1)], cell)
 		}
-		fmt.Fprintln(w)
-	})
-	_ = w.Flush() // into memory
-	s.t.Log("\n" + text.String())
+		s.t.Log(text.String())
+	}
+	line(headings...)
+	fill(line)
 }
 
 // metric reads one series of the worker.
@@ -298,7 +295,7 @@ func (s *scale) round(n int, watched bool) float64 {
 func (s *scale) throughput(n int) {
 	s.t.Helper()
 	s.round(n/4, false) // connections, caches
-	s.table("round\talone /s\twatched /s\twatched ÷ alone", func(line func(...any)) {
+	s.table([]any{"round", "alone /s", "watched /s", "watched ÷ alone"}, func(line func(...any)) {
 		var sums [2]float64
 		for i := range 2 {
 			alone, watched := s.round(n, false), s.round(n, true)
