@@ -69,6 +69,10 @@ alerts: some-mongodb ## Check alerts and dashboard, and let a real Prometheus sc
 	"$$PROMETHEUS/promtool" test rules deploy/prometheus/rules_test.yaml; \
 	go test -tags prometheus -count=1 -timeout 8m -run '^TestPrometheus' ./integration
 
+.PHONY: bench-admin
+bench-admin: some-mongod ## Measure the operators' page beside ten million intents and a worker (BENCH_ADMIN_INTENTS=N for fewer)
+	go test -tags scale -count=1 -v -timeout 60m -run '^TestAdminAtScale$$' ./cmd/outboxd
+
 .PHONY: cover
 cover: some-mongodb ## Run all tests and write coverage.html
 	go test -timeout 10m -coverpkg=./... -coverprofile=coverage.out $(PACKAGES)

@@ -228,10 +228,13 @@ func (s *Service) Workers(ctx context.Context, a Actor) ([]outbox.Worker, error)
 	return s.State.Workers(ctx)
 }
 
-// Rates returns what was done by minute, the oldest first; an empty kind stands for all.
+// Rates returns what was done by minute, the oldest first; an empty kind stands for all, and a zero until for now.
 func (s *Service) Rates(ctx context.Context, a Actor, kind string, from, until time.Time) ([]outbox.RateMinute, error) {
 	if err := s.allow(a, RoleRead, kind); err != nil {
 		return nil, err
+	}
+	if until.IsZero() {
+		until = s.State.Now().Add(time.Minute) // the minute that is not over counts
 	}
 	rates, err := s.State.Rates(ctx, kind, from, until)
 	return slices.DeleteFunc(rates, func(m outbox.RateMinute) bool { return !a.MayKind(m.Kind) }), err

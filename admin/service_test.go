@@ -179,3 +179,16 @@ func TestNothingIsDoneWithoutItsRecord(t *testing.T) {
 		t.Errorf("it is %s, %v", in.Status, err)
 	}
 }
+
+func TestRatesWithoutAnEndReachUntilNow(t *testing.T) {
+	service, db := newService(t)
+	minute := time.Now().UTC().Truncate(time.Minute)
+	m := outbox.RateMinute{Minute: minute, Kind: "sms", RateCounters: outbox.RateCounters{Done: 7}}
+	if err := store.New(db, "", store.Options{}).AddRates(t.Context(), []outbox.RateMinute{m}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := service.Rates(t.Context(), actor(admin.RoleRead), "", minute.Add(-time.Hour), time.Time{})
+	if err != nil || len(got) != 1 || got[0].Done != 7 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}

@@ -346,10 +346,13 @@ func (f finder) final(ctx context.Context) ([]bson.Raw, func(bson.Raw) cursor, e
 		most = f.after.Key
 		o.SetSkip(f.after.Same)
 	}
-	filter := append(f.also(), bson.E{Key: "purge_at", Value: bson.D{{Key: "$lte", Value: most}, {Key: "$gte", Value: earliest}}})
-	if !f.Since.IsZero() {
-		filter = append(filter, bson.E{Key: string(f.Stage) + "_at", Value: expr.Gte(bson.NewDateTimeFromTime(f.Since))})
+	least := any(earliest)
+	filter := f.also()
+	if !f.Since.IsZero() { // what ended since then is not deleted before it ended
+		least = bson.NewDateTimeFromTime(f.Since)
+		filter = append(filter, bson.E{Key: string(f.Stage) + "_at", Value: expr.Gte(least)})
 	}
+	filter = append(filter, bson.E{Key: "purge_at", Value: bson.D{{Key: "$lte", Value: most}, {Key: "$gte", Value: least}}})
 	raws, err := f.read(ctx, filter, o)
 	end := func(last bson.Raw) cursor {
 		c := cursor{Key: last.Lookup("purge_at"), ID: last.Lookup("_id")}
