@@ -123,13 +123,17 @@ func TestARateThatAPersonSetsForgivesWhatWasClaimed(t *testing.T) {
 		}
 		box.slowClaim.Store(int64(3 * time.Second)) // the rate is set while a claim is under way
 		r := start(t, dispatcher.Config{Store: box, Shared: shared, Lanes: []dispatcher.Lane{lane}})
+		begun := time.Now()
 		<-time.After(time.Second)
 		shared.limit("sms", 0.1)
 		<-time.After(time.Second)
-		from := time.Now()
+		box.slowClaim.Store(0)
 		<-time.After(time.Minute)
-		if n := within(from, time.Minute, p); n < lane.Concurrency+4 || n > lane.Concurrency+7 {
-			t.Errorf("%d calls within a minute, want what was claimed before (%d), and 6 or so", n, lane.Concurrency)
+		if n := within(begun, 12*time.Second, p); n != lane.Concurrency {
+			t.Errorf("%d calls, want the %d that were claimed before, and the next ten seconds later", n, lane.Concurrency)
+		}
+		if n := within(begun.Add(12*time.Second), 48*time.Second, p); n < 4 || n > 5 {
+			t.Errorf("%d calls in the 48s that follow, want one in ten seconds", n)
 		}
 		r.end(t)
 	})
