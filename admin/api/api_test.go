@@ -26,6 +26,7 @@ type desk struct {
 	searches []outbox.Search
 	acts     []outbox.Act
 	paused   []string
+	limited  []string
 	err      error // of Find
 }
 
@@ -56,7 +57,15 @@ func (d *desk) Pause(_ context.Context, kind, why, by string) error {
 	d.paused = append(d.paused, kind+" "+why+" "+by)
 	return nil
 }
-func (*desk) Resume(context.Context, string) error     { return nil }
+func (*desk) Resume(context.Context, string) error { return nil }
+func (d *desk) Limit(_ context.Context, kind string, perSecond float64, why, by string) error {
+	d.limited = append(d.limited, fmt.Sprint(kind, " ", perSecond, " ", why, " ", by))
+	return nil
+}
+func (d *desk) Unlimit(_ context.Context, kind string) error {
+	d.limited = append(d.limited, kind+" off")
+	return nil
+}
 func (*desk) AddJob(context.Context, outbox.Job) error { return nil }
 func (*desk) Job(context.Context, string) (outbox.Job, error) {
 	return outbox.Job{}, outbox.ErrNotFound
@@ -79,7 +88,7 @@ func serve(t *testing.T) (*httptest.Server, *desk, *api.API) {
 	t.Helper()
 	d := new(desk)
 	a, err := api.New(api.Config{
-		Service: admin.New(admin.Config{Reader: d, State: d, Operator: d, Jobs: d, Audit: d, Doctor: d, Kinds: []string{"sms"},
+		Service: admin.New(admin.Config{Reader: d, State: d, Operator: d, Controls: d, Jobs: d, Audit: d, Doctor: d, Kinds: []string{"sms"},
 			Policy: func(string) outbox.Policy { return outbox.Policy{} }}),
 		Actor: func(r *http.Request, _ admin.Role) (admin.Actor, bool) {
 			role := r.Header.Get("Role")

@@ -10,8 +10,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/outboxd/outboxd/admin"
-	"github.com/outboxd/outboxd/outbox"
 	"github.com/outboxd/outboxd/cmd/internal/term"
+	"github.com/outboxd/outboxd/outbox"
 )
 
 // processID tells this process from others of the same person.
