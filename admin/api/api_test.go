@@ -246,6 +246,17 @@ func TestPauseIsRecorded(t *testing.T) {
 	if len(d.acts) != 1 || d.acts[0].Op != "pause" || d.acts[0].Who != "ada" || d.acts[0].Outcome != outbox.ActDone {
 		t.Errorf("the audit has %+v", d.acts)
 	}
+	for _, body := range []string{`{"why":"slower"}`, `{"why":"slower","rate":null}`, `{"why":"slower","rate":"5/s"}`} {
+		if status, text := ask(t, s, admin.RoleOperate, "POST", api.Prefix+"/lanes/sms/rate", body); status != 400 || len(d.limited) != 0 {
+			t.Errorf("a rate by %s: %d %s, %q", body, status, text, d.limited)
+		}
+	}
+	if status, text := ask(t, s, admin.RoleOperate, "POST", api.Prefix+"/lanes/sms/rate", `{"why":"slower","rate":0.5}`); status != 200 || !strings.Contains(text, `"changed":true`) || !slices.Equal(d.limited, []string{"sms 0.5 slower ada"}) {
+		t.Errorf("set a rate: %d %s, %q", status, text, d.limited)
+	}
+	if status, text := ask(t, s, admin.RoleOperate, "POST", api.Prefix+"/lanes/sms/rate", `{"why":"over","rate":0}`); status != 200 || !strings.Contains(text, `"changed":false`) || d.limited[1] != "sms off" {
+		t.Errorf("take a rate back: %d %s, %q", status, text, d.limited)
+	}
 	if status, text := ask(t, s, admin.RoleOperate, "POST", api.Prefix+"/lanes/sms/pause", `{"why":" "}`); status != 422 || !strings.Contains(text, string(admin.ReasonMissing)) {
 		t.Errorf("without a reason: %d %s", status, text)
 	}
