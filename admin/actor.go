@@ -9,7 +9,7 @@ type Role string
 const (
 	RoleRead    Role = "read"    // everything but payloads
 	RoleReveal  Role = "reveal"  // payloads, with a reason
-	RoleOperate Role = "operate" // pause, retry, cancel, resolve, discard
+	RoleOperate Role = "operate" // pause, resume, rate, retry, cancel, resolve, discard
 	RoleApprove Role = "approve" // the second person of a job, and what the provider refused for good
 )
 

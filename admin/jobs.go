@@ -96,7 +96,7 @@ func (s *Service) mayPlan(a Actor, r JobRequest) error {
 		return refuse(FilterTooWide, "a job takes either ids or a filter")
 	case !named && !given:
 		return refuse(FilterTooWide, "choose by kind, reason, code or time: a job over everything is never meant")
-	case r.Rate < 0 || r.Rate > 0 && r.Rate < 1.0/3600:
+	case r.Rate < 0 || r.Rate > 0 && r.Rate < outbox.LeastRate:
 		return refuse(NotAllowed, "the rate must be at least one an hour")
 	}
 	return nil
@@ -376,8 +376,8 @@ func (s *Service) viewed(ctx context.Context, job outbox.Job) (JobView, error) {
 			view.Effect = append(view.Effect, fmt.Sprintf("lane %s is %s: %d will wait", l.Kind, l.State, n))
 		case l.Workers == 0:
 			view.Effect = append(view.Effect, fmt.Sprintf("no worker serves %s: %d will wait", l.Kind, n))
-		case l.Rate != "":
-			view.Effect = append(view.Effect, fmt.Sprintf("%d go through lane %s at %s", n, l.Kind, l.Rate))
+		case l.Pace() != "":
+			view.Effect = append(view.Effect, fmt.Sprintf("%d go through lane %s at %s", n, l.Kind, l.Pace()))
 		}
 	}
 	slices.Sort(view.Effect)

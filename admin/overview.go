@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/outboxd/outboxd/outbox"
@@ -26,7 +27,9 @@ type Lane struct {
 	Why      string    // in words; empty if it is open
 	Since    time.Time // of held; zero: not known
 	Until    time.Time // of gated and broken; zero: not known
-	Rate     string    // empty: unlimited
+	Rate     string    // as configured; empty: unlimited
+	Limit    string    // the rate that a person set; empty: none. See [Lane.Pace]
+	LimitWhy string    // why, and who set it
 	Workers  int
 	InFlight int
 	Remedy   string // what a person can do; empty: nothing is to be done
@@ -124,6 +127,9 @@ func needs(c Card) []Need {
 	case LaneHeld, LanePaused, LaneBroken:
 		add(c.State != LanePaused, "lane", c.Remedy, "%s is %s: %s. %s wait", c.Kind, c.State, c.Why, Figure(k.Waiting))
 	}
+	if c.Slowed() {
+		add(false, "lane", "Take the rate back once the reason is gone.", "%s is slowed down to %s: %s. %s wait", c.Kind, c.Limit, c.LimitWhy, Figure(k.Waiting))
+	}
 	if c.Workers == 0 && k.Due.N > 0 {
 		add(true, "workers", "Start a worker for this kind.", "no worker serves %s, and %s are due", c.Kind, Figure(k.Due))
 	}
@@ -197,7 +203,10 @@ func (s *Service) Lanes(ctx context.Context, a Actor) ([]Lane, error) {
 
 // learn takes over what the workers share. Of several reasons the one counts that lasts longest without a person.
 func (l *Lane) learn(s outbox.LaneState, now time.Time) {
-	l.Rate = s.Rate
+	l.Rate, l.Limit, l.LimitWhy = s.Rate, outbox.RateText(s.Limit), s.LimitWhy
+	if s.LimitBy != "" {
+		l.LimitWhy = strings.TrimSpace(l.LimitWhy + " (" + s.LimitBy + ")")
+	}
 	switch {
 	case s.Paused:
 		l.State, l.Why, l.Remedy = LanePaused, s.Why, "Resume it once the reason is gone."

@@ -34,8 +34,14 @@ type Operator interface {
 	Resolve(ctx context.Context, in outbox.Snapshot, r outbox.Resolution) (outbox.Settled, error)
 	Cancel(ctx context.Context, in outbox.Snapshot) error
 	Discard(ctx context.Context, in outbox.Snapshot, hand outbox.Hand) error
+}
+
+// Controls are what a person can do to a lane, on all workers.
+type Controls interface {
 	Pause(ctx context.Context, kind, why, by string) error
 	Resume(ctx context.Context, kind string) error
+	Limit(ctx context.Context, kind string, perSecond float64, why, by string) error
+	Unlimit(ctx context.Context, kind string) error
 }
 
 // Jobs keeps bulk jobs.

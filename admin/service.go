@@ -18,6 +18,7 @@ type Config struct {
 	Reader   Reader
 	State    State
 	Operator Operator
+	Controls Controls
 	Jobs     Jobs
 	Audit    Audit
 	Prober   Prober // nil: nobody can be asked

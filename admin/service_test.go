@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -32,7 +33,7 @@ func newService(t *testing.T) (*admin.Service, *mongo.Database) {
 	if err := desk.Ready(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return admin.New(admin.Config{Reader: desk, State: desk, Operator: desk, Jobs: desk, Audit: desk, Kinds: []string{"sms"}, Policy: policy}), db
+	return admin.New(admin.Config{Reader: desk, State: desk, Operator: desk, Controls: desk, Jobs: desk, Audit: desk, Kinds: []string{"sms"}, Policy: policy}), db
 }
 
 func insert(t *testing.T, db *mongo.Database, id string, fields bson.M) {
@@ -124,6 +125,97 @@ func TestChanges(t *testing.T) {
 	}
 	if stood, err := s.ResumeLane(ctx, operator, "sms", "over"); err != nil || stood {
 		t.Errorf("ResumeLane of what is open: %t, %v", stood, err)
+	}
+}
+
+func TestSetRate(t *testing.T) {
+	t.Parallel()
+	s, db := newService(t)
+	ctx := t.Context()
+	operator := actor(admin.RoleRead, admin.RoleOperate)
+	set := func(a admin.Actor, kind string, rate float64, why string) error {
+		_, err := s.SetRate(ctx, a, kind, rate, why)
+		return err
+	}
+	lane := func() admin.Lane {
+		lanes, err := s.Lanes(ctx, operator)
+		if err != nil || len(lanes) != 1 {
+			t.Fatalf("Lanes: %+v, %v", lanes, err)
+		}
+		return lanes[0]
+	}
+	last := func() outbox.Act {
+		acts, err := s.Acts(ctx, operator, outbox.ActFilter{Op: "rate"})
+		if err != nil || len(acts) == 0 {
+			t.Fatalf("Acts: %+v, %v", acts, err)
+		}
+		return acts[0]
+	}
+	if err := store.New(db, "", store.Options{}).ShowRate(ctx, "sms", "10/s"); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		err  error
+		want admin.Code
+	}{
+		"no lane":                   {set(operator, "emial", 1, "x"), admin.LaneUnknown},
+		"no reason":                 {set(operator, "sms", 1, " "), admin.ReasonMissing},
+		"negative":                  {set(operator, "sms", -1, "x"), admin.NotAllowed},
+		"too low":                   {set(operator, "sms", 1e-9, "x"), admin.NotAllowed},
+		"no number":                 {set(operator, "sms", math.NaN(), "x"), admin.NotAllowed},
+		"without end":               {set(operator, "sms", math.Inf(1), "x"), admin.NotAllowed},
+		"above the configured rate": {set(operator, "sms", 10.5, "x"), admin.NotAllowed},
+	} {
+		if e, ok := errors.AsType[*admin.Error](c.err); !ok || e.Code != c.want {
+			t.Errorf("%s: %v, want %s", name, c.err, c.want)
+		}
+	}
+	if _, ok := errors.AsType[*admin.Forbidden](set(actor(admin.RoleRead, admin.RoleApprove), "sms", 1, "x")); !ok {
+		t.Error("somebody without the role operate set a rate")
+	}
+	if l := lane(); l.Limit != "" || l.Pace() != "10/s" || l.Slowed() {
+		t.Errorf("refused, and yet the lane is %+v", l)
+	}
+
+	if changed, err := s.SetRate(ctx, operator, "sms", 0, "x"); err != nil || changed {
+		t.Errorf("SetRate of 0 where none was set: %t, %v", changed, err)
+	}
+	if changed, err := s.SetRate(ctx, operator, "sms", 0.5, "the provider asked"); err != nil || !changed {
+		t.Errorf("SetRate: %t, %v", changed, err)
+	}
+	if a := last(); a.Outcome != outbox.ActDone || a.Who != "ann" || a.On != "sms" || a.Why != "the provider asked" || a.Before != "none" || a.After != "30/m" {
+		t.Errorf("a rate is recorded as %+v", a)
+	}
+	if l := lane(); l.State != admin.LaneOpen || l.Limit != "30/m" || l.Rate != "10/s" || l.Pace() != "30/m" || !l.Slowed() || l.LimitWhy != "the provider asked (ann)" {
+		t.Errorf("the lane is %+v", l)
+	}
+	if view, err := s.Overview(ctx, operator); err != nil || len(view.Needs) != 1 || view.Needs[0].Urgent ||
+		view.Needs[0].Text != "sms is slowed down to 30/m: the provider asked (ann). 0 wait" {
+		t.Errorf("Overview: %+v, %v", view.Needs, err)
+	}
+	if changed, err := s.SetRate(ctx, operator, "sms", 0, "over"); err != nil || !changed {
+		t.Errorf("SetRate of 0: %t, %v", changed, err)
+	}
+	if a := last(); a.Before != "30/m" || a.After != "none" || a.Why != "over" {
+		t.Errorf("taking it back is recorded as %+v", a)
+	}
+	if l := lane(); l.Limit != "" || l.LimitWhy != "" || l.Pace() != "10/s" {
+		t.Errorf("the lane is %+v", l)
+	}
+}
+
+func TestTheLowerRateIsThePace(t *testing.T) {
+	for _, c := range []struct {
+		lane   admin.Lane
+		want   string
+		slowed bool
+	}{
+		{admin.Lane{}, "", false}, {admin.Lane{Rate: "90/m"}, "90/m", false}, {admin.Lane{Limit: "1/s"}, "1/s", true},
+		{admin.Lane{Rate: "90/m", Limit: "1/s"}, "1/s", true}, {admin.Lane{Rate: "90/m", Limit: "2/s"}, "90/m", false},
+	} {
+		if got := c.lane.Pace(); got != c.want || c.lane.Slowed() != c.slowed {
+			t.Errorf("of %+v the pace is %q, slowed %t", c.lane, got, c.lane.Slowed())
+		}
 	}
 }
 

@@ -108,9 +108,7 @@ func (l *lane) answer(a answer) {
 	case before > 0 && after == 0:
 		l.log.Info("claiming works again", "failures", before)
 	}
-	if l.limiter != nil {
-		l.limiter.AllowN(now, len(a.intents))
-	}
+	l.spend(now, len(a.intents))
 	for _, in := range a.intents {
 		c := a.as
 		c.in, c.queued = in, now

@@ -30,7 +30,7 @@ type lane struct {
 	settler  *settler
 	peers    *peers
 	breaker  *gobreaker.TwoStepCircuitBreaker[struct{}] // its owner's: it calls breakerChanged
-	limiter  *rate.Limiter                              // nil: unlimited
+	limiter  *rate.Limiter                              // nil: unlimited. See keepPace
 	workload *workload
 	upcoming Upcoming // nil: the lane looks every second
 
@@ -73,9 +73,7 @@ func newLane(cfg Lane, all Config, settler *settler, peers *peers, workload *wor
 	}
 	l.state = schedule.New(schedule.Default(), cfg.Concurrency, all.Upcoming != nil, rand.Uint64(), time.Now())
 	l.breaker = newBreaker(cfg.Breaker, cfg.Kind, l.breakerChanged)
-	if cfg.Rate > 0 {
-		l.limiter = rate.NewLimiter(rate.Limit(cfg.Rate), max(1, int(cfg.Rate)))
-	}
+	l.keepPace()
 	l.publish()
 	return l
 }

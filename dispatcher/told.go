@@ -49,6 +49,7 @@ func (l *lane) share(state outbox.LaneState, now time.Time) {
 		until = local.Add(state.GateUntil.Sub(now))
 	}
 	l.gate.agree(until)
+	l.keepPace()
 	if state.BrokenBy != l.worker && state.BrokenUntil.After(now) {
 		l.broken = local.Add(state.BrokenUntil.Sub(now))
 	} else if state.BrokenUntil.IsZero() {
@@ -70,20 +71,45 @@ func (l *lane) share(state outbox.LaneState, now time.Time) {
 	case before.Paused && !state.Paused:
 		l.log.Warn("lane resumed", filled("paused_why", before.Why, "paused_by", before.By)...)
 	}
+	if before.Limit != state.Limit {
+		text := "rate taken back"
+		if state.Limit > 0 {
+			text = "rate set"
+		}
+		l.log.Warn(text, filled("rate", outbox.RateText(state.Limit), "why", state.LimitWhy, "by", state.LimitBy)...)
+	}
 	if resumed {
 		l.peers.tell(news{what: waitEnded, lane: l})
 	}
 }
 
-// split takes over how many workers serve the kind, and sets this worker's share of the lane's rate.
+// split takes over how many workers serve the kind.
 func (l *lane) split(live int) {
 	l.state.Apply(time.Now(), schedule.Peered{Live: live})
-	if l.limiter == nil {
+	l.keepPace()
+}
+
+// keepPace sets this worker's share of the lane's rate: of the configured one, or of one that a person set.
+func (l *lane) keepPace() {
+	all := outbox.Pace(l.Rate, l.shared.Limit)
+	if all == 0 {
+		l.limiter = nil
 		return
 	}
-	each := l.Rate / float64(live)
-	if l.limiter.Limit() != rate.Limit(each) {
+	each := all / float64(max(1, l.state.Workers()))
+	switch burst := max(1, int(each)); {
+	case l.limiter == nil:
+		l.limiter = rate.NewLimiter(rate.Limit(each), burst)
+	case l.limiter.Limit() != rate.Limit(each):
 		l.limiter.SetLimit(rate.Limit(each))
-		l.limiter.SetBurst(max(1, int(each)))
+		l.limiter.SetBurst(burst)
+	}
+}
+
+// spend takes the tokens of what was claimed. Claims that were sent before the rate was set may bring more than it
+// allows: they cost a second's worth at most.
+func (l *lane) spend(now time.Time, n int) {
+	if l.limiter != nil {
+		l.limiter.ReserveN(now, min(n, l.limiter.Burst()))
 	}
 }

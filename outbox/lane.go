@@ -18,6 +18,10 @@ type LaneState struct {
 	BrokenBy    string    // that worker
 
 	Rate string // the configured rate of the whole deployment, for show; empty: unlimited
+
+	Limit    float64 // calls a second of the whole deployment that a person set; 0: none. See [Pace]
+	LimitWhy string  // the person's words
+	LimitBy  string  // who set it
 }
 
 // Worker is one live process in the registry of workers.

@@ -23,7 +23,7 @@ globalThis.ob = (() => {
       .find({ambiguous_at: {$ne: null}, status: {$in: ["pending", "leased", "dead"]}},
             {kind: 1, status: 1, ambiguous_at: 1, attempts: 1, "last_error.code": 1})
       .sort({ambiguous_at: 1}).limit(50).toArray()],
-    lanes: ["(): who paused what, holds, gates and breakers", () => db.getCollection(name + "_lanes").find().toArray()],
+    lanes: ["(): who paused what or slowed it down, holds, gates and breakers", () => db.getCollection(name + "_lanes").find().toArray()],
     workers: ["(): the workers that live", () => db.getCollection(name + "_workers").find().toArray()],
   };
   const all = {help: () => Object.entries(questions).map(([q, [text]]) => "ob." + q + text).join("\n")};

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -58,7 +59,28 @@ func laneState(kind string, doc map[string]any) outbox.LaneState {
 	if broken, ok := doc["broken"].(map[string]any); ok {
 		state.BrokenUntil, state.BrokenBy = date(broken["until"]), text(broken["by"])
 	}
+	if limit, ok := doc["limit"].(map[string]any); ok {
+		state.Limit, state.LimitWhy, state.LimitBy = perSecond(limit["rate"]), text(limit["why"]), text(limit["by"])
+	}
 	return state
+}
+
+// perSecond reads a rate that a person may have written as a number or as the configuration has it. One that is too low
+// to keep to is the lowest; what is none is 0.
+func perSecond(v any) float64 {
+	var rate float64
+	switch v := v.(type) {
+	case int64:
+		rate = float64(v)
+	case float64:
+		rate = v
+	case string:
+		rate, _ = outbox.ParseRate(v) // 0 where it is none
+	}
+	if !(rate > 0) || math.IsInf(rate, 1) { // NaN is not above 0 either
+		return 0
+	}
+	return max(rate, outbox.LeastRate)
 }
 
 // isTrue reads a boolean that a person may have written as a number.
@@ -123,6 +145,18 @@ func (s *Store) Resume(ctx context.Context, kind string) error {
 		return err
 	}
 	return s.Hasten(ctx, kind)
+}
+
+// Limit makes the lane keep to so many calls a second on all workers together, unless it is configured to fewer. why is
+// for people; by tells who did it. A pause and its end leave it.
+func (s *Store) Limit(ctx context.Context, kind string, perSecond float64, why, by string) error {
+	limit := bson.D{{Key: "rate", Value: perSecond}, {Key: "why", Value: expr.Literal(why)}, {Key: "by", Value: expr.Literal(by)}}
+	return s.setLane(ctx, "limit the rate of", kind, bson.D{{Key: "limit", Value: limit}})
+}
+
+// Unlimit takes back what Limit set.
+func (s *Store) Unlimit(ctx context.Context, kind string) error {
+	return s.clearLane(ctx, "take back the rate of", bson.D{{Key: "_id", Value: kind}}, kind, "limit")
 }
 
 const (

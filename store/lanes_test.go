@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"maps"
+	"math"
 	"testing"
 	"time"
 
@@ -71,6 +72,22 @@ func TestLanes(t *testing.T) {
 	if l := h.lane("sms"); l.Paused || l.Why != "" || l.By != "" || l.HoldCode != "" || !near(l.GateUntil, time.Hour) || l.Rate != "" {
 		t.Errorf("resumed %+v, want only the gate left", l)
 	}
+	h.must(s.Pause(ctx, "sms", "pause", "bob"))
+	h.must(s.Limit(ctx, "sms", 7, "first", "ann"))
+	h.must(s.Limit(ctx, "sms", 0.5, "$why", "$me"))
+	if l := h.lane("sms"); l.Limit != 0.5 || l.LimitWhy != "$why" || l.LimitBy != "$me" || !l.Paused || l.Why != "pause" || l.By != "bob" {
+		t.Errorf("limited %+v, want the second limit beside the pause", l)
+	}
+	h.must(s.Resume(ctx, "sms"))
+	h.must(s.ShowRate(ctx, "sms", ""))
+	if l := h.lane("sms"); l.Limit != 0.5 || l.Paused {
+		t.Errorf("resumed %+v, want the limit left", l)
+	}
+	h.must(s.Unlimit(ctx, "sms"))
+	if l := h.lane("sms"); l.Limit != 0 || l.LimitWhy != "" || l.LimitBy != "" || !near(l.GateUntil, time.Hour) {
+		t.Errorf("unlimited %+v, want only the gate left", l)
+	}
+	h.must(s.Unlimit(ctx, "no such lane"))
 	h.must(s.Resume(ctx, "no such lane"))
 	h.must(s.Unhold(ctx, "no such lane"))
 	if l := h.lane("no such lane"); l.Kind != "" {
@@ -87,6 +104,10 @@ func TestLanesByHand(t *testing.T) {
 		bson.M{"_id": "b", "paused": "no", "hold": bson.M{"code": 7}, "broken": bson.M{"until": "x", "by": 2}},
 		bson.M{"_id": "c", "hold": true},
 		bson.M{"_id": 7, "paused": true},
+		bson.M{"_id": "d", "limit": bson.M{"rate": 5, "why": 1}}, bson.M{"_id": "e", "limit": bson.M{"rate": "30/m", "by": "ann"}},
+		bson.M{"_id": "f", "limit": bson.M{"rate": 1e-300}}, bson.M{"_id": "g", "limit": bson.M{"rate": math.Inf(1)}},
+		bson.M{"_id": "h", "limit": bson.M{"rate": math.NaN()}}, bson.M{"_id": "i", "limit": bson.M{"rate": -1}},
+		bson.M{"_id": "j", "limit": bson.M{"rate": "fast"}}, bson.M{"_id": "k", "limit": 5},
 	}
 	if _, err := lanes.InsertMany(t.Context(), docs); err != nil {
 		t.Fatal(err)
@@ -94,17 +115,20 @@ func TestLanesByHand(t *testing.T) {
 	some := time.Unix(0, 0).UTC()
 	for kind, want := range map[string]outbox.LaneState{
 		"a": {Kind: "a", Paused: true}, "b": {Kind: "b", HeldSince: some}, "c": {Kind: "c", HeldSince: some},
+		"d": {Kind: "d", Limit: 5}, "e": {Kind: "e", Limit: 0.5, LimitBy: "ann"}, "f": {Kind: "f", Limit: outbox.LeastRate},
+		"g": {Kind: "g"}, "h": {Kind: "h"}, "i": {Kind: "i"}, "j": {Kind: "j"}, "k": {Kind: "k"},
 	} {
 		if got := h.lane(kind); got != want {
 			t.Errorf("%s is %+v, want %+v", kind, got, want)
 		}
 	}
-	for _, kind := range []string{"a", "b", "c"} { // whatever stands there, writing makes it right
+	for _, kind := range []string{"a", "b", "c", "j", "k"} { // whatever stands there, writing makes it right
 		h.must(h.store.CloseGate(t.Context(), kind, time.Hour))
 		h.must(h.store.Break(t.Context(), kind, "w", time.Hour))
 		h.must(h.store.Unhold(t.Context(), kind))
 		h.must(h.store.Hold(t.Context(), kind, "forbidden"))
-		if l := h.lane(kind); l.GateUntil.IsZero() || l.BrokenBy != "w" || l.HoldCode != "forbidden" {
+		h.must(h.store.Limit(t.Context(), kind, 2, "", ""))
+		if l := h.lane(kind); l.Limit != 2 || l.GateUntil.IsZero() || l.BrokenBy != "w" || l.HoldCode != "forbidden" {
 			t.Errorf("%s is %+v", kind, l)
 		}
 	}

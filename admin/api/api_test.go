@@ -26,6 +26,7 @@ type desk struct {
 	searches []outbox.Search
 	acts     []outbox.Act
 	paused   []string
+	limited  []string
 	err      error // of Find
 }
 
@@ -56,7 +57,15 @@ func (d *desk) Pause(_ context.Context, kind, why, by string) error {
 	d.paused = append(d.paused, kind+" "+why+" "+by)
 	return nil
 }
-func (*desk) Resume(context.Context, string) error     { return nil }
+func (*desk) Resume(context.Context, string) error { return nil }
+func (d *desk) Limit(_ context.Context, kind string, perSecond float64, why, by string) error {
+	d.limited = append(d.limited, fmt.Sprint(kind, " ", perSecond, " ", why, " ", by))
+	return nil
+}
+func (d *desk) Unlimit(_ context.Context, kind string) error {
+	d.limited = append(d.limited, kind+" off")
+	return nil
+}
 func (*desk) AddJob(context.Context, outbox.Job) error { return nil }
 func (*desk) Job(context.Context, string) (outbox.Job, error) {
 	return outbox.Job{}, outbox.ErrNotFound
@@ -79,7 +88,7 @@ func serve(t *testing.T) (*httptest.Server, *desk, *api.API) {
 	t.Helper()
 	d := new(desk)
 	a, err := api.New(api.Config{
-		Service: admin.New(admin.Config{Reader: d, State: d, Operator: d, Jobs: d, Audit: d, Doctor: d, Kinds: []string{"sms"},
+		Service: admin.New(admin.Config{Reader: d, State: d, Operator: d, Controls: d, Jobs: d, Audit: d, Doctor: d, Kinds: []string{"sms"},
 			Policy: func(string) outbox.Policy { return outbox.Policy{} }}),
 		Actor: func(r *http.Request, _ admin.Role) (admin.Actor, bool) {
 			role := r.Header.Get("Role")
@@ -236,6 +245,17 @@ func TestPauseIsRecorded(t *testing.T) {
 	}
 	if len(d.acts) != 1 || d.acts[0].Op != "pause" || d.acts[0].Who != "ada" || d.acts[0].Outcome != outbox.ActDone {
 		t.Errorf("the audit has %+v", d.acts)
+	}
+	for _, body := range []string{`{"why":"slower"}`, `{"why":"slower","rate":null}`, `{"why":"slower","rate":"5/s"}`} {
+		if status, text := ask(t, s, admin.RoleOperate, "POST", api.Prefix+"/lanes/sms/rate", body); status != 400 || len(d.limited) != 0 {
+			t.Errorf("a rate by %s: %d %s, %q", body, status, text, d.limited)
+		}
+	}
+	if status, text := ask(t, s, admin.RoleOperate, "POST", api.Prefix+"/lanes/sms/rate", `{"why":"slower","rate":0.5}`); status != 200 || !strings.Contains(text, `"changed":true`) || !slices.Equal(d.limited, []string{"sms 0.5 slower ada"}) {
+		t.Errorf("set a rate: %d %s, %q", status, text, d.limited)
+	}
+	if status, text := ask(t, s, admin.RoleOperate, "POST", api.Prefix+"/lanes/sms/rate", `{"why":"over","rate":0}`); status != 200 || !strings.Contains(text, `"changed":false`) || d.limited[1] != "sms off" {
+		t.Errorf("take a rate back: %d %s, %q", status, text, d.limited)
 	}
 	if status, text := ask(t, s, admin.RoleOperate, "POST", api.Prefix+"/lanes/sms/pause", `{"why":" "}`); status != 422 || !strings.Contains(text, string(admin.ReasonMissing)) {
 		t.Errorf("without a reason: %d %s", status, text)

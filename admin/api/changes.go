@@ -33,6 +33,11 @@ const (
 
 type revealed struct{ Payload any }
 
+type rateBody struct {
+	Why  string   `json:"why"`
+	Rate *float64 `json:"rate"` // calls a second; 0 takes it back
+}
+
 type laneChange struct {
 	Kind    string
 	Changed bool // false: it was so before
@@ -64,6 +69,13 @@ func (a *API) changes() {
 	registerBody(a, post("resumeLane", "/lanes/{kind}/resume", "End a pause or a hold of a lane", admin.RoleOperate), func(ctx context.Context, c call, in because) (laneChange, error) {
 		stood, err := a.service.ResumeLane(ctx, c.actor, c.path("kind"), in.Why)
 		return laneChange{c.path("kind"), stood}, err
+	})
+	registerBody(a, post("setLaneRate", "/lanes/{kind}/rate", "Slow a lane down to so many calls a second; 0 takes that back", admin.RoleOperate), func(ctx context.Context, c call, in rateBody) (laneChange, error) {
+		if in.Rate == nil { // silence takes nothing back
+			return laneChange{}, transport(http.StatusBadRequest, "bad_body", "rate is missing: calls a second, or 0 to take it back")
+		}
+		changed, err := a.service.SetRate(ctx, c.actor, c.path("kind"), *in.Rate, in.Why)
+		return laneChange{c.path("kind"), changed}, err
 	})
 	registerBody(a, post("cancelIntent", "/intents/{id}/cancel", "Cancel what surely was not sent", admin.RoleOperate), func(ctx context.Context, c call, in because) (admin.Change, error) {
 		name, err := intentOf(c)

@@ -46,7 +46,7 @@ func newWorld(t *testing.T) *world {
 	if err := desk.Ready(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return &world{t, db, desk, admin.New(admin.Config{Reader: desk, State: desk, Operator: desk, Jobs: desk, Audit: desk,
+	return &world{t, db, desk, admin.New(admin.Config{Reader: desk, State: desk, Operator: desk, Controls: desk, Jobs: desk, Audit: desk,
 		Kinds: []string{"charge", "email", "sms"}, Policy: policy})}
 }
 

@@ -228,6 +228,12 @@ func saidOf(did string) string {
 		return "The lane is paused on every worker."
 	case "resume-lane":
 		return "The lane is open."
+	case "rate-set":
+		return "The rate is set on every worker."
+	case "rate-off":
+		return "The lane keeps to its configured rate again."
+	case "rate-none":
+		return "No rate was set."
 	case "resume-none":
 		return "The lane was neither paused nor held."
 	default:

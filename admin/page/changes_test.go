@@ -101,6 +101,23 @@ func TestLanes(t *testing.T) {
 			t.Errorf("%s %s: %v", c.op, c.kind, err)
 		}
 	}
+	for _, c := range []struct{ op, rate, why, says string }{
+		{"rate-off", "", "x", "No rate was set."}, {"rate", "", "x", "a number of calls a second"}, {"rate", "0", "x", "a number of calls a second"},
+		{"rate", "NaN", "x", "at least one an hour"}, {"rate", "5", "", "say why"}, {"rate", " 0.5 ", "the carrier asked", "The rate is set on every worker."},
+	} {
+		if err := w.post(operator, "/lanes", "op", c.op, "kind", "sms", "rate", c.rate, "why", c.why).has(c.says); err != nil {
+			t.Errorf("%s %q: %v", c.op, c.rate, err)
+		}
+	}
+	if err := w.get("/lanes").has("30/m: the carrier asked ("); err != nil {
+		t.Error(err)
+	}
+	if err := w.get("/").has("sms is slowed down to 30/m", "<dd>30/m</dd>"); err != nil {
+		t.Error(err)
+	}
+	if err := w.post(operator, "/lanes", "op", "rate-off", "kind", "sms", "rate", "", "why", "over").has("keeps to its configured rate again"); err != nil {
+		t.Error(err)
+	}
 }
 
 // A bulk retry from the group to its end, with what is refused by name, and a second person where money is at stake.

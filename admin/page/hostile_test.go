@@ -72,6 +72,8 @@ func TestHostileTexts(t *testing.T) {
 			w.must(err)
 			w.must(w.store.Pause(t.Context(), valid, valid, valid))
 			w.must(w.service.PauseLane(t.Context(), actor, "sms", valid))
+			w.must(w.store.Limit(t.Context(), valid, 5, valid, valid))
+			w.must(w.store.Limit(t.Context(), "sms", 5, valid, valid))
 		}
 	}
 	_, err := w.store.TakeCensus(t.Context(), "vm", []string{"sms"})
@@ -112,9 +114,11 @@ func TestHostileTexts(t *testing.T) {
 				t.Errorf("%s%q has %v", path, text, err)
 			}
 		}
-		a := w.post("read,operate", "/lanes", "op", "pause", "kind", text, "why", text)
-		if err := harmless(values.ReplaceAllString(a.body, "")); err != nil {
-			t.Errorf("the form with %q has %v", text, err)
+		for _, op := range []string{"pause", "rate"} {
+			a := w.post("read,operate", "/lanes", "op", op, "kind", text, "why", text, "rate", text)
+			if err := harmless(values.ReplaceAllString(a.body, "")); err != nil {
+				t.Errorf("the form of %s with %q has %v", op, text, err)
+			}
 		}
 	}
 }

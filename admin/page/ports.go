@@ -44,11 +44,12 @@ type Changer interface {
 	Ask(ctx context.Context, a admin.Actor, name string) (admin.Evidence, error)
 }
 
-// Lanes shows lanes, and stops and resumes them.
+// Lanes shows lanes, stops and resumes them, and sets their rates.
 type Lanes interface {
 	Lanes(ctx context.Context, a admin.Actor) ([]admin.Lane, error)
 	PauseLane(ctx context.Context, a admin.Actor, kind, why string) error
 	ResumeLane(ctx context.Context, a admin.Actor, kind, why string) (stood bool, err error)
+	SetRate(ctx context.Context, a admin.Actor, kind string, perSecond float64, why string) (changed bool, err error)
 }
 
 // Planner makes and shows bulk jobs.

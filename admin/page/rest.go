@@ -33,10 +33,36 @@ func (p *Page) changeLane(c *call) (to string, err error) {
 		} else {
 			did = "resume-none"
 		}
+	case "rate":
+		rate, bad := strconv.ParseFloat(trim(c.PostForm.Get("rate")), 64)
+		if bad != nil || rate == 0 {
+			return "", &badField{"the rate is a number of calls a second, such as 5 or 0.5"}
+		}
+		did = "rate-set"
+		_, err = p.service.SetRate(ctx, operator, kind, rate, why)
+	case "rate-off":
+		var changed bool
+		if changed, err = p.service.SetRate(ctx, operator, kind, 0, why); changed {
+			did = "rate-off"
+		} else {
+			did = "rate-none"
+		}
 	default:
 		err = errStrange
 	}
 	return "/lanes?did=" + did, err
+}
+
+// rateOf says what rate a lane keeps to, and why a person set it.
+func rateOf(l admin.Lane) string {
+	switch {
+	case !l.Slowed():
+		return orElse(l.Rate, "unlimited")
+	case l.Rate != "":
+		return clean(l.Limit + " instead of " + l.Rate + ": " + l.LimitWhy)
+	default:
+		return clean(l.Limit + ": " + l.LimitWhy)
+	}
 }
 
 func (p *Page) workers(c *call) (content, error) {

@@ -62,7 +62,7 @@ func TestViews(t *testing.T) {
 		"/dead":                             {"unavailable", "opted_out", "Plan retry", "Answer one by one", base + "/dead/plan?code=unavailable&amp;kind=sms&amp;op=retry&amp;reason=exhausted"},
 		"/dead/plan?op=retry&kind=sms&code=unavailable": {"of kind sms, code unavailable", `name="why"`, "Dry run", "First 1, then 10, then 100"},
 		"/jobs":    {"There are no jobs"},
-		"/lanes":   {"held", "unauthorized", "Pause", "Resume"},
+		"/lanes":   {"held", "unauthorized", "Pause", "Resume", "Slow a lane down", "Take the rate back"},
 		"/rates":   {"1,140 done, 6 dead"},
 		"/workers": {"vm-1", "1.2.3", "sms 2"},
 		"/audit":   {"No act is recorded"},

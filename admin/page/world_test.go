@@ -76,7 +76,7 @@ func bareWorld(t *testing.T, actor func(*http.Request, admin.Role) (admin.Actor,
 		t.Fatal(err)
 	}
 	w := &world{T: t, db: db, store: s, desk: desk}
-	w.service = admin.New(admin.Config{Reader: desk, State: desk, Operator: desk, Jobs: desk, Audit: desk, Doctor: lines{},
+	w.service = admin.New(admin.Config{Reader: desk, State: desk, Operator: desk, Controls: desk, Jobs: desk, Audit: desk, Doctor: lines{},
 		Kinds: []string{"charge", "email", "sms"}, Policy: policy, Mask: []string{"customer"}})
 	p, err := page.New(page.Config{Service: w.service, Actor: actor, BasePath: base, CursorKey: []byte("0123456789abcdef"), SignOut: true})
 	if err != nil {

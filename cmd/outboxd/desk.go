@@ -57,7 +57,7 @@ func (p *program) desk(s *store.Store, workers deployment, by string) *desk {
 		kinds = append(kinds, l.Kind)
 	}
 	return &desk{
-		Service: admin.New(admin.Config{Reader: d, State: d, Operator: d, Jobs: d, Audit: d, Kinds: append(kinds, workers.Kinds...), Policy: workers.Policy}),
+		Service: admin.New(admin.Config{Reader: d, State: d, Operator: d, Controls: d, Jobs: d, Audit: d, Kinds: append(kinds, workers.Kinds...), Policy: workers.Policy}),
 		actor:   admin.Actor{Who: cmp.Or(by, p.person()), Via: "cli", From: p.person(), Roles: admin.Roles()},
 		store:   d, workers: workers,
 	}

@@ -47,6 +47,9 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 	if err := db.Pause(t.Context(), "email", "maintenance", "ada"); err != nil {
 		t.Fatal(err)
 	}
+	if err := db.Limit(t.Context(), "email", 0.5, "the quota", "bob"); err != nil {
+		t.Fatal(err)
+	}
 	if err := db.Break(t.Context(), "sms", "w1", time.Hour); err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +87,7 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 			t.Errorf("%s: %v, want the remedy %q", name, f, want)
 		}
 	}
-	for _, want := range []string{"charge is held since ", "email is paused by ada (maintenance)", "the breaker of sms is open for "} {
+	for _, want := range []string{"charge is held since ", "email is paused by ada (maintenance)", "the breaker of sms is open for ", "email is slowed down to 30/m by bob (the quota)"} {
 		if detail, _ := found["lanes"]["detail"].(string); !strings.Contains(detail, want) {
 			t.Errorf("lanes: %s, want %q", detail, want)
 		}

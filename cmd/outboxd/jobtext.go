@@ -5,14 +5,13 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/outboxd/outboxd/admin"
 	"github.com/outboxd/outboxd/cmd/internal/term"
+	"github.com/outboxd/outboxd/outbox"
 )
 
 // processID tells this process from others of the same person.
@@ -85,7 +84,7 @@ func jobDoc(j admin.JobView) bson.D {
 	p, c := j.Plan, j.Counts
 	return bson.D{{Key: "_id", Value: j.ID}, {Key: "op", Value: j.Op}, {Key: "state", Value: j.State}, {Key: "note", Value: orNull(j.Note)},
 		{Key: "what", Value: admin.Describe(j.Job)}, {Key: "why", Value: j.Why}, {Key: "by", Value: j.By}, {Key: "approved_by", Value: orNull(j.Approved)},
-		{Key: "rate", Value: rateText(j.Rate)}, {Key: "planned", Value: orNone(j.Planned)}, {Key: "started", Value: orNone(j.Started)}, {Key: "finished", Value: orNone(j.Finished)},
+		{Key: "rate", Value: orNull(outbox.RateText(j.Rate))}, {Key: "planned", Value: orNone(j.Planned)}, {Key: "started", Value: orNone(j.Started)}, {Key: "finished", Value: orNone(j.Finished)},
 		{Key: "plan", Value: bson.D{{Key: "chosen", Value: p.Chosen}, {Key: "would", Value: p.Would}, {Key: "refused", Value: counts(p.Refused)}, {Key: "charges", Value: p.Charges},
 			{Key: "money", Value: counts(p.Money)}, {Key: "capped", Value: p.Capped}, {Key: "needs_approval", Value: p.Needs}}},
 		{Key: "counts", Value: bson.D{{Key: "seen", Value: c.Seen}, {Key: "went", Value: c.Went}, {Key: "refused", Value: counts(c.Refused)}, {Key: "changed", Value: c.Changed},
@@ -100,20 +99,4 @@ func counts(m map[string]int64) bson.D {
 		doc = append(doc, bson.E{Key: key, Value: m[key]})
 	}
 	return doc
-}
-
-// rateText writes letters a second as the flag takes them, nil for no rate.
-func rateText(rate float64) any {
-	for _, unit := range []struct {
-		seconds float64
-		name    string
-	}{{1, "s"}, {60, "m"}, {time.Hour.Seconds(), "h"}} {
-		if n := rate * unit.seconds; n >= 1 && n == float64(int64(n)) {
-			return strconv.FormatInt(int64(n), 10) + "/" + unit.name
-		}
-	}
-	if rate == 0 {
-		return nil
-	}
-	return strconv.FormatFloat(rate, 'g', 4, 64) + "/s"
 }

@@ -22,6 +22,7 @@ type laneCmd struct {
 	List   laneListCmd   `cmd:"" help:"List the lanes, with what all workers know of them."`
 	Pause  lanePauseCmd  `cmd:"" help:"Stop a lane on every worker; calls under way end."`
 	Resume laneResumeCmd `cmd:"" help:"End a pause or a hold of a lane, on every worker."`
+	Rate   laneRateCmd   `cmd:"" help:"Slow a lane down to a rate, on all workers together, or take that back."`
 }
 
 func (laneCmd) Help() string {
@@ -39,12 +40,12 @@ While a lane is stopped, its intents stay pending and lose no attempt.`
 type laneListCmd struct {
 	mongoFlags
 	outputFlag
-	JSON bool `help:"One JSON object for each: {kind, state, why, until, rate, workers, in_flight, since, next_probe, remedy}."`
+	JSON bool `help:"One JSON object for each: {kind, state, why, until, rate, workers, in_flight, since, next_probe, remedy, limit, limit_why}."`
 }
 
 func (laneListCmd) Help() string {
 	return `What all workers share of each lane: of a held one since when, of a gated or broken one until when, which is also when the next
-probe may go, and what a person can do.
+probe may go, and what a person can do. RATE is what the lane keeps to; where a person set it, a line below says why.
 
   outboxd lane list`
 }
@@ -70,7 +71,8 @@ func (c laneListCmd) Run(p *program) error {
 func laneDoc(l admin.Lane) bson.D {
 	return bson.D{{Key: "kind", Value: l.Kind}, {Key: "state", Value: l.State}, {Key: "why", Value: orNull(l.Why)}, {Key: "until", Value: orNone(l.Until)},
 		{Key: "rate", Value: orNull(l.Rate)}, {Key: "workers", Value: l.Workers}, {Key: "in_flight", Value: l.InFlight},
-		{Key: "since", Value: orNone(l.Since)}, {Key: "next_probe", Value: orNone(l.Until)}, {Key: "remedy", Value: orNull(l.Remedy)}}
+		{Key: "since", Value: orNone(l.Since)}, {Key: "next_probe", Value: orNone(l.Until)}, {Key: "remedy", Value: orNull(l.Remedy)},
+		{Key: "limit", Value: orNull(l.Limit)}, {Key: "limit_why", Value: orNull(l.LimitWhy)}}
 }
 
 func laneTable(p *program, lanes []admin.Lane, now time.Time) error {
@@ -82,20 +84,30 @@ func laneTable(p *program, lanes []admin.Lane, now time.Time) error {
 		if l.State == admin.LaneOpen {
 			mark = nil
 		}
-		table.Mark(mark, l.Kind, l.State, cmp.Or(l.Rate, "unlimited"), strconv.Itoa(l.Workers), strconv.Itoa(l.InFlight), laneTimes(l, now), l.Why)
+		table.Mark(mark, l.Kind, l.State, cmp.Or(l.Pace(), "unlimited"), strconv.Itoa(l.Workers), strconv.Itoa(l.InFlight), laneTimes(l, now), l.Why)
 	}
 	if err := table.Write(p.out, style); err != nil {
 		return err
 	}
 	for _, l := range lanes {
-		if l.Remedy == "" {
-			continue
-		}
-		if _, err := fmt.Fprintln(p.out, term.Wrap(fmt.Sprintf("%s: %s %s", l.Kind, l.Remedy, probeText(l, now)), "")); err != nil {
-			return err
+		for _, line := range laneLines(l, now) {
+			if _, err := fmt.Fprintln(p.out, term.Wrap(l.Kind+": "+line, "")); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// laneLines says what a person can do about a lane, and why it is slowed down.
+func laneLines(l admin.Lane, now time.Time) (lines []string) {
+	if l.Remedy != "" {
+		lines = append(lines, l.Remedy+" "+probeText(l, now))
+	}
+	if l.Slowed() {
+		lines = append(lines, fmt.Sprintf("slowed down from %s to %s: %s. `outboxd lane rate %s off` ends it.", cmp.Or(l.Rate, "unlimited"), l.Limit, l.LimitWhy, l.Kind))
+	}
+	return lines
 }
 
 // laneTimes says since when a lane stands, or until when.

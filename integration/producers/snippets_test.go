@@ -157,7 +157,10 @@ func snippets() []snippet {
 		{page: "docs/operations.md", begins: "outboxd stats", shell: true, want: "PENDING", with: []bson.D{text("order-7")}},
 		{page: "docs/operations.md", begins: "outboxd audit", shell: true, want: "No worker is alive."},
 		{page: "docs/operations.md", begins: "outboxd find --id order-7", shell: true, want: "order-7", with: []bson.D{text("order-7")}},
-		{page: "docs/operations.md", begins: "outboxd lane list", shell: true, want: "sms"},
+		{page: "docs/operations.md", begins: "outboxd lane list", shell: true, want: "Lane sms keeps to its configured rate again"},
+		{page: "docs/operations.md", begins: "db.outbox_lanes.updateOne({_id: \"sms\"}, {$set: {limit", mongosh: true, replace: map[string]string{
+			"db.outbox_lanes.updateOne({_id: \"sms\"}, {$unset": "print(db.outbox_lanes.find().toArray()); db.outbox_lanes.updateOne({_id: \"sms\"}, {$unset"},
+			want: "the carrier asked us to"},
 		{page: "docs/operations.md", begins: "outboxd dead retry --kind email", shell: true,
 			with:   []bson.D{dead("order-1", "email", "exhausted", "transient"), dead(id, "sms", "exhausted", "transient")},
 			filter: is(id, status("pending"))},

@@ -128,7 +128,7 @@ func (p *process) service() (*admin.Service, func(), error) {
 	for _, l := range p.Config.Lanes {
 		kinds = append(kinds, l.Kind)
 	}
-	c := admin.Config{Reader: p.desk, State: p.desk, Operator: p.desk, Jobs: p.desk, Audit: p.audit(), Doctor: physician{p}, Kinds: append(kinds, p.Config.Kinds...),
+	c := admin.Config{Reader: p.desk, State: p.desk, Operator: p.desk, Controls: p.desk, Jobs: p.desk, Audit: p.audit(), Doctor: physician{p}, Kinds: append(kinds, p.Config.Kinds...),
 		Policy: p.Config.Policy, Approval: p.Config.Approval, ReadOnly: p.Config.Auth.ReadOnly, Mask: p.Config.Mask}
 	if ask != nil {
 		c.Prober = ask

@@ -234,7 +234,7 @@ func (f *file) rate(to *float64, shown *string) func(string, ast.Node) {
 			f.bad(key, "must be a rate like 25/s, 100/m or 5000/h")
 			return
 		}
-		v, err := parseRate(text)
+		v, err := outbox.ParseRate(text)
 		if err != nil {
 			f.bad(key, "%v %v", quoted(text), err)
 			return
