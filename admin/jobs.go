@@ -376,8 +376,8 @@ func (s *Service) viewed(ctx context.Context, job outbox.Job) (JobView, error) {
 			view.Effect = append(view.Effect, fmt.Sprintf("lane %s is %s: %d will wait", l.Kind, l.State, n))
 		case l.Workers == 0:
 			view.Effect = append(view.Effect, fmt.Sprintf("no worker serves %s: %d will wait", l.Kind, n))
-		case l.Pace() != "":
-			view.Effect = append(view.Effect, fmt.Sprintf("%d go through lane %s at %s", n, l.Kind, l.Pace()))
+		case l.EffectiveRate() != "":
+			view.Effect = append(view.Effect, fmt.Sprintf("%d go through lane %s at %s", n, l.Kind, l.EffectiveRate()))
 		}
 	}
 	slices.Sort(view.Effect)

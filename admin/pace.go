@@ -38,9 +38,9 @@ func (s *Service) SetRate(ctx context.Context, a Actor, kind string, perSecond f
 	return set || l.Limit != "", err
 }
 
-// Pace is the rate that the lane keeps to: the lower of the configured one and the one that a person set. It is empty
+// EffectiveRate is the rate that the lane keeps to: the lower of the configured one and the one that a person set. It is empty
 // if there is none.
-func (l Lane) Pace() string {
+func (l Lane) EffectiveRate() string {
 	if !l.Slowed() {
 		return l.Rate
 	}

@@ -173,7 +173,7 @@ func TestSetRate(t *testing.T) {
 	if _, ok := errors.AsType[*admin.Forbidden](set(actor(admin.RoleRead, admin.RoleApprove), "sms", 1, "x")); !ok {
 		t.Error("somebody without the role operate set a rate")
 	}
-	if l := lane(); l.Limit != "" || l.Pace() != "10/s" || l.Slowed() {
+	if l := lane(); l.Limit != "" || l.EffectiveRate() != "10/s" || l.Slowed() {
 		t.Errorf("refused, and yet the lane is %+v", l)
 	}
 
@@ -186,7 +186,7 @@ func TestSetRate(t *testing.T) {
 	if a := last(); a.Outcome != outbox.ActDone || a.Who != "ann" || a.On != "sms" || a.Why != "the provider asked" || a.Before != "none" || a.After != "30/m" {
 		t.Errorf("a rate is recorded as %+v", a)
 	}
-	if l := lane(); l.State != admin.LaneOpen || l.Limit != "30/m" || l.Rate != "10/s" || l.Pace() != "30/m" || !l.Slowed() || l.LimitWhy != "the provider asked (ann)" {
+	if l := lane(); l.State != admin.LaneOpen || l.Limit != "30/m" || l.Rate != "10/s" || l.EffectiveRate() != "30/m" || !l.Slowed() || l.LimitWhy != "the provider asked (ann)" {
 		t.Errorf("the lane is %+v", l)
 	}
 	if view, err := s.Overview(ctx, operator); err != nil || len(view.Needs) != 1 || view.Needs[0].Urgent ||
@@ -199,7 +199,7 @@ func TestSetRate(t *testing.T) {
 	if a := last(); a.Before != "30/m" || a.After != "none" || a.Why != "over" {
 		t.Errorf("taking it back is recorded as %+v", a)
 	}
-	if l := lane(); l.Limit != "" || l.LimitWhy != "" || l.Pace() != "10/s" {
+	if l := lane(); l.Limit != "" || l.LimitWhy != "" || l.EffectiveRate() != "10/s" {
 		t.Errorf("the lane is %+v", l)
 	}
 }
@@ -213,7 +213,7 @@ func TestTheLowerRateIsThePace(t *testing.T) {
 		{admin.Lane{}, "", false}, {admin.Lane{Rate: "90/m"}, "90/m", false}, {admin.Lane{Limit: "1/s"}, "1/s", true},
 		{admin.Lane{Rate: "90/m", Limit: "1/s"}, "1/s", true}, {admin.Lane{Rate: "90/m", Limit: "2/s"}, "90/m", false},
 	} {
-		if got := c.lane.Pace(); got != c.want || c.lane.Slowed() != c.slowed {
+		if got := c.lane.EffectiveRate(); got != c.want || c.lane.Slowed() != c.slowed {
 			t.Errorf("of %+v the pace is %q, slowed %t", c.lane, got, c.lane.Slowed())
 		}
 	}

@@ -30,7 +30,7 @@ type lane struct {
 	settler  *settler
 	peers    *peers
 	breaker  *gobreaker.TwoStepCircuitBreaker[struct{}] // its owner's: it calls breakerChanged
-	limiter  *rate.Limiter                              // nil: unlimited. See keepPace
+	limiter  *rate.Limiter                              // nil: unlimited. See setRate
 	workload *workload
 	upcoming Upcoming // nil: the lane looks every second
 
@@ -73,7 +73,7 @@ func newLane(cfg Lane, all Config, settler *settler, peers *peers, workload *wor
 	}
 	l.state = schedule.New(schedule.Default(), cfg.Concurrency, all.Upcoming != nil, rand.Uint64(), time.Now())
 	l.breaker = newBreaker(cfg.Breaker, cfg.Kind, l.breakerChanged)
-	l.keepPace()
+	l.setRate()
 	l.publish()
 	return l
 }

@@ -49,7 +49,7 @@ func (l *lane) share(state outbox.LaneState, now time.Time) {
 		until = local.Add(state.GateUntil.Sub(now))
 	}
 	l.gate.agree(until)
-	l.keepPace()
+	l.setRate()
 	if state.BrokenBy != l.worker && state.BrokenUntil.After(now) {
 		l.broken = local.Add(state.BrokenUntil.Sub(now))
 	} else if state.BrokenUntil.IsZero() {
@@ -86,12 +86,12 @@ func (l *lane) share(state outbox.LaneState, now time.Time) {
 // split takes over how many workers serve the kind.
 func (l *lane) split(live int) {
 	l.state.Apply(time.Now(), schedule.Peered{Live: live})
-	l.keepPace()
+	l.setRate()
 }
 
-// keepPace sets this worker's share of the lane's rate: of the configured one, or of one that a person set.
-func (l *lane) keepPace() {
-	all := outbox.Pace(l.Rate, l.shared.Limit)
+// setRate sets this worker's share of the lane's rate: of the configured one, or of one that a person set.
+func (l *lane) setRate() {
+	all := outbox.EffectiveRate(l.Rate, l.shared.Limit)
 	if all == 0 {
 		l.limiter = nil
 		return

@@ -32,8 +32,8 @@ func TestPace(t *testing.T) {
 	for _, c := range []struct{ configured, set, want float64 }{
 		{0, 0, 0}, {25, 0, 25}, {0, 5, 5}, {25, 5, 5}, {25, 100, 25}, {25, 25, 25},
 	} {
-		if got := outbox.Pace(c.configured, c.set); got != c.want {
-			t.Errorf("Pace(%v, %v) = %v, want %v", c.configured, c.set, got, c.want)
+		if got := outbox.EffectiveRate(c.configured, c.set); got != c.want {
+			t.Errorf("EffectiveRate(%v, %v) = %v, want %v", c.configured, c.set, got, c.want)
 		}
 	}
 }

@@ -241,7 +241,7 @@ func lanesForms(c *call, lanes []admin.Lane) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			for _, l := range lanes {
-				templ_7745c5c3_Err = option(l.Kind, laneChosen(c), clean(l.Kind)+" ("+orElse(l.Pace(), "unlimited")+")").Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = option(l.Kind, laneChosen(c), clean(l.Kind)+" ("+orElse(l.EffectiveRate(), "unlimited")+")").Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

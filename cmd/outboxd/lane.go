@@ -84,7 +84,7 @@ func laneTable(p *program, lanes []admin.Lane, now time.Time) error {
 		if l.State == admin.LaneOpen {
 			mark = nil
 		}
-		table.Mark(mark, l.Kind, l.State, cmp.Or(l.Pace(), "unlimited"), strconv.Itoa(l.Workers), strconv.Itoa(l.InFlight), laneTimes(l, now), l.Why)
+		table.Mark(mark, l.Kind, l.State, cmp.Or(l.EffectiveRate(), "unlimited"), strconv.Itoa(l.Workers), strconv.Itoa(l.InFlight), laneTimes(l, now), l.Why)
 	}
 	if err := table.Write(p.out, style); err != nil {
 		return err

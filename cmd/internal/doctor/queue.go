@@ -29,7 +29,7 @@ func lanes(ctx context.Context, p Patient) (detail, remedy string, err error) {
 	var stopped, remedies, notes []string
 	for _, kind := range slices.Sorted(maps.Keys(states)) {
 		s := states[kind]
-		if configured, _ := outbox.ParseRate(s.Rate); s.Limit > 0 && outbox.Pace(configured, s.Limit) == s.Limit {
+		if configured, _ := outbox.ParseRate(s.Rate); s.Limit > 0 && outbox.EffectiveRate(configured, s.Limit) == s.Limit {
 			notes = append(notes, fmt.Sprintf("%s is slowed down to %s%s", kind, outbox.RateText(s.Limit), because(s.LimitWhy, s.LimitBy)))
 		}
 		switch {
