@@ -28,7 +28,7 @@ type Lane struct {
 	Since    time.Time // of held; zero: not known
 	Until    time.Time // of gated and broken; zero: not known
 	Rate     string    // as configured; empty: unlimited
-	Limit    string    // the rate that a person set; empty: none. See [Lane.Pace]
+	Limit    string    // the rate that a person set; empty: none. See [Lane.EffectiveRate]
 	LimitWhy string    // why, and who set it
 	Workers  int
 	InFlight int

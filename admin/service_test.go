@@ -204,7 +204,7 @@ func TestSetRate(t *testing.T) {
 	}
 }
 
-func TestTheLowerRateIsThePace(t *testing.T) {
+func TestTheLowerRateIsTheEffectiveOne(t *testing.T) {
 	for _, c := range []struct {
 		lane   admin.Lane
 		want   string

@@ -19,7 +19,7 @@ type LaneState struct {
 
 	Rate string // the configured rate of the whole deployment, for show; empty: unlimited
 
-	Limit    float64 // calls a second of the whole deployment that a person set; 0: none. See [Pace]
+	Limit    float64 // calls a second of the whole deployment that a person set; 0: none. See [EffectiveRate]
 	LimitWhy string  // the person's words
 	LimitBy  string  // who set it
 }

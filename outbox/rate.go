@@ -37,9 +37,9 @@ func RateText(perSecond float64) string {
 	return strconv.FormatFloat(perSecond, 'g', 4, 64) + "/s"
 }
 
-// EffectiveRate returns the rate that a lane keeps to: the lower of the configured one and the one that a person set, in calls
-// a second of the whole deployment. 0 stands for none, and so does the result. A person can only slow a lane down:
-// the configured rate is what the provider allows.
+// EffectiveRate returns the rate that a lane keeps to: the lower of the configured one and the one that a person set,
+// in calls a second of the whole deployment. 0 stands for none, and so does the result. A person can only slow a lane
+// down: the configured rate is what the provider allows.
 func EffectiveRate(configured, set float64) float64 {
 	if configured == 0 || set > 0 && set < configured {
 		return set

@@ -28,7 +28,7 @@ func TestRateTexts(t *testing.T) {
 	}
 }
 
-func TestPace(t *testing.T) {
+func TestEffectiveRate(t *testing.T) {
 	for _, c := range []struct{ configured, set, want float64 }{
 		{0, 0, 0}, {25, 0, 25}, {0, 5, 5}, {25, 5, 5}, {25, 100, 25}, {25, 25, 25},
 	} {
