@@ -22,9 +22,9 @@ import (
 
 // replayLanes lets workers go as fast as they can, give up a call soon, and go on past the failures that are meant.
 const replayLanes = "lanes:\n" +
-	"  charge: {concurrency: 16, rate: 100000/s, timeout: 3s, lease: 30s, retry: {base: 50ms, max: 1s}, reconcile: {wait: 1s, interval: 1s, absent_after: 6s, give_up: 40s}, breaker: {min_requests: 1000000, consecutive: 1000000, open_for: 1s}}\n" +
-	"  email: {concurrency: 16, timeout: 3s, lease: 30s, retry: {base: 50ms, max: 1s}, reconcile: {wait: 1s, interval: 1s, absent_after: 6s, give_up: 40s}, breaker: {min_requests: 1000000, consecutive: 1000000, open_for: 1s}}\n" +
-	"  sms: {concurrency: 16, timeout: 3s, lease: 30s, retry: {base: 50ms, max: 1s}, breaker: {min_requests: 1000000, consecutive: 1000000, open_for: 1s}}\n"
+	"  charge: {concurrency: 16, rate: 100000/s, timeout: 2s, lease: 30s, retry: {base: 50ms, max: 1s}, reconcile: {wait: 1s, interval: 1s, absent_after: 3s, give_up: 8s}, breaker: {min_requests: 1000000, consecutive: 1000000, open_for: 1s}}\n" +
+	"  email: {concurrency: 16, timeout: 2s, lease: 30s, retry: {base: 50ms, max: 1s}, reconcile: {wait: 1s, interval: 1s, absent_after: 3s, give_up: 8s}, breaker: {min_requests: 1000000, consecutive: 1000000, open_for: 1s}}\n" +
+	"  sms: {concurrency: 16, timeout: 2s, lease: 30s, retry: {base: 50ms, max: 1s}, breaker: {min_requests: 1000000, consecutive: 1000000, open_for: 1s}}\n"
 
 // misbehave lets the providers fail in every way that a delivery has to bear: server errors, rate limits, answers that
 // are lost after the effect, and calls that never end.
@@ -57,7 +57,7 @@ type operators struct{ operate, approve string }
 // replay plans a job over every dead letter, has it approved and starts it.
 func (d *adminProcess) replay(t *testing.T, who operators) string {
 	t.Helper()
-	plan := d.call(t, "POST", "/api/v1/jobs", `{"op":"retry","filter":{"since":"2020-01-01T00:00:00Z"},"why":"the providers work again"}`, bearer(who.operate)).want(t, 201)
+	plan := d.call(t, "POST", "/api/v1/jobs", `{"op":"retry","filter":{"since":"2020-01-01T00:00:00Z"},"why":"the providers work again","ramp":[1,10,20]}`, bearer(who.operate)).want(t, 201)
 	job := "/api/v1/jobs/" + fmt.Sprint(plan.field("id"))
 	if plan.field("plan.needs") == true {
 		d.call(t, "POST", job+"/start", "", bearer(who.operate)).want(t, 422)
@@ -123,7 +123,7 @@ func TestAdminReplayOfAllReasons(t *testing.T) {
 	began = time.Now()
 	var two *adminProcess
 	killed := false
-	at := max(150, n/10) // letters that went, when the process is killed: past the ramp, and far from the end
+	at := n / 10 // letters that went, when the process is killed: past the ramp, and far from the end
 	owners := make(map[string]bool)
 	for {
 		serving := one
@@ -284,7 +284,7 @@ func (r *replay) effects(after map[string]bson.Raw) {
 	r.Helper()
 	effects := make(map[string]int)
 	for _, e := range r.sim.Sim.Effects() {
-		effects[e.OutboxID]++
+		effects[cmp.Or(e.OutboxID, strings.TrimPrefix(e.Body, "Order "))]++ // without callbacks a text does not carry its id
 	}
 	for id, n := range effects {
 		if _, known := r.of[id]; n > 1 || !known {
