@@ -157,6 +157,10 @@ func (w *world) check(id string, n int) outbox.Job {
 	if err != nil || done != retried {
 		w.Errorf("the audit has %d done, want %d: %v", done, retried, err)
 	}
+	refused, err := w.db.Collection("outbox_audit").CountDocuments(w.Context(), bson.M{"job": id, "op": "retry", "outcome": outbox.ActRefused})
+	if err != nil || refused != int64(n)-retried {
+		w.Errorf("the audit has %d refused, want %d: %v", refused, int64(n)-retried, err)
+	}
 	open, err := w.db.Collection("outbox_audit").CountDocuments(w.Context(), bson.M{"job": id, "outcome": outbox.ActBegun})
 	if err != nil || open != 0 {
 		w.Errorf("the audit has %d acts that are only begun: %v", open, err)

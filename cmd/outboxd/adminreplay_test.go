@@ -147,7 +147,7 @@ func TestAdminReplayOfAllReasons(t *testing.T) {
 			if !killed && job.Lease.Owner != "" {
 				owners[job.Lease.Owner] = true
 			}
-			if !killed && job.Counts.Went >= int64(at) && len(job.Batch) > 0 {
+			if !killed && job.Counts.Went >= int64(at) && r.audited(t, bson.D{{Key: "job", Value: id}, {Key: "outcome", Value: outbox.ActBegun}}) > 0 {
 				one.signal(t, syscall.SIGKILL)
 				one.end(t)
 				killed = true
