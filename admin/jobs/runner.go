@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -79,7 +80,8 @@ var errLost = errors.New("the job is paused, stopped, or another process has it"
 // work is one job in the hands of this process.
 type work struct {
 	*Runner
-	job outbox.Job
+	job  outbox.Job
+	seen int // letters that this process has looked at
 }
 
 // save writes what change makes of the job. If a person changed its state meanwhile, what was counted is written all
@@ -253,6 +255,7 @@ func (w *work) batch(ctx context.Context, most int) error {
 	due := w.job.Due
 	var acts []outbox.Act
 	for _, in := range found.letters {
+		w.seen++
 		if in.DoneBy(w.job.ID) { // it came again after a crash
 			continue
 		}
@@ -262,6 +265,13 @@ func (w *work) batch(ctx context.Context, most int) error {
 		if l.retry, l.err = w.decide(in); l.err != nil {
 			counts.Refused[admin.Reason(l.err)]++
 			act.Outcome, act.Code = outbox.ActRefused, admin.Reason(l.err)
+			told, err := w.told(ctx, act)
+			if err != nil {
+				return err
+			}
+			if told {
+				continue
+			}
 			acts = append(acts, act)
 			continue
 		}
@@ -326,6 +336,16 @@ func (w *work) batch(ctx context.Context, most int) error {
 			j.State, j.Finished = outbox.JobDone, w.Now()
 		}
 	})
+}
+
+// told reports whether the process that had the job before recorded this refusal already. It can have done so only for
+// the page that it left unfinished.
+func (w *work) told(ctx context.Context, refusal outbox.Act) (bool, error) {
+	if w.seen > batch {
+		return false, nil
+	}
+	acts, err := w.Audit.Acts(ctx, outbox.ActFilter{On: refusal.On, Job: refusal.Job})
+	return slices.ContainsFunc(acts, func(a outbox.Act) bool { return a.Outcome == outbox.ActRefused && a.Code == refusal.Code }), err
 }
 
 // change changes the letters, several at once. Each is begun, so none is left half-way.

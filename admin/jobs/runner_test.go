@@ -157,6 +157,10 @@ func (w *world) check(id string, n int) outbox.Job {
 	if err != nil || done != retried {
 		w.Errorf("the audit has %d done, want %d: %v", done, retried, err)
 	}
+	refused, err := w.db.Collection("outbox_audit").CountDocuments(w.Context(), bson.M{"job": id, "op": "retry", "outcome": outbox.ActRefused})
+	if err != nil || refused != int64(n)-retried {
+		w.Errorf("the audit has %d refused, want %d: %v", refused, int64(n)-retried, err)
+	}
 	open, err := w.db.Collection("outbox_audit").CountDocuments(w.Context(), bson.M{"job": id, "outcome": outbox.ActBegun})
 	if err != nil || open != 0 {
 		w.Errorf("the audit has %d acts that are only begun: %v", open, err)
@@ -237,13 +241,64 @@ func TestJobSurvivesItsProcesses(t *testing.T) {
 		if worked, err := w.runner(c, c, c).Once(t.Context()); !worked || err == nil {
 			break
 		}
-		_, err := w.db.Collection("outbox_jobs").UpdateOne(t.Context(), bson.M{"_id": view.ID}, bson.M{"$set": bson.M{"lease.until": time.Unix(0, 0)}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		w.leaseOver(view.ID)
 	}
 	if _, err := w.runner(w.desk, w.desk, w.desk).Once(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	w.check(view.ID, n)
+}
+
+// A letter that a job names, and that dies again before another process takes the job over, is not retried by it
+// twice. A filter leaves it alone by the instant of its death, a name does not.
+func TestNamedLetterThatDiesBetweenCrashAndTakeover(t *testing.T) {
+	t.Parallel()
+	for name, written := range map[string]int{"before the end is recorded": 2, "before the cursor is written": 3} { // after the batch and the begin, and the end
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.letters(12)
+			page, err := w.desk.Find(t.Context(), outbox.Search{Stage: outbox.StageDead, Code: "unavailable"})
+			if err != nil || len(page.Items) != 4 {
+				t.Fatalf("%d letters that may be retried, want 4: %v", len(page.Items), err)
+			}
+			var ids []string
+			for _, in := range page.Items {
+				ids = append(ids, in.Name)
+			}
+			view, err := w.service.Plan(t.Context(), ann, admin.JobRequest{Op: outbox.JobRetry, IDs: ids, Why: "it is back", Ramp: []int{}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.service.Start(t.Context(), ann, view.ID); err != nil {
+				t.Fatal(err)
+			}
+			dies := &settling{Desk: w.desk, w: w, ends: func(int) string { return "dead" }}
+			c := &crash{Desk: w.desk, left: written}
+			if worked, err := w.runner(dies, c, c).Once(t.Context()); !worked || !errors.Is(err, errCrash) {
+				t.Fatalf("Once: %t, %v, want a crash", worked, err)
+			}
+			w.leaseOver(view.ID)
+			if worked, err := w.runner(dies, w.desk, w.desk).Once(t.Context()); !worked || err != nil {
+				t.Fatalf("Once after the crash: %t, %v", worked, err)
+			}
+			once, err := w.db.Collection("outbox").CountDocuments(t.Context(), bson.M{"status": "dead", "retried.n": 1})
+			if err != nil || once != 4 || dies.n != 4 {
+				t.Errorf("%d of 4 letters were retried once, with %d retries in all: %v", once, dies.n, err)
+			}
+			done, err := w.db.Collection("outbox_audit").CountDocuments(t.Context(), bson.M{"job": view.ID, "op": "retry", "outcome": outbox.ActDone})
+			job, jobErr := w.desk.Job(t.Context(), view.ID)
+			if err := errors.Join(err, jobErr); err != nil || done != 4 || job.State != outbox.JobDone || job.Counts.Went != 4 || job.Counts.Seen != 4 {
+				t.Errorf("the audit has %d done, the job is %s after %+v, want 4 and done: %v", done, job.State, job.Counts, err)
+			}
+		})
+	}
+}
+
+// leaseOver ends the lease of a job, as time would.
+func (w *world) leaseOver(id string) {
+	w.Helper()
+	if _, err := w.db.Collection("outbox_jobs").UpdateOne(w.Context(), bson.M{"_id": id}, bson.M{"$set": bson.M{"lease.until": time.Unix(0, 0)}}); err != nil {
+		w.Fatal(err)
+	}
 }

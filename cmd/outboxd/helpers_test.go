@@ -113,6 +113,14 @@ func (w *world) insertPastValidator(t *testing.T, doc bson.D) {
 	}
 }
 
+// insertMany writes many documents past the validator.
+func (w *world) insertMany(t *testing.T, docs []any) {
+	t.Helper()
+	if _, err := w.outbox().InsertMany(t.Context(), docs, options.InsertMany().SetBypassDocumentValidation(true)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // get returns an intent.
 func (w *world) get(t *testing.T, id any) bson.Raw {
 	t.Helper()
