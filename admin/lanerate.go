@@ -38,8 +38,8 @@ func (s *Service) SetRate(ctx context.Context, a Actor, kind string, perSecond f
 	return set || l.Limit != "", err
 }
 
-// EffectiveRate is the rate that the lane keeps to: the lower of the configured one and the one that a person set. It is empty
-// if there is none.
+// EffectiveRate is the rate that the lane keeps to: the lower of the configured one and the one that a person set. It
+// is empty if there is none.
 func (l Lane) EffectiveRate() string {
 	if !l.Slowed() {
 		return l.Rate

@@ -71,12 +71,12 @@ func (l *lane) share(state outbox.LaneState, now time.Time) {
 	case before.Paused && !state.Paused:
 		l.log.Warn("lane resumed", filled("paused_why", before.Why, "paused_by", before.By)...)
 	}
-	if before.Limit != state.Limit {
-		text := "rate taken back"
-		if state.Limit > 0 {
-			text = "rate set"
-		}
-		l.log.Warn(text, filled("rate", outbox.RateText(state.Limit), "why", state.LimitWhy, "by", state.LimitBy)...)
+	switch {
+	case before.Limit == state.Limit:
+	case state.Limit > 0:
+		l.log.Warn("rate set", filled("rate", outbox.RateText(state.Limit), "why", state.LimitWhy, "by", state.LimitBy)...)
+	default:
+		l.log.Warn("rate taken back", filled("set_why", before.LimitWhy, "set_by", before.LimitBy)...)
 	}
 	if resumed {
 		l.peers.tell(news{what: waitEnded, lane: l})

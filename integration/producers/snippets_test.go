@@ -130,6 +130,10 @@ func snippets() []snippet {
 		{page: "docs/backup.md", begins: "db.outbox_meta.insertOne(", mongosh: true, before: `db.outbox_meta.deleteOne({_id: "namespace"})`},
 		{page: "docs/backup.md", begins: "db.outbox.deleteMany(", mongosh: true, with: []bson.D{text("order-7"), ambiguous("order-8")}, filter: is("order-8")},
 
+		{page: "docs/admin.md", begins: "outboxd admin   ", by: "cmd/outboxd TestAdminOnLoopback"},
+		{page: "docs/admin.md", begins: "outboxd admin token new ada", by: "cmd/outboxd TestAdminRoleMatrix"},
+		{page: "docs/admin.md", begins: "location /outboxd/", not: "it is a web server's configuration; TestAdminBehindAProxy sends what it would"},
+		{page: "docs/admin.md", begins: "# dead texts that were exhausted", by: "cmd/outboxd TestAdminKilledInTheMiddleOfAJob"},
 		{page: "docs/chaos.md", begins: "make chaos", not: "it takes minutes and three servers; make chaos-short is part of CI"},
 
 		{page: "docs/contract.md", begins: "db.outbox.insertOne(", mongosh: true, filter: bson.D{{Key: "payload.body", Value: "Your code is 4711"}}},
