@@ -3,11 +3,12 @@ package store
 import (
 	"context"
 	"errors"
+	"sync"
+	"sync/atomic"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/outboxd/outboxd/store/internal/expr"
 )
@@ -91,12 +92,25 @@ func (d *Desk) groupKeys(ctx context.Context, kind string) ([]groupKey, error) {
 
 // eachGroup calls do for each group, for a few at the same time. It returns the first error, which ends the others.
 func eachGroup(ctx context.Context, keys []groupKey, do func(ctx context.Context, i int) error) error {
-	all, ctx := errgroup.WithContext(ctx)
-	all.SetLimit(groupsAtOnce)
-	for i := range keys {
-		all.Go(func() error { return do(ctx, i) })
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	var begun atomic.Int64
+	var readers sync.WaitGroup
+	for range min(groupsAtOnce, len(keys)) {
+		readers.Go(func() {
+			for ctx.Err() == nil {
+				i := int(begun.Add(1)) - 1
+				if i >= len(keys) {
+					return
+				}
+				if err := do(ctx, i); err != nil {
+					end(err)
+				}
+			}
+		})
 	}
-	return all.Wait()
+	readers.Wait()
+	return context.Cause(ctx)
 }
 
 // valueAt returns a value as an index holds it: null where there is none.
