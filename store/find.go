@@ -117,9 +117,9 @@ type finder struct {
 	more  bool // after is given
 }
 
-// read returns what a query finds.
+// read returns what a query finds, at once.
 func (f finder) read(ctx context.Context, filter any, o *options.FindOptionsBuilder) (raws []bson.Raw, err error) {
-	c, err := f.intents.Find(ctx, filter, o.SetLimit(int64(f.Limit+1)))
+	c, err := f.intents.Find(ctx, filter, o.SetLimit(int64(f.Limit+1)).SetBatchSize(int32(f.Limit+1)))
 	if err != nil {
 		return nil, err
 	}
@@ -224,70 +224,6 @@ func (f finder) leading(ctx context.Context) (map[string]string, error) {
 		}
 	}
 	return names, nil
-}
-
-// dead finds dead letters, the newest first. Of kind, reason and codes it asks each group for its newest.
-func (f finder) dead(ctx context.Context) ([]bson.Raw, func(bson.Raw) cursor, error) {
-	end := func(raw bson.Raw) cursor { return cursor{Key: raw.Lookup("dead_at"), ID: raw.Lookup("_id")} }
-	since, until := any(earliest), any(latestDate)
-	if !f.Since.IsZero() {
-		since = bson.NewDateTimeFromTime(f.Since)
-	}
-	if !f.Until.IsZero() {
-		until = bson.NewDateTimeFromTime(f.Until)
-	}
-	var past bson.D
-	if f.more {
-		at, ok := f.after.Key.TimeOK()
-		if !ok {
-			return nil, nil, ErrCursor
-		}
-		until = bson.NewDateTimeFromTime(at)
-		past = expr.Or(bson.D{{Key: "dead_at", Value: expr.Lt(until)}}, bson.D{expr.Expr(expr.Lt("$_id", expr.Literal(f.after.ID)))})
-	}
-	newest := expr.Descending("dead_at", "_id")
-	if f.Kind == "" && f.Reason == "" && f.Code == "" && f.ProviderCode == "" {
-		filter := bson.D{{Key: "dead_at", Value: bson.D{{Key: "$gte", Value: since}, {Key: "$lte", Value: until}}}, {Key: "status", Value: outbox.StatusDead}}
-		raws, err := f.read(ctx, append(filter, past...), options.Find().SetHint(indexDead).SetSort(newest))
-		return raws, end, err
-	}
-	keys, err := f.groupKeys(ctx, f.Kind)
-	if err != nil {
-		return nil, nil, err
-	}
-	var all []bson.Raw
-	for _, key := range keys {
-		fits := func(want string, have bson.RawValue) bool { return want == "" || want == textIn(have) }
-		if !fits(string(f.Reason), key.reason) || !fits(f.Code, key.code) || !fits(f.ProviderCode, key.providerCode) {
-			continue
-		}
-		raws, err := f.read(ctx, append(key.filter(since, until), past...), options.Find().SetHint(indexDeadGroups).SetSort(newest))
-		if err != nil {
-			return nil, nil, err
-		}
-		all = append(all, raws...)
-		slices.SortStableFunc(all, func(a, b bson.Raw) int {
-			x, _ := a.Lookup("dead_at").DateTimeOK()
-			y, _ := b.Lookup("dead_at").DateTimeOK()
-			return cmp.Or(cmp.Compare(y, x), compareIDs(b.Lookup("_id"), a.Lookup("_id")))
-		})
-		all = all[:min(len(all), f.Limit+1)]
-	}
-	return all, end, nil
-}
-
-// compareIDs orders two _ids as the database does, as far as they are of the types that the contract allows.
-func compareIDs(a, b bson.RawValue) int {
-	rank := func(v bson.RawValue) int {
-		return slices.Index([]bson.Type{bson.TypeString, bson.TypeEmbeddedDocument, bson.TypeArray, bson.TypeBinary, bson.TypeObjectID}, v.Type)
-	}
-	if c := cmp.Compare(rank(a), rank(b)); c != 0 {
-		return c
-	}
-	if x, ok := a.StringValueOK(); ok {
-		return cmp.Compare(x, b.StringValue())
-	}
-	return bytes.Compare(a.Value, b.Value)
 }
 
 // waiting finds what is not finished, in the order in which a claim takes it, kind by kind.

@@ -28,6 +28,9 @@ func (h *harness) explain(c command) plan {
 		return slices.Contains([]string{"lsid", "$db", "$clusterTime", "$readPreference", "txnNumber", "readConcern", "writeConcern", "maxTimeMS"}, e.Key)
 	})
 	raw := h.run(bson.D{{Key: "explain", Value: inner}, {Key: "verbosity", Value: "executionStats"}})
+	if inner, ok := raw.Lookup("stages", "0", "$cursor").DocumentOK(); ok { // of an aggregation
+		raw = inner
+	}
 	var answer struct {
 		Planner struct {
 			Plan bson.Raw `bson:"winningPlan"`
