@@ -51,7 +51,7 @@ type Hand struct {
 // Page is one page of a list.
 type Page struct {
 	Items []Snapshot
-	Next  string // for [Search.After]; empty: this is the last page
+	Next  string // for [Search.After]; empty: this is the last page. A page with a Next may have few rows, or none
 }
 
 // Group is the dead letters of one kind, reason and code.
