@@ -25,7 +25,7 @@ type Search struct {
 	ProviderCode string            // of last_error, of dead letters
 	Metadata     map[string]string // values by key
 	ProviderID   string            // the provider's own id of the effect, in result.id
-	Since        time.Time         // of dead letters: dead since then; of done ones: done since then
+	Since        time.Time         // of dead letters: dead since then; of done and cancelled ones: since their end
 	Until        time.Time         // of dead letters: dead by then; zero: no bound
 
 	After string // the Next of the page before; empty: the first page
