@@ -24,7 +24,7 @@ type Row struct {
 // List is one page of rows.
 type List struct {
 	Rows []Row
-	Next string // for [outbox.Search.After]; empty: this is the last page
+	Next string // for [outbox.Search.After]; empty: this is the last page. A list with a Next may have few rows, or none
 }
 
 // Find returns one page of the intents that fit, without payloads.

@@ -249,6 +249,16 @@ func (s *Service) Rates(ctx context.Context, a Actor, kind string, from, until t
 	return slices.DeleteFunc(rates, func(m outbox.RateMinute) bool { return !a.MayKind(m.Kind) }), err
 }
 
+// RatesBy returns what [Service.Rates] does, summed up by steps that begin at from. The Minute of each is where its
+// step begins.
+func (s *Service) RatesBy(ctx context.Context, a Actor, kind string, from, until time.Time, step time.Duration) ([]outbox.RateMinute, error) {
+	if err := s.allow(a, RoleRead, kind); err != nil {
+		return nil, err
+	}
+	rates, err := s.State.RatesBy(ctx, kind, from, until, step)
+	return slices.DeleteFunc(rates, func(m outbox.RateMinute) bool { return !a.MayKind(m.Kind) }), err
+}
+
 // Diagnose checks the deployment. The list is empty where this process has no doctor.
 func (s *Service) Diagnose(ctx context.Context, a Actor) ([]Line, error) {
 	if err := s.allow(a, RoleRead, ""); err != nil || s.Doctor == nil {

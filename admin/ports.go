@@ -21,6 +21,8 @@ type Reader interface {
 type State interface {
 	Census(ctx context.Context) (outbox.Census, error)
 	Rates(ctx context.Context, kind string, from, until time.Time) ([]outbox.RateMinute, error)
+	// RatesBy returns the rates summed up by steps. The Minute of each is where its step begins.
+	RatesBy(ctx context.Context, kind string, from, until time.Time, step time.Duration) ([]outbox.RateMinute, error)
 	Lanes(ctx context.Context) (map[string]outbox.LaneState, error)
 	Workers(ctx context.Context) ([]outbox.Worker, error)
 	// Now returns the database's time.

@@ -33,7 +33,7 @@ func TestIndexes(t *testing.T) {
 		}
 	}
 	slices.Sort(got)
-	want := []string{"_id_", migrations.IndexClaim, migrations.IndexDead, migrations.IndexDeadGroups, migrations.IndexDedup, migrations.IndexExpires,
+	want := []string{"_id_", migrations.IndexCancelled, migrations.IndexClaim, migrations.IndexDead, migrations.IndexDeadGroups, migrations.IndexDedup, migrations.IndexExpires,
 		migrations.IndexForeign, migrations.IndexInDoubt, migrations.IndexRecorded, migrations.IndexTroubled, migrations.IndexTTL, migrations.IndexUnclaimable}
 	slices.Sort(want)
 	if !slices.Equal(got, want) {

@@ -19,6 +19,7 @@ const (
 	IndexDeadGroups  = "dead_groups" // dead letters by kind, reason and code, newest first
 	IndexInDoubt     = "in_doubt"    // what is not finished, and nobody knows whether the provider acted
 	IndexTroubled    = "troubled"    // what is not finished and met trouble, by since when it waits
+	IndexCancelled   = "cancelled"   // what was cancelled, by kind, newest first
 	IndexForeign     = "foreign"     // what has no kind: it is no intent, and no worker touches it; normally empty
 )
 
@@ -28,7 +29,10 @@ const ratesKept = 8 * 24 * 60 * 60
 
 // v1RateIndexes returns the indexes of the collection of rates.
 func v1RateIndexes() []index {
-	return []index{{name: IndexTTL, keys: keys("at", 1), partial: bson.D{{Key: "at", Value: bson.D{{Key: "$exists", Value: true}}}}, expireAfter: new(int32(ratesKept))}}
+	return []index{
+		{name: IndexTTL, keys: keys("at", 1), partial: there("at"), expireAfter: new(int32(ratesKept))},
+		{name: "kind", keys: keys("_id.k", 1, "at", 1), partial: there("at")},
+	}
 }
 
 // v1JobIndexes returns the indexes of the collection of bulk jobs.
@@ -75,6 +79,8 @@ func v1Indexes() []index {
 		{name: IndexDead, keys: keys("dead_at", -1, "_id", -1), partial: exists("dead_at")},
 		{name: IndexDeadGroups, keys: keys("kind", 1, "dead_reason", 1, "last_error.code", 1, "last_error.provider_code", 1, "dead_at", -1, "_id", -1),
 			partial: exists("dead_at")},
+		// Only what is cancelled has an entry, so that a page of it does not read what is done.
+		{name: IndexCancelled, keys: keys("kind", 1, "cancelled_at", -1, "_id", -1), partial: bson.D{{Key: "status", Value: "cancelled"}}},
 		{name: IndexInDoubt, keys: keys("kind", 1, "ambiguous_at", 1), partial: exists("ambiguous_at", "due_at")},
 		// An intent that meets no trouble has no entry, so that nearly all intents cost nothing here. A retry by hand
 		// begins a new wait, so that its instant has to be seen as well.

@@ -25,7 +25,7 @@ type Search struct {
 	ProviderCode string            // of last_error, of dead letters
 	Metadata     map[string]string // values by key
 	ProviderID   string            // the provider's own id of the effect, in result.id
-	Since        time.Time         // of dead letters: dead since then; of done ones: done since then
+	Since        time.Time         // of dead letters: dead since then; of done and cancelled ones: since their end
 	Until        time.Time         // of dead letters: dead by then; zero: no bound
 
 	After string // the Next of the page before; empty: the first page
@@ -51,7 +51,7 @@ type Hand struct {
 // Page is one page of a list.
 type Page struct {
 	Items []Snapshot
-	Next  string // for [Search.After]; empty: this is the last page
+	Next  string // for [Search.After]; empty: this is the last page. A page with a Next may have few rows, or none
 }
 
 // Group is the dead letters of one kind, reason and code.

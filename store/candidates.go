@@ -29,6 +29,8 @@ const (
 	indexDeadGroups  = "dead_groups" // kind, dead_reason, last_error.code, last_error.provider_code, dead_at, _id
 	indexInDoubt     = "in_doubt"    // kind, ambiguous_at; only where there is a due_at
 	indexTroubled    = "troubled"    // kind, first_due_at, retried.at; only where there are a last_error and a due_at
+	indexCancelled   = "cancelled"   // kind, cancelled_at, _id, newest first; only what is cancelled
+	indexTTL         = "ttl"         // purge_at; only where there is one
 	indexForeign     = "foreign"     // kind, _id; only what has no kind
 )
 

@@ -54,7 +54,7 @@ func cursorOf(text string) (c cursor, given bool, err error) {
 }
 
 // Find returns one page of the intents that fit. Each search is served by an index; one that none serves is refused
-// with an [outbox.NotIndexed].
+// with an [outbox.NotIndexed]. A page of what is done may have fewer rows than its limit, or none, and a Next still.
 func (d *Desk) Find(ctx context.Context, s outbox.Search) (outbox.Page, error) {
 	const doing = "find intents"
 	ctx, cancel := context.WithTimeout(ctx, queryTime)
@@ -67,6 +67,7 @@ func (d *Desk) Find(ctx context.Context, s outbox.Search) (outbox.Page, error) {
 	f := finder{Desk: d, Search: s, after: after, more: given}
 	var raws []bson.Raw
 	var next func(bson.Raw) cursor
+	var rest *cursor // where to go on after a page that is not full
 	foreign := s.Reason != "" || s.Code != "" || s.ProviderCode != "" || !s.Until.IsZero()
 	switch {
 	case foreign && s.Stage != outbox.StageDead:
@@ -81,8 +82,10 @@ func (d *Desk) Find(ctx context.Context, s outbox.Search) (outbox.Page, error) {
 		raws, next, err = f.waiting(ctx)
 	case s.Stage == outbox.StageInDoubt:
 		raws, next, err = f.inDoubt(ctx)
-	case s.Stage == outbox.StageDone, s.Stage == outbox.StageCancelled:
-		raws, next, err = f.final(ctx)
+	case s.Stage == outbox.StageCancelled:
+		raws, next, err = f.cancelled(ctx)
+	case s.Stage == outbox.StageDone:
+		raws, next, rest, err = f.done(ctx)
 	default:
 		return outbox.Page{}, &outbox.NotIndexed{Field: "nothing"}
 	}
@@ -95,7 +98,10 @@ func (d *Desk) Find(ctx context.Context, s outbox.Search) (outbox.Page, error) {
 	var page outbox.Page
 	if len(raws) > s.Limit {
 		raws = raws[:s.Limit]
-		if page.Next, err = next(raws[s.Limit-1]).text(); err != nil {
+		rest = new(next(raws[s.Limit-1]))
+	}
+	if rest != nil {
+		if page.Next, err = rest.text(); err != nil {
 			return outbox.Page{}, failed(err, doing)
 		}
 	}
@@ -226,6 +232,20 @@ func (f finder) leading(ctx context.Context) (map[string]string, error) {
 	return names, nil
 }
 
+// merged returns the newest of two lists by a date and the _id, one more than a page has.
+func (f finder) merged(a, b []bson.Raw, date string) []bson.Raw {
+	all := slices.Concat(a, b)
+	slices.SortStableFunc(all, func(a, b bson.Raw) int {
+		x, dated := a.Lookup(date).DateTimeOK()
+		y, too := b.Lookup(date).DateTimeOK()
+		if dated != too { // what has no date comes last
+			return map[bool]int{true: -1, false: 1}[dated]
+		}
+		return cmp.Or(cmp.Compare(y, x), compareIDs(b.Lookup("_id"), a.Lookup("_id")))
+	})
+	return all[:min(len(all), f.Limit+1)]
+}
+
 // waiting finds what is not finished, in the order in which a claim takes it, kind by kind.
 func (f finder) waiting(ctx context.Context) ([]bson.Raw, func(bson.Raw) cursor, error) {
 	end := func(raw bson.Raw) cursor {
@@ -270,37 +290,5 @@ func (f finder) inDoubt(ctx context.Context) ([]bson.Raw, func(bson.Raw) cursor,
 	}
 	raws, err := f.read(ctx, append(filter, bson.E{Key: "ambiguous_at", Value: least}), options.Find().SetHint(indexInDoubt).
 		SetSort(expr.Fields("ambiguous_at", "_id")))
-	return raws, end, err
-}
-
-// final finds what is done or cancelled, the last to be deleted first: nearly always the newest. The index has no _id,
-// so a page also counts how many of its last instant came before.
-func (f finder) final(ctx context.Context) ([]bson.Raw, func(bson.Raw) cursor, error) {
-	most := any(latestDate)
-	o := options.Find().SetHint("ttl").SetSort(expr.Descending("purge_at"))
-	if f.more {
-		most = f.after.Key
-		o.SetSkip(f.after.Same)
-	}
-	least := any(earliest)
-	filter := f.also()
-	if !f.Since.IsZero() { // what ended since then is not deleted before it ended
-		least = bson.NewDateTimeFromTime(f.Since)
-		filter = append(filter, bson.E{Key: string(f.Stage) + "_at", Value: expr.Gte(least)})
-	}
-	filter = append(filter, bson.E{Key: "purge_at", Value: bson.D{{Key: "$lte", Value: most}, {Key: "$gte", Value: least}}})
-	raws, err := f.read(ctx, filter, o)
-	end := func(last bson.Raw) cursor {
-		c := cursor{Key: last.Lookup("purge_at"), ID: last.Lookup("_id")}
-		for _, raw := range raws[:f.Limit] {
-			if raw.Lookup("purge_at").Equal(c.Key) {
-				c.Same++
-			}
-		}
-		if f.more && c.Key.Equal(f.after.Key) {
-			c.Same += f.after.Same
-		}
-		return c
-	}
 	return raws, end, err
 }

@@ -167,6 +167,9 @@ func (s *Store) kindAfter(ctx context.Context, index, kind string) (string, erro
 			return bson.D{{Key: "kind", Value: kind}, {Key: "priority", Value: last}, {Key: "due_at", Value: last}, {Key: "_id", Value: last}}
 		}
 		end := bson.MinKey{} // behind everything: the newest come first
+		if index == indexCancelled {
+			return bson.D{{Key: "kind", Value: kind}, {Key: "cancelled_at", Value: end}, {Key: "_id", Value: end}}
+		}
 		return bson.D{{Key: "kind", Value: kind}, {Key: "dead_reason", Value: last}, {Key: "last_error.code", Value: last},
 			{Key: "last_error.provider_code", Value: last}, {Key: "dead_at", Value: end}, {Key: "_id", Value: end}}
 	}

@@ -18,6 +18,9 @@ import (
 // MostRates bounds how many minutes [Store.Rates] returns: more than eight days of three kinds hold.
 const MostRates = 40_000
 
+// indexRatesKind is the index of the rates by _id.k and at.
+const indexRatesKind = "kind"
+
 // rateDocument is one minute of one kind.
 type rateDocument struct {
 	ID struct {
@@ -76,11 +79,8 @@ func (s *Store) Rates(ctx context.Context, kind string, from, until time.Time) (
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	const doing = "read the rates"
-	filter := bson.D{{Key: "at", Value: bson.D{{Key: "$gte", Value: from.UTC().Truncate(time.Minute)}, {Key: "$lt", Value: until}}}}
-	if kind != "" {
-		filter = append(filter, bson.E{Key: "_id.k", Value: kind})
-	}
-	cursor, err := s.rates.Find(ctx, filter, options.Find().SetSort(expr.Descending("at")).SetLimit(MostRates))
+	filter, hint := ratesIn(kind, from, until)
+	cursor, err := s.rates.Find(ctx, filter, options.Find().SetHint(hint).SetSort(expr.Descending("at")).SetLimit(MostRates))
 	if err != nil {
 		return nil, failed(err, doing)
 	}
@@ -99,8 +99,21 @@ func (s *Store) Rates(ctx context.Context, kind string, from, until time.Time) (
 		}
 		minutes[i] = m
 	}
-	slices.SortFunc(minutes, func(a, b outbox.RateMinute) int {
+	sortRates(minutes)
+	return minutes, nil
+}
+
+// ratesIn matches minutes of a kind, or of all, and names the index that has them.
+func ratesIn(kind string, from, until time.Time) (filter bson.D, hint string) {
+	filter = bson.D{{Key: "at", Value: bson.D{{Key: "$gte", Value: from.UTC().Truncate(time.Minute)}, {Key: "$lt", Value: until}}}}
+	if kind == "" {
+		return filter, indexTTL
+	}
+	return append(filter, bson.E{Key: "_id.k", Value: kind}), indexRatesKind
+}
+
+func sortRates(list []outbox.RateMinute) {
+	slices.SortFunc(list, func(a, b outbox.RateMinute) int {
 		return cmp.Or(a.Minute.Compare(b.Minute), cmp.Compare(a.Kind, b.Kind))
 	})
-	return minutes, nil
 }

@@ -42,6 +42,9 @@ func (*desk) Census(context.Context) (outbox.Census, error)          { return ou
 func (*desk) Rates(context.Context, string, time.Time, time.Time) ([]outbox.RateMinute, error) {
 	return nil, nil
 }
+func (*desk) RatesBy(context.Context, string, time.Time, time.Time, time.Duration) ([]outbox.RateMinute, error) {
+	return nil, nil
+}
 func (*desk) Lanes(context.Context) (map[string]outbox.LaneState, error) { return nil, nil }
 func (*desk) Workers(context.Context) ([]outbox.Worker, error)           { return nil, nil }
 func (*desk) Now() time.Time                                             { return time.Unix(0, 0) }

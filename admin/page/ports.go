@@ -21,7 +21,7 @@ type Service interface {
 // Watcher tells how the outbox stands.
 type Watcher interface {
 	Overview(ctx context.Context, a admin.Actor) (admin.Overview, error)
-	Rates(ctx context.Context, a admin.Actor, kind string, from, until time.Time) ([]outbox.RateMinute, error)
+	RatesBy(ctx context.Context, a admin.Actor, kind string, from, until time.Time, step time.Duration) ([]outbox.RateMinute, error)
 	Workers(ctx context.Context, a admin.Actor) ([]outbox.Worker, error)
 	Acts(ctx context.Context, a admin.Actor, f outbox.ActFilter) ([]outbox.Act, error)
 	Diagnose(ctx context.Context, a admin.Actor) ([]admin.Line, error)

@@ -153,14 +153,14 @@ func (p *Page) rates(c *call) (content, error) {
 	step := spans()[ch.hours]
 	until := time.Now().Truncate(step)
 	from := until.Add(-time.Duration(ch.hours) * time.Hour)
-	minutes, err := p.service.Rates(c.Context(), c.actor, ch.kind, from, until)
+	sums, err := p.service.RatesBy(c.Context(), c.actor, ch.kind, from, until, step)
 	if err != nil {
 		return v, err
 	}
 	for at := from; at.Before(until); at = at.Add(step) {
 		ch.points = append(ch.points, point{at: at})
 	}
-	for _, m := range minutes {
+	for _, m := range sums {
 		if i := int(m.Minute.Sub(from) / step); i >= 0 && i < len(ch.points) {
 			ch.points[i].Add(m.RateCounters)
 		}

@@ -169,6 +169,10 @@ func namedID(name string) any {
 }
 
 func (c findCmd) table(p *program, list admin.List) error {
+	if len(list.Rows) == 0 && list.Next != "" {
+		_, err := fmt.Fprintf(p.out, "No intent fits among those that were looked at. There may be more: the same command with --after %s\n", list.Next)
+		return err
+	}
 	if len(list.Rows) == 0 {
 		_, err := fmt.Fprintln(p.out, "No intent fits."+kindHint(c.Kind))
 		return err

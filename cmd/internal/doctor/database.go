@@ -10,6 +10,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
 
 	"github.com/outboxd/outboxd/outbox"
 	"github.com/outboxd/outboxd/store"
@@ -94,7 +95,9 @@ func durableWrite(ctx context.Context, p Patient) (detail, remedy string, err er
 // privileges tries each kind of write that a worker makes, on documents that are not there, and an insert in a
 // transaction that is aborted.
 func privileges(ctx context.Context, p Patient) (detail, remedy string, err error) {
-	db := p.Store.Database()
+	// A write that matches nothing still waits for what others wrote before it, so these wait for no majority: only the
+	// check of the write concern does.
+	db := p.Store.Database().Client().Database(p.Store.Database().Name(), options.Database().SetWriteConcern(writeconcern.W1()))
 	nothing := bson.D{{Key: "$unset", Value: bson.D{{Key: "why", Value: ""}}}}
 	var missing []string
 	for _, try := range []struct {
@@ -159,7 +162,7 @@ func insertAndAbort(ctx context.Context, c *mongo.Collection) error {
 		return err
 	}
 	defer session.EndSession(context.WithoutCancel(ctx))
-	if err := session.StartTransaction(); err != nil {
+	if err := session.StartTransaction(options.Transaction().SetWriteConcern(writeconcern.W1())); err != nil {
 		return err
 	}
 	ctx = mongo.NewSessionContext(ctx, session)

@@ -41,6 +41,8 @@ func questions(now time.Time) []question {
 		{"dead letters of a kind", migrations.IndexDeadGroups,
 			bson.D{{Key: "kind", Value: outbox.KindSMS}, {Key: "dead_reason", Value: outbox.ReasonAmbiguous}, {Key: "dead_at", Value: bson.D{{Key: "$lte", Value: now}}}},
 			bson.D{{Key: "kind", Value: 1}}},
+		{"what is cancelled", migrations.IndexCancelled,
+			bson.D{{Key: "kind", Value: outbox.KindSMS}, {Key: "status", Value: outbox.StatusCancelled}}, bson.D{{Key: "cancelled_at", Value: -1}, {Key: "_id", Value: -1}}},
 		{"what is in doubt", migrations.IndexInDoubt,
 			bson.D{{Key: "kind", Value: outbox.KindSMS}, {Key: "ambiguous_at", Value: until}, {Key: "due_at", Value: exists}}, bson.D{{Key: "ambiguous_at", Value: 1}}},
 		{"what is in trouble", migrations.IndexTroubled,

@@ -36,6 +36,8 @@ var (
 	Match    = one("$match")
 	Project  = one("$project")
 	Group    = one("$group")
+	Sum      = one("$sum")
+	Floor    = one("$floor")
 )
 
 // Projections by names, and the keys of indexes in either order.
@@ -74,6 +76,9 @@ func all(value int) func(names ...string) bson.D {
 
 // Subtract is $subtract.
 func Subtract(from, what any) bson.D { return list("$subtract")(from, what) }
+
+// Divide is $divide.
+func Divide(what, by any) bson.D { return list("$divide")(what, by) }
 
 // Cond is $cond.
 func Cond(condition, then, otherwise any) bson.D { return list("$cond")(condition, then, otherwise) }
