@@ -39,8 +39,8 @@ func recipes(t *testing.T) map[string]recipe {
 		}
 		found[string(block[1])] = recipe{args.V[0].(bson.D), args.V[1].(bson.A)}
 	}
-	if len(found) != strings.Count(string(page), "```js") {
-		t.Fatalf("%d of the page's %d examples are read", len(found), strings.Count(string(page), "```js"))
+	if shown := strings.Count(string(page), "```js\ndb.outbox.update"); len(found) != shown { // those of lanes are run elsewhere
+		t.Fatalf("%d of the page's %d updates of intents are read", len(found), shown)
 	}
 	return found
 }
