@@ -38,7 +38,7 @@ demo: ## Show the whole story on this machine or in containers: intents, faults,
 
 .PHONY: test
 test: some-mongodb ## Run all tests with the race detector, on a real MongoDB
-	scripts/test-race -timeout 20m $(PACKAGES)
+	scripts/test-race -timeout 30m $(PACKAGES)
 	go test -timeout 10m -run '^(TestOversizedIntents|TestAStreamOfHostileIntentsHarmsNobody)$$' ./integration
 	go test -timeout 10m -run '^(TestPoisonsStopNobody|TestAPoisonThatMeetsServerErrorsSpendsItsAttempts|TestLookUpsStopNobody|TestWrongCredentialsCostNothing)$$' ./dispatcher
 
