@@ -134,6 +134,8 @@ func snippets() []snippet {
 		{page: "docs/admin.md", begins: "outboxd admin token new ada", by: "cmd/outboxd TestAdminRoleMatrix"},
 		{page: "docs/admin.md", begins: "location /outboxd/", not: "it is a web server's configuration; TestAdminBehindAProxy sends what it would"},
 		{page: "docs/admin.md", begins: "# dead texts that were exhausted", by: "cmd/outboxd TestAdminKilledInTheMiddleOfAJob"},
+		{page: "CONTRIBUTING.md", begins: "OUTBOXD_REPLAY=10000", not: "it takes minutes; CI runs the same test with 1,000 letters"},
+		{page: "docs/performance.md", begins: "make bench-admin", not: "it takes an hour; its parts are compiled by vet with the tag scale"},
 		{page: "docs/chaos.md", begins: "make chaos", not: "it takes minutes and three servers; make chaos-short is part of CI"},
 
 		{page: "docs/contract.md", begins: "db.outbox.insertOne(", mongosh: true, filter: bson.D{{Key: "payload.body", Value: "Your code is 4711"}}},
