@@ -47,7 +47,8 @@ func TestPoisonStopsNothing(t *testing.T) {
 	})
 	w.modest(worker)
 	for _, want := range []string{"outboxd_database_up 1", `outboxd_oldest_due_age_seconds{kind="other"} [1-9]`} {
-		eventually(t, "the next census shows "+want, func() bool {
+		// Where nothing waits, a census may be a minute away.
+		eventuallyWithin(t, 3*patience, "the next census shows "+want, func() bool {
 			return regexp.MustCompile("(?m)^" + want).MatchString(w.scrape(worker, "/metrics"))
 		})
 	}
